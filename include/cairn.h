@@ -1,0 +1,510 @@
+/*
+ * cairn.h - save, keep and bring back the state of a training run.
+ *
+ * CAVEATS, first
+ *  - Linux only. Tensors are row-major and little endian, as safetensors wants them.
+ *  - step means optimizer steps COMPLETED. After step 0's update the step is 1.
+ *  - One process writes a run. A second one gets CAIRN_E_LOCKED, or CAIRN_E_FENCED at its next save if it was overtaken.
+ *  - A handle belongs to the process that opened it: a forked child that uses it gets CAIRN_E_FORKED.
+ *  - Bound memory must stay valid, and must not be written by others, while a save or a restore of that state runs.
+ *  - After CAIRN_E_TORN_STATE the bound memory is a mixture: restore again, or stop. Never train on it.
+ *  - Files in a checkpoint may be shared between checkpoints. Never edit one in place.
+ *
+ * THE SHORT OF IT
+ *      cairn_state *state;   cairn_run *run;   cairn_error err;   cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+ *      cairn_state_new(&state, &err);
+ *      cairn_state_bind_tensor(state, "model", &weights, &err);            (once per tensor)
+ *      cairn_state_bind_i64(state, "data", "position", &position, &err);   (once per value)
+ *      cairn_run_open("ckpts/gpt-small", NULL, &run, &err);
+ *      cairn_restore(run, state, NULL, &report, &err);                     (report.step is 0 in a new run)
+ *      for (step = report.step; step < steps;) {
+ *          train(); step++;
+ *          if (step % 100 == 0) { cairn_save_options o = CAIRN_SAVE_OPTIONS_INIT; o.step = step; cairn_save(run, state, &o, NULL, &err); }
+ *      }
+ *      cairn_run_close(run, &err);   cairn_state_free(state);
+ *
+ * RULES OF EVERY CALL
+ *  - Returns CAIRN_OK (0) or a negative CAIRN_E_ code. err is the last argument, is owned by the caller and may be NULL; on
+ *    failure it holds one line that names the object and what to do. Out-parameters are set on success and untouched on failure.
+ *  - Options structs start with struct_size; initialise them with their INIT macro (zero means the default).
+ *  - The library never prints, never exits, installs no signal handler and has no global state but the kernel-forced lock table.
+ *
+ * THREADS
+ *  - Calls on different handles may run at the same time. Calls on one handle must not, except cairn_run_status(),
+ *    cairn_run_cancel() and everything that takes a const cairn_checkpoint, which any thread may call at any time.
+ *  - Callbacks run on a library thread with no lock held and must not call into the same run. fetch and store callbacks may be
+ *    called by several library threads at once, for different ranges.
+ */
+#ifndef CAIRN_H
+#define CAIRN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CAIRN_API __attribute__((visibility("default")))
+#else
+#define CAIRN_API
+#endif
+
+#define CAIRN_VERSION_MAJOR 0
+#define CAIRN_VERSION_MINOR 1
+#define CAIRN_VERSION_PATCH 0
+#define CAIRN_VERSION_STRING "0.1.0"
+
+/* The version of the library that runs, "0.1.0"; compare with CAIRN_VERSION_STRING, what was compiled against. */
+CAIRN_API const char *cairn_version(void);
+
+/* ------------------------------------------------------------------------------------------------------------- errors */
+
+enum {
+    CAIRN_OK = 0,
+    /* what was read is not as it must be */
+    CAIRN_E_FORMAT = -1,      /* malformed */
+    CAIRN_E_TRUNCATED = -2,   /* ends too early */
+    CAIRN_E_LIMIT = -3,       /* larger than this library agrees to handle */
+    CAIRN_E_UNSUPPORTED = -4, /* well formed, but a kind we do not know; named in the message */
+    CAIRN_E_UNSAFE = -5,      /* would run code or escape */
+    CAIRN_E_CORRUPT = -6,     /* bytes differ from their digest */
+    CAIRN_E_PATH = -7,        /* a name that must not be used as a file name */
+    /* the caller's mistake */
+    CAIRN_E_USAGE = -8,
+    /* could not be done */
+    CAIRN_E_IO = -9,
+    CAIRN_E_NOSPACE = -10,
+    CAIRN_E_NOTFOUND = -11,
+    CAIRN_E_EXISTS = -12,
+    CAIRN_E_FOREIGN = -13,     /* a folder of another tool is in the way */
+    CAIRN_E_VERSION = -14,     /* written by a newer format */
+    CAIRN_E_MISMATCH = -15,    /* dtype or shape of a leaf differs, or a leaf is missing */
+    CAIRN_E_LOCKED = -16,      /* another live process writes this run */
+    CAIRN_E_FENCED = -17,      /* another process has taken the run over */
+    CAIRN_E_GONE = -18,        /* removed while we looked at it: list again */
+    CAIRN_E_FORKED = -19,      /* this handle belongs to the parent process */
+    CAIRN_E_TORN_STATE = -20,  /* a restore failed half-way: the bound memory is a mixture */
+    CAIRN_E_EARLY_WRITE = -21, /* somebody wrote into the state while it was captured */
+    CAIRN_E_CANCELLED = -22,
+    CAIRN_E_NOMEM = -23
+};
+
+/* The code's name without its prefix: "CORRUPT". "OK" for 0, "UNKNOWN" for what is no code. */
+CAIRN_API const char *cairn_code_name(int code);
+
+#define CAIRN_MESSAGE_BYTES 1024
+#define CAIRN_NO_OFFSET UINT64_MAX
+
+typedef struct cairn_error {
+    int code;      /* CAIRN_E_..., 0 while nothing failed */
+    int os_errno;  /* errno of the failed system call, else 0 */
+    uint64_t offset; /* byte position in the named file, else CAIRN_NO_OFFSET */
+    char message[CAIRN_MESSAGE_BYTES]; /* one line, UTF-8, names from files escaped; NUL-terminated */
+} cairn_error;
+
+#define CAIRN_ERROR_INIT { 0, 0, UINT64_MAX, { 0 } }
+
+/* ------------------------------------------------------------------------------------------------------------- tensors */
+
+/* Every dtype of safetensors 0.8, named as in the file. Sub-byte dtypes are packed; shapes are logical element counts. */
+typedef enum cairn_dtype {
+    CAIRN_DTYPE_NONE = 0,
+    CAIRN_BOOL, CAIRN_F4, CAIRN_F6_E2M3, CAIRN_F6_E3M2, CAIRN_U8, CAIRN_I8, CAIRN_F8_E5M2, CAIRN_F8_E4M3, CAIRN_F8_E8M0,
+    CAIRN_F8_E4M3FNUZ, CAIRN_F8_E5M2FNUZ, CAIRN_I16, CAIRN_U16, CAIRN_F16, CAIRN_BF16, CAIRN_I32, CAIRN_U32, CAIRN_F32,
+    CAIRN_C64, CAIRN_F64, CAIRN_I64, CAIRN_U64,
+    CAIRN_DTYPE_COUNT
+} cairn_dtype;
+
+CAIRN_API const char *cairn_dtype_name(cairn_dtype dtype); /* "BF16"; "?" for what is no dtype */
+CAIRN_API uint32_t cairn_dtype_bits(cairn_dtype dtype);    /* bits of one element; 0 for what is no dtype */
+
+#define CAIRN_MAX_RANK 64
+
+/* What a leaf is for. No flag: a buffer, counted but never judged. */
+enum {
+    CAIRN_TRAINABLE = 1u << 0, /* NaN or Inf in it makes a checkpoint unhealthy; missing at a restore is an error */
+    CAIRN_FROZEN = 1u << 1,    /* does not change; grouped apart, so that its file can be shared between checkpoints */
+    CAIRN_OPTIMIZER = 1u << 2, /* judged and required like TRAINABLE */
+    CAIRN_VOLATILE = 1u << 3   /* changes outside the optimizer step (RNG, data position, running statistics) */
+};
+
+/* Copies bytes [offset, offset + size) of the tensor to destination. Returns 0, or non-zero to fail the save. */
+typedef int (*cairn_fetch_fn)(void *user, uint64_t offset, size_t size, void *destination);
+/* Takes bytes [offset, offset + size) of the tensor from source. Returns 0, or non-zero to fail the restore. */
+typedef int (*cairn_store_fn)(void *user, uint64_t offset, size_t size, const void *source);
+
+/* One tensor to bind. name and shape are copied. Either address, or fetch and store (for memory that has no address). */
+typedef struct cairn_tensor {
+    size_t struct_size;
+    const char *name; /* UTF-8, at most 1023 bytes. Outside item "model": path parts joined by '/', '~' and '/' in them written ~0 ~1 */
+    cairn_dtype dtype;
+    uint32_t rank; /* 0 is a scalar: one element */
+    const uint64_t *shape; /* rank extents, in elements; any may be 0 */
+    uint32_t flags;        /* CAIRN_TRAINABLE ... */
+    void *address;         /* first byte; may be NULL for an empty tensor */
+    cairn_fetch_fn fetch;
+    cairn_store_fn store;
+    void *user;
+} cairn_tensor;
+#define CAIRN_TENSOR_INIT { sizeof(cairn_tensor), NULL, CAIRN_DTYPE_NONE, 0, NULL, 0, NULL, NULL, NULL, NULL }
+
+/* -------------------------------------------------------------------------------------------------------------- values */
+
+/* A tree of plain values. Strings are UTF-8. A tree has one owner: adding a value to a list or map gives it away. */
+typedef struct cairn_value cairn_value;
+typedef enum cairn_kind {
+    CAIRN_NULL, CAIRN_BOOLEAN, CAIRN_INT, CAIRN_BIG_INT, CAIRN_FLOAT, CAIRN_STRING, CAIRN_BYTES, CAIRN_LIST, CAIRN_TUPLE, CAIRN_MAP,
+    CAIRN_TENSOR_REF
+} cairn_kind;
+
+/* Constructors return NULL only when memory ran out. */
+CAIRN_API cairn_value *cairn_value_null(void);
+CAIRN_API cairn_value *cairn_value_bool(int truth);
+CAIRN_API cairn_value *cairn_value_int(int64_t number);
+CAIRN_API cairn_value *cairn_value_big_int(const char *decimal); /* "-123...": any size; NULL also if it is no number */
+CAIRN_API cairn_value *cairn_value_float(double number);         /* kept bit for bit, NaN payloads too */
+CAIRN_API cairn_value *cairn_value_string(const char *text, size_t size_bytes);
+CAIRN_API cairn_value *cairn_value_bytes(const void *data, size_t size_bytes);
+CAIRN_API cairn_value *cairn_value_list(void);
+CAIRN_API cairn_value *cairn_value_tuple(void);
+CAIRN_API cairn_value *cairn_value_map(void);
+CAIRN_API void cairn_value_free(cairn_value *value);
+
+/* Add to a list, tuple or map. They take item (and key) over in any case and return 0, or a code if value is of another
+ * kind, item is NULL or memory ran out. Setting a string key that exists replaces it. */
+CAIRN_API int cairn_value_append(cairn_value *value, cairn_value *item);
+CAIRN_API int cairn_value_set(cairn_value *value, const char *key, cairn_value *item);
+CAIRN_API int cairn_value_set_pair(cairn_value *value, cairn_value *key, cairn_value *item);
+/* A type tag that is stored and given back, and not interpreted ("OrderedDict"). */
+CAIRN_API int cairn_value_set_tag(cairn_value *value, const char *tag);
+
+CAIRN_API cairn_kind cairn_value_kind(const cairn_value *value);
+CAIRN_API const char *cairn_value_tag(const cairn_value *value); /* NULL: none */
+CAIRN_API int cairn_value_get_bool(const cairn_value *value);
+CAIRN_API int64_t cairn_value_get_int(const cairn_value *value);
+CAIRN_API double cairn_value_get_float(const cairn_value *value);
+/* STRING, BYTES, BIG_INT (decimal), TENSOR_REF (tensor name): the bytes, NUL-terminated besides; NULL for another kind. */
+CAIRN_API const char *cairn_value_get_data(const cairn_value *value, size_t *ret_size_bytes);
+CAIRN_API size_t cairn_value_count(const cairn_value *value); /* entries of a list, tuple or map */
+CAIRN_API const cairn_value *cairn_value_at(const cairn_value *value, size_t index);
+CAIRN_API const cairn_value *cairn_value_key_at(const cairn_value *value, size_t index);
+CAIRN_API const cairn_value *cairn_value_find(const cairn_value *value, const char *key); /* NULL: no such string key */
+
+/* --------------------------------------------------------------------------------------------------------------- state */
+
+/* What is saved and restored: leaves under items. One description serves both. An item's name is
+ * [A-Za-z0-9_][A-Za-z0-9_.-]{0,63}, not "state", "tensors" or "provenance". Item "model" is what model loaders read. */
+typedef struct cairn_state cairn_state;
+
+CAIRN_API int cairn_state_new(cairn_state **ret_state, cairn_error *err);
+CAIRN_API void cairn_state_free(cairn_state *state);
+
+/* USAGE: unknown dtype, a name given twice, bits of a sub-byte tensor that fill no whole bytes. LIMIT: sizes that overflow. */
+CAIRN_API int cairn_state_bind_tensor(cairn_state *state, const char *item, const cairn_tensor *tensor, cairn_error *err);
+/* name becomes a second reference to tensor target of the same item; bytes are stored once. */
+CAIRN_API int cairn_state_bind_alias(cairn_state *state, const char *item, const char *name, const char *target, cairn_error *err);
+CAIRN_API int cairn_state_bind_i64(cairn_state *state, const char *item, const char *name, int64_t *value, cairn_error *err);
+CAIRN_API int cairn_state_bind_u64(cairn_state *state, const char *item, const char *name, uint64_t *value, cairn_error *err);
+CAIRN_API int cairn_state_bind_f64(cairn_state *state, const char *item, const char *name, double *value, cairn_error *err);
+CAIRN_API int cairn_state_bind_bool(cairn_state *state, const char *item, const char *name, int *value, cairn_error *err);
+/* Sets or replaces a value tree; the state owns it from then on, also on failure. A restore replaces it. */
+CAIRN_API int cairn_state_set_value(cairn_state *state, const char *item, const char *name, cairn_value *value, cairn_error *err);
+/* The tree now held, NULL if there is none; valid until it is set again, restored or the state is freed. */
+CAIRN_API const cairn_value *cairn_state_get_value(const cairn_state *state, const char *item, const char *name);
+/* Item option: the stem of its file names instead of the item's name ("adapter_model"). */
+CAIRN_API int cairn_state_set_file_stem(cairn_state *state, const char *item, const char *stem, cairn_error *err);
+
+/* ----------------------------------------------------------------------------------------------------------------- run */
+
+typedef struct cairn_run cairn_run;
+
+typedef enum cairn_io_mode { CAIRN_IO_AUTO = 0, CAIRN_IO_DIRECT, CAIRN_IO_BUFFERED } cairn_io_mode;
+typedef enum cairn_phase {
+    CAIRN_PHASE_IDLE = 0, CAIRN_PHASE_STAGING, CAIRN_PHASE_WRITING, CAIRN_PHASE_COMMITTING, CAIRN_PHASE_DURABLE, CAIRN_PHASE_FAILED,
+    CAIRN_PHASE_ABANDONED, CAIRN_PHASE_RESTORING
+} cairn_phase;
+
+/* Figures of the job that runs, or of the last one. */
+typedef struct cairn_status {
+    size_t struct_size;
+    cairn_phase phase;
+    uint64_t step;
+    uint64_t total_bytes;   /* tensor bytes of the job */
+    uint64_t staged_bytes;  /* copied into the arena */
+    uint64_t written_bytes; /* handed to the disk */
+    uint64_t stall_ns;      /* how long the caller was held so far */
+    uint64_t elapsed_ns;
+    uint64_t saves_done;    /* DURABLE since the run was opened */
+    uint64_t saves_failed;
+    uint64_t term;
+    int warnings;           /* messages given so far */
+} cairn_status;
+#define CAIRN_STATUS_INIT { sizeof(cairn_status), CAIRN_PHASE_IDLE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+typedef void (*cairn_progress_fn)(void *user, const cairn_status *status); /* about ten times a second, and at the end */
+typedef void (*cairn_message_fn)(void *user, const char *message);         /* a warning: one line */
+
+typedef struct cairn_run_options {
+    size_t struct_size;
+    int take_over;           /* non-zero: do not mind a live writer's lock; the other one is fenced */
+    uint32_t keep_last;      /* after each save keep the newest N checkpoints; 0 keeps all */
+    const char *best_metric; /* the symlink `best` follows this metric */
+    int best_is_max;         /* non-zero: larger is better */
+    cairn_io_mode io_mode;
+    uint32_t io_threads;     /* writers: 1..16; 0: 2 to 4, by the cores there are. 1: one thread does all */
+    uint64_t arena_bytes;    /* 0: as large as the state, within half of the free memory; at least 3 pieces */
+    uint64_t piece_bytes;    /* 4 MiB (0) or 16 MiB */
+    uint64_t shard_bytes;    /* a larger item is split into shards; 0: 5,000,000,000 */
+    cairn_message_fn message;
+    cairn_progress_fn progress;
+    void *user; /* for both callbacks */
+} cairn_run_options;
+#define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL }
+
+/* Opens a run for writing; the last part of path is the run's name, the folder above it the store. Both are made if missing.
+ * LOCKED: another process writes it. VERSION: a newer format. FOREIGN: holds another tool's checkpoint-N folders. */
+CAIRN_API int cairn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err);
+/* Gives the run back. Takes NULL. */
+CAIRN_API int cairn_run_close(cairn_run *run, cairn_error *err);
+CAIRN_API int cairn_run_status(const cairn_run *run, cairn_status *ret_status); /* any thread */
+CAIRN_API void cairn_run_cancel(cairn_run *run); /* any thread: the save or restore now running ends with CANCELLED, nothing is lost */
+
+typedef struct cairn_metric {
+    const char *name; /* at most 255 bytes */
+    double value;
+} cairn_metric;
+
+/* A file to lie beside the weights: config.json, tokenizer.json. From a path, or from memory when path is NULL. */
+typedef struct cairn_attachment {
+    const char *name; /* relative, plain parts, not one of our own names */
+    const char *path;
+    const void *data;
+    size_t size_bytes;
+} cairn_attachment;
+
+typedef struct cairn_save_options {
+    size_t struct_size;
+    uint64_t step; /* optimizer steps completed; beyond the line's last */
+    double epoch;
+    int inexact; /* non-zero: saved on an exception; taken at a restore only by name */
+    const cairn_metric *metrics;
+    size_t metrics_count; /* at most 1,000 */
+    const cairn_attachment *attachments;
+    size_t attachments_count;
+    const char *const *tags;
+    size_t tags_count;
+    const char *config; /* text kept in provenance.json: the hyperparameters, as JSON or any text */
+} cairn_save_options;
+#define CAIRN_SAVE_OPTIONS_INIT { sizeof(cairn_save_options), 0, 0.0, 0, NULL, 0, NULL, 0, NULL, 0, NULL }
+
+typedef struct cairn_save_report {
+    size_t struct_size;
+    uint64_t step, term;
+    uint64_t total_bytes;   /* tensor bytes in the checkpoint */
+    uint64_t written_bytes; /* of data files, this save */
+    uint64_t elapsed_ns;    /* call to durable */
+    int healthy;            /* 0: NaN or Inf in TRAINABLE or OPTIMIZER leaves */
+    char name[64];          /* "checkpoint-1200" */
+    char id[33];
+} cairn_save_report;
+#define CAIRN_SAVE_REPORT_INIT { sizeof(cairn_save_report), 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
+
+/* Saves state as a checkpoint and returns when it is durable: it then survives kill -9 and a power cut.
+ * EXISTS: the step is there. FENCED: another writer took over. NOSPACE: says the bytes missing; nothing is lost.
+ * USAGE: the run holds checkpoints and was not restored from, or the step is not beyond the line's last. */
+CAIRN_API int cairn_save(cairn_run *run, const cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report,
+                         cairn_error *err);
+
+#define CAIRN_STEP_DEFAULT UINT64_MAX /* the newest healthy and exact one that passes the quick check */
+
+typedef struct cairn_restore_options {
+    size_t struct_size;
+    uint64_t step;              /* a step of the current line, or CAIRN_STEP_DEFAULT */
+    int allow_missing;          /* non-zero: TRAINABLE and OPTIMIZER leaves that the checkpoint lacks stay as they are */
+    const char *const *items;   /* only these items; NULL: all that are bound */
+    size_t items_count;
+} cairn_restore_options;
+#define CAIRN_RESTORE_OPTIONS_INIT { sizeof(cairn_restore_options), UINT64_MAX, 0, NULL, 0 }
+
+typedef enum cairn_outcome {
+    CAIRN_RESTORED = 0,
+    CAIRN_MISSING,    /* bound, required, not in the checkpoint (only with allow_missing) */
+    CAIRN_UNEXPECTED, /* in the checkpoint, not bound */
+    CAIRN_CONVERTED,  /* (later) another dtype, cast */
+    CAIRN_NEW,        /* bound, not required, not in the checkpoint: left as it was */
+    CAIRN_SKIPPED,    /* excluded by the options */
+    CAIRN_OUTCOME_COUNT
+} cairn_outcome;
+
+/* Told once per leaf of a finished restore. */
+typedef struct cairn_restore_report {
+    size_t struct_size;
+    int fresh; /* non-zero: the run holds no checkpoint; nothing was touched, step is 0 */
+    uint64_t step, term;
+    double epoch;
+    char name[64];
+    char id[33];
+    uint64_t counts[CAIRN_OUTCOME_COUNT];
+    uint64_t bytes;
+    uint64_t elapsed_ns;
+    uint32_t skipped_damaged; /* newer checkpoints that were passed over because they are damaged (each gave a message) */
+    void (*leaf)(void *user, const char *item, const char *name, cairn_outcome outcome); /* set by the caller, may be NULL */
+    void *user;
+} cairn_restore_report;
+#define CAIRN_RESTORE_REPORT_INIT \
+    { sizeof(cairn_restore_report), 0, 0, 0, 0.0, { 0 }, { 0 }, { 0, 0, 0, 0, 0, 0 }, 0, 0, 0, NULL, NULL }
+
+/* Brings a checkpoint back into the bound memory, checking every byte against its digest.
+ * MISMATCH: dtype, shape, or a missing leaf; nothing was touched. NOTFOUND: no such step. CORRUPT: only damaged checkpoints are
+ * there. TORN_STATE: failed after the first byte was written. */
+CAIRN_API int cairn_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,
+                            cairn_error *err);
+
+/* -------------------------------------------------------------------------------------- looking: runs and checkpoints */
+
+typedef enum cairn_standing {
+    CAIRN_CURRENT = 0, /* on the current line */
+    CAIRN_SUPERSEDED,  /* of a line the run went back from */
+    CAIRN_DAMAGED,     /* has our name, but its manifest cannot be read or it fails the quick check */
+    CAIRN_FOREIGN_FOLDER /* not this run's; never latest, never pruned */
+} cairn_standing;
+
+/* A row of a listing. Strings live as long as the listing. */
+typedef struct cairn_entry {
+    const char *name; /* of the folder */
+    cairn_standing standing;
+    const char *problem; /* why it is damaged or foreign, else NULL */
+    char id[33];
+    uint64_t step, term;
+    int64_t time_ns; /* since 1970, UTC */
+    double epoch;
+    int healthy, exact;
+    int is_latest, is_head, is_best; /* highest of the line; newest healthy; best by the run's metric, if one is known */
+    uint64_t bytes;                  /* of all files, by the manifest */
+    uint64_t tensors;
+    const cairn_metric *metrics;
+    size_t metrics_count;
+    const char *const *tags;
+    size_t tags_count;
+} cairn_entry;
+
+typedef struct cairn_listing cairn_listing;
+/* Lists a run's folder, by (term, step) ascending, foreign and damaged ones last. Never waits for the writer.
+ * NOTFOUND: no folder there, or not a run. */
+CAIRN_API int cairn_listing_open(const char *run_path, cairn_listing **ret_listing, cairn_error *err);
+CAIRN_API void cairn_listing_close(cairn_listing *listing);
+CAIRN_API size_t cairn_listing_count(const cairn_listing *listing);
+CAIRN_API const cairn_entry *cairn_listing_entry(const cairn_listing *listing, size_t index); /* NULL beyond the end */
+CAIRN_API const char *cairn_listing_run_id(const cairn_listing *listing);
+
+/* Calls each for every run in a store, by name; a non-zero return of each stops and is returned. */
+CAIRN_API int cairn_store_list(const char *store_path, int (*each)(void *user, const char *run_name), void *user, cairn_error *err);
+
+typedef struct cairn_checkpoint cairn_checkpoint;
+typedef enum cairn_source {
+    CAIRN_SOURCE_CHECKPOINT = 0, /* written by Cairn: digests known */
+    CAIRN_SOURCE_FILE,           /* one .safetensors file */
+    CAIRN_SOURCE_SHARDED         /* a folder with model.safetensors.index.json, or with one model.safetensors */
+} cairn_source;
+
+typedef struct cairn_checkpoint_info {
+    cairn_source source;
+    const char *path; /* as opened */
+    cairn_entry entry; /* zeros for a source that Cairn did not write */
+    const char *run_id, *parent_id; /* hex; "" if there is none */
+    uint64_t generation;
+    size_t tensors_count, files_count, items_count;
+    uint64_t tensor_bytes;
+} cairn_checkpoint_info;
+
+typedef struct cairn_statistics {
+    int known;
+    double max_abs, norm; /* over finite elements */
+    uint64_t nan_count, inf_count;
+} cairn_statistics;
+
+typedef struct cairn_tensor_info {
+    const char *item, *name;
+    cairn_dtype dtype;
+    uint32_t rank;
+    const uint64_t *shape;
+    uint32_t flags;
+    uint64_t size_bytes;
+    const char *file;     /* within the folder */
+    uint64_t file_offset; /* of the first byte */
+    char digest[33];      /* "" where none is known */
+    cairn_statistics statistics;
+} cairn_tensor_info;
+
+typedef struct cairn_file_info {
+    const char *name;
+    uint64_t size_bytes;
+    char digest[33];
+} cairn_file_info;
+
+/* name: RUN@STEP, RUN@STEP~TERM, RUN@latest, RUN@best, RUN@TAG, or a path of a checkpoint folder, a .safetensors file or a
+ * sharded folder; an existing path wins. store: the folder that holds the runs, NULL: the current one. Reads no tensor data.
+ * Holds a shared lock: the checkpoint is not removed while it is open. */
+CAIRN_API int cairn_checkpoint_open(const char *store, const char *name, cairn_checkpoint **ret_checkpoint, cairn_error *err);
+CAIRN_API void cairn_checkpoint_close(cairn_checkpoint *checkpoint);
+CAIRN_API const cairn_checkpoint_info *cairn_checkpoint_get_info(const cairn_checkpoint *checkpoint);
+CAIRN_API const cairn_tensor_info *cairn_checkpoint_tensor(const cairn_checkpoint *checkpoint, size_t index); /* NULL beyond the end */
+CAIRN_API const cairn_tensor_info *cairn_checkpoint_find(const cairn_checkpoint *checkpoint, const char *item, const char *name);
+CAIRN_API const cairn_file_info *cairn_checkpoint_file(const cairn_checkpoint *checkpoint, size_t index); /* NULL beyond the end */
+/* The plain values: a map from item to tree, tensors as TENSOR_REF. NULL where the source has none. Lives with the checkpoint. */
+CAIRN_API const cairn_value *cairn_checkpoint_values(const cairn_checkpoint *checkpoint);
+/* provenance.json as text, NUL-terminated. NULL where there is none. */
+CAIRN_API const char *cairn_checkpoint_provenance(const cairn_checkpoint *checkpoint);
+/* __metadata__ of a file Cairn did not write is shown through values, as map "__metadata__". */
+
+/* Reads bytes [offset, offset + size) of a tensor. Every block touched is checked where digests are known: CORRUPT if one differs. */
+CAIRN_API int cairn_checkpoint_read(const cairn_checkpoint *checkpoint, const cairn_tensor_info *tensor, uint64_t offset, size_t size,
+                                    void *ret_data, cairn_error *err);
+/* Reads the box start[i] .. start[i] + extent[i] - 1 (elements, rank entries each) packed row-major into ret_data, which holds
+ * the box exactly. Sub-byte dtypes: the last dimension must be whole bytes. */
+CAIRN_API int cairn_checkpoint_read_slice(const cairn_checkpoint *checkpoint, const cairn_tensor_info *tensor, const uint64_t *start,
+                                          const uint64_t *extent, void *ret_data, size_t data_bytes, cairn_error *err);
+/* A zero-copy read-only view of a tensor, NOT checked against its digest; only files that Cairn wrote (UNSUPPORTED otherwise).
+ * Valid until the checkpoint is closed. */
+CAIRN_API int cairn_checkpoint_map(cairn_checkpoint *checkpoint, const cairn_tensor_info *tensor, const void **ret_data, cairn_error *err);
+
+/* ---------------------------------------------------------------------------------------------------------- verifying */
+
+/* One finding. block is the 4 MiB block within the tensor, or CAIRN_NO_OFFSET when it is not about one. */
+typedef struct cairn_damage {
+    const char *file;
+    const char *tensor; /* "item:name", or NULL */
+    uint64_t block;
+    uint64_t offset, size_bytes; /* the byte range in the file */
+    int code;
+    const char *message;
+} cairn_damage;
+
+typedef struct cairn_verify_options {
+    size_t struct_size;
+    int quick; /* non-zero: manifest, tables, sizes and headers; no tensor data */
+    uint32_t io_threads;
+    void (*damage)(void *user, const cairn_damage *damage); /* called for each finding, one at a time */
+    void (*progress)(void *user, uint64_t done_bytes, uint64_t total_bytes);
+    void *user;
+} cairn_verify_options;
+#define CAIRN_VERIFY_OPTIONS_INIT { sizeof(cairn_verify_options), 0, 0, NULL, NULL, NULL }
+
+typedef struct cairn_verify_report {
+    size_t struct_size;
+    uint64_t checked_bytes, damaged_blocks, findings;
+    int digests_known; /* 0: a file that Cairn did not write; only its structure could be checked */
+} cairn_verify_report;
+#define CAIRN_VERIFY_REPORT_INIT { sizeof(cairn_verify_report), 0, 0, 0, 0 }
+
+/* Checks a checkpoint, file or sharded folder (named as in cairn_checkpoint_open) and never writes.
+ * CAIRN_OK: all is well. CORRUPT, TRUNCATED, FORMAT...: the first finding; the others went to the callback. */
+CAIRN_API int cairn_verify(const char *store, const char *name, const cairn_verify_options *options, cairn_verify_report *ret_report,
+                           cairn_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

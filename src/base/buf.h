@@ -1,0 +1,30 @@
+/* A bounded, growing run of bytes. Once an append failed (memory or limit) it stays failed and takes no more, so that a writer
+ * checks once, at its end. */
+#ifndef CN_BASE_BUF_H
+#define CN_BASE_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/alloc.h"
+
+struct cn_buf {
+    const struct cn_alloc *alloc;
+    char *data; /* NUL-terminated besides; NULL while empty */
+    size_t size, capacity;
+    uint64_t limit_bytes;
+    bool failed;
+};
+
+void cn_buf_init(struct cn_buf *buf, const struct cn_alloc *alloc, uint64_t limit_bytes);
+void cn_buf_done(struct cn_buf *buf);
+void cn_buf_clear(struct cn_buf *buf); /* size 0, not failed, memory kept */
+void cn_buf_append(struct cn_buf *buf, const void *bytes, size_t size);
+void cn_buf_text(struct cn_buf *buf, const char *text);
+void cn_buf_format(struct cn_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void cn_buf_fill(struct cn_buf *buf, char byte, size_t count);
+
+#define cn_auto_buf __attribute__((cleanup(cn_buf_done)))
+
+#endif

@@ -1,0 +1,24 @@
+/* Retiring: how a checkpoint goes (docs/DURABILITY.md, "Retiring"). It is renamed into trash, the run folder is fsynced, and only
+ * then is anything unlinked. The top, the head, the protected ones and whatever a reader holds open stay. */
+#ifndef CN_STORE_RETIRE_H
+#define CN_STORE_RETIRE_H
+
+#include "store/catalog.h"
+
+struct cn_retire {
+    uint32_t keep_last;          /* newest healthy ones of the current line that stay; 0: everything stays */
+    const char *const *keep_ids; /* stay in any case: best, resumed from */
+    uint64_t keep_ids_count;
+    void (*message)(void *user, const char *text); /* may be NULL */
+    void *user;
+    uint64_t retired; /* out: how many went */
+};
+int cn_retire_old(const struct cn_rundir *run, struct cn_retire *retire, cairn_error *err);
+
+/* Empties .cairn/trash: leftovers of killed processes too. Folders that a live retirer of another process is filling are left alone
+ * where that can be told. Best effort; runs after a commit. */
+void cn_retire_empty_trash(const struct cn_rundir *run);
+/* Removes a folder with everything in it, without following a symlink; bounded depth. */
+int cn_retire_remove_tree(cn_file parent, const char *name, cairn_error *err);
+
+#endif
