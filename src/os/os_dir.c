@@ -1,0 +1,206 @@
+/* Folders and names: opening, listing, renaming, linking, removing. Everything is relative to an open folder, so that a store whose path is
+ * renamed or replaced meanwhile is not followed elsewhere. A name here is never resolved through a symlink, but in the calls that say path. */
+#include "os/os.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+#ifndef OVERLAYFS_SUPER_MAGIC
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
+#endif
+
+static int result(int rc)
+{
+    return rc < 0 ? -errno : 0;
+}
+
+static int open_dir(int at, const char *name, int flags, cn_file *ret_dir)
+{
+    int file;
+    do file = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
+    while (file < 0 && errno == EINTR);
+    if (file < 0) return -errno;
+    *ret_dir = file;
+    return 0;
+}
+
+int cn_os_open_dir_path(const char *path, cn_file *ret_dir)
+{
+    return open_dir(AT_FDCWD, path, 0, ret_dir);
+}
+
+int cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
+{
+    return open_dir(dir, name, O_NOFOLLOW, ret_dir);
+}
+
+/* The mode is set apart from making, for the process's umask must not decide what others may read. */
+static int make_dir(int at, const char *name)
+{
+    if (mkdirat(at, name, 0755) < 0) return -errno;
+    return result(fchmodat(at, name, 0755, 0));
+}
+
+int cn_os_make_dir_path(const char *path)
+{
+    return make_dir(AT_FDCWD, path);
+}
+
+int cn_os_make_dir(cn_file dir, const char *name)
+{
+    return make_dir(dir, name);
+}
+
+int cn_os_remove_dir(cn_file dir, const char *name)
+{
+    return result(unlinkat(dir, name, AT_REMOVEDIR));
+}
+
+int cn_os_sync_dir(cn_file dir)
+{
+    return result(fsync(dir));
+}
+
+int cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user)
+{
+    /* A descriptor of its own: the position of a shared one would be shared, too. */
+    int file = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0) return -errno;
+    DIR *stream = fdopendir(file);
+    if (!stream) {
+        int saved = errno;
+        close(file);
+        return -saved;
+    }
+    int rc = 0;
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(stream);
+        if (!entry) {
+            rc = -errno;
+            break;
+        }
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        if ((rc = each(user, entry->d_name))) break;
+    }
+    closedir(stream);
+    return rc;
+}
+
+int cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const char *to)
+{
+    if (!syscall(SYS_renameat2, from_dir, from, to_dir, to, RENAME_NOREPLACE)) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return -errno;
+    struct stat info;
+    if (!fstatat(to_dir, to, &info, AT_SYMLINK_NOFOLLOW)) return -EEXIST;
+    if (errno != ENOENT) return -errno;
+    return result(renameat(from_dir, from, to_dir, to));
+}
+
+int cn_os_rename_over(cn_file from_dir, const char *from, cn_file to_dir, const char *to)
+{
+    return result(renameat(from_dir, from, to_dir, to));
+}
+
+int cn_os_link(cn_file from_dir, const char *from, cn_file to_dir, const char *to)
+{
+    return result(linkat(from_dir, from, to_dir, to, 0));
+}
+
+int cn_os_unlink(cn_file dir, const char *name)
+{
+    return result(unlinkat(dir, name, 0));
+}
+
+int cn_os_symlink(const char *target, cn_file dir, const char *name)
+{
+    return result(symlinkat(target, dir, name));
+}
+
+int cn_os_read_link(cn_file dir, const char *name, char *ret_target, size_t size)
+{
+    ssize_t count = readlinkat(dir, name, ret_target, size);
+    if (count < 0) return -errno;
+    if ((size_t)count == size) return -ENAMETOOLONG;
+    ret_target[count] = 0;
+    return 0;
+}
+
+static void fill_info(const struct stat *info, struct cn_file_info *ret_info)
+{
+    *ret_info = (struct cn_file_info){ .type = S_ISREG(info->st_mode)   ? CN_TYPE_FILE
+                                               : S_ISDIR(info->st_mode) ? CN_TYPE_DIR
+                                               : S_ISLNK(info->st_mode) ? CN_TYPE_SYMLINK
+                                                                        : CN_TYPE_OTHER,
+                                       .size_bytes = (uint64_t)info->st_size,
+                                       .device = info->st_dev,
+                                       .inode = info->st_ino,
+                                       .mtime_ns = (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec,
+                                       .links = (uint32_t)info->st_nlink };
+}
+
+int cn_os_stat(cn_file file, struct cn_file_info *ret_info)
+{
+    struct stat info;
+    if (fstat(file, &info) < 0) return -errno;
+    fill_info(&info, ret_info);
+    return 0;
+}
+
+int cn_os_stat_at(cn_file dir, const char *name, struct cn_file_info *ret_info)
+{
+    struct stat info;
+    if (fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW) < 0) return -errno;
+    fill_info(&info, ret_info);
+    return 0;
+}
+
+int cn_os_stat_path(const char *path, struct cn_file_info *ret_info)
+{
+    struct stat info;
+    if (stat(path, &info) < 0) return -errno;
+    fill_info(&info, ret_info);
+    return 0;
+}
+
+int cn_os_free_bytes(cn_file dir, uint64_t *ret_bytes)
+{
+    struct statvfs info;
+    if (fstatvfs(dir, &info) < 0) return -errno;
+    *ret_bytes = (uint64_t)info.f_bavail * info.f_frsize;
+    return 0;
+}
+
+/* overlayfs says `volatile` only in its mount options; the line of our mount is found by device number. */
+static bool overlay_is_volatile(cn_file dir)
+{
+    struct stat info;
+    char line[4096], device[64];
+    if (fstat(dir, &info) < 0) return false;
+    snprintf(device, sizeof device, " %u:%u ", (unsigned)(info.st_dev >> 8 & 0xfff), (unsigned)(info.st_dev & 0xff));
+    FILE *mounts = fopen("/proc/self/mountinfo", "re");
+    bool found = false;
+    while (mounts && !found && fgets(line, sizeof line, mounts)) found = strstr(line, device) && strstr(line, "volatile");
+    if (mounts) fclose(mounts);
+    return found;
+}
+
+bool cn_os_is_volatile(cn_file dir)
+{
+    struct statfs info;
+    if (fstatfs(dir, &info) < 0) return false;
+    if (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC) return true;
+    return info.f_type == OVERLAYFS_SUPER_MAGIC && overlay_is_volatile(dir);
+}

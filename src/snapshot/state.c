@@ -1,0 +1,327 @@
+/* The bound state: what is saved and restored. Everything a caller says about a leaf is checked here, once, so that save and restore
+ * can trust it. Nothing here reads or writes the caller's tensors but cn_leaf_fetch and cn_leaf_store. */
+#include "snapshot/state.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "base/limits.h"
+#include "base/utf8.h"
+#include "os/os.h"
+#include "store/layout.h"
+
+int cairn_state_new(cairn_state **ret_state, cairn_error *err)
+{
+    uint64_t seed = 0;
+    if (!ret_state) return cn_error_set(err, CAIRN_E_USAGE, "cairn_state_new: ret_state is NULL");
+    int rc = cn_os_random(&seed, sizeof seed);
+    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
+    cairn_state *state = cn_os_new(sizeof *state);
+    if (!state) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for a state");
+    cn_hash_init(&state->index, cn_os_alloc(), seed);
+    state->process = cn_os_process();
+    *ret_state = state;
+    return CAIRN_OK;
+}
+
+static void free_leaf(struct cn_leaf *leaf)
+{
+    cn_os_free(leaf->name);
+    cn_os_free(leaf->key);
+    cn_os_free(leaf->shape);
+    cairn_value_free(leaf->value);
+}
+
+void cairn_state_free(cairn_state *state)
+{
+    if (!state) return;
+    cn_hash_done(&state->index);
+    for (uint64_t i = 0; i < state->count; i++) free_leaf(&state->leaves[i]);
+    for (uint32_t i = 0; i < state->items_count; i++) {
+        cn_os_free(state->items[i].name);
+        cn_os_free(state->items[i].file_stem);
+    }
+    cn_os_free(state->leaves);
+    cn_os_free(state->items);
+    cn_os_free(state);
+}
+
+/* ------------------------------------------------------------------------------------------------------ items and names */
+
+static void *grown(void *old, uint64_t count, uint64_t *capacity, size_t size)
+{
+    uint64_t wanted = *capacity ? *capacity * 2 : 16;
+    void *memory = cn_os_new_array(wanted, size);
+    if (!memory) return NULL;
+    if (count) memcpy(memory, old, count * size);
+    cn_os_free(old);
+    *capacity = wanted;
+    return memory;
+}
+
+static int find_item(cairn_state *state, const char *name, uint32_t *ret_item, cairn_error *err)
+{
+    for (uint32_t i = 0; i < state->items_count; i++)
+        if (!strcmp(state->items[i].name, name)) {
+            *ret_item = i;
+            return CAIRN_OK;
+        }
+    int code = cn_layout_check_item(name, err);
+    if (code) return code;
+    if (state->items_count == CN_MAX_ITEMS) return cn_error_set(err, CAIRN_E_LIMIT, "a state has at most %d items", CN_MAX_ITEMS);
+    if (state->items_count == state->items_capacity) {
+        uint64_t capacity = state->items_capacity;
+        struct cn_item *items = grown(state->items, state->items_count, &capacity, sizeof *items);
+        if (!items) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for item '%s'", name);
+        state->items = items;
+        state->items_capacity = (uint32_t)capacity;
+    }
+    char *copy = cn_os_copy_text(name);
+    if (!copy) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for item '%s'", name);
+    state->items[state->items_count] = (struct cn_item){ .name = copy };
+    *ret_item = state->items_count++;
+    return CAIRN_OK;
+}
+
+/* Outside item model a name is a path: its parts are not empty, and '~' is only seen as ~0 or ~1. */
+static bool is_path(const char *name)
+{
+    for (const char *at = name; *at; at++) {
+        if (*at == '~' && at[1] != '0' && at[1] != '1') return false;
+        if (*at == '/' && (at == name || at[1] == '/' || !at[1])) return false;
+    }
+    return *name != 0;
+}
+
+static int check_name(const char *item, const char *name, cairn_error *err)
+{
+    struct cn_shown shown;
+    size_t size = strlen(name);
+    cn_show(&shown, name, size);
+    if (!size) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': a name must not be empty", item);
+    if (size > CN_MAX_NAME_BYTES)
+        return cn_error_set(err, CAIRN_E_LIMIT, "item '%s': the name \"%s\" has %zu bytes; at most %d", item, shown.text, size, CN_MAX_NAME_BYTES);
+    if (cn_utf8_check(name, size) != size) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the name \"%s\" is not UTF-8", item, shown.text);
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
+            return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the name \"%s\" has a control character", item, shown.text);
+    if (!strcmp(name, "__metadata__")) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"__metadata__\" cannot name a tensor or value", item);
+    if (strcmp(item, CN_ITEM_MODEL) && !is_path(name))
+        return cn_error_set(err, CAIRN_E_USAGE,
+                            "item '%s': \"%s\" is not a path of parts joined by '/', with '~' and '/' inside a part written ~0 and ~1", item,
+                            shown.text);
+    return CAIRN_OK;
+}
+
+static char *join_key(const char *item, const char *name)
+{
+    size_t item_size = strlen(item), name_size = strlen(name);
+    char *key = cn_os_new(item_size + name_size + 2);
+    if (!key) return NULL;
+    memcpy(key, item, item_size);
+    key[item_size] = '/';
+    memcpy(key + item_size + 1, name, name_size);
+    return key;
+}
+
+/* Adds the leaf and takes over what it owns; on failure all of that is freed. */
+static int add_leaf(cairn_state *state, const char *item, const char *name, struct cn_leaf leaf, cairn_error *err)
+{
+    int code = find_item(state, item, &leaf.item, err);
+    if (!code) code = check_name(item, name, err);
+    if (code) goto fail;
+    if (state->count == CN_MAX_TENSORS) {
+        code = cn_error_set(err, CAIRN_E_LIMIT, "a state has at most %d leaves", CN_MAX_TENSORS);
+        goto fail;
+    }
+    code = CAIRN_E_NOMEM;
+    if (state->count == state->capacity) {
+        struct cn_leaf *leaves = grown(state->leaves, state->count, &state->capacity, sizeof *leaves);
+        if (!leaves) goto fail_memory;
+        state->leaves = leaves;
+    }
+    leaf.name = cn_os_copy_text(name);
+    leaf.key = join_key(item, name);
+    if (!leaf.name || !leaf.key) goto fail_memory;
+    int added = cn_hash_add(&state->index, leaf.key, strlen(leaf.key), state->count, NULL);
+    if (added == 1) {
+        struct cn_shown shown;
+        code = cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"%s\" is bound twice", item, cn_show_text(&shown, name));
+        goto fail;
+    }
+    if (added) goto fail_memory;
+    state->leaves[state->count++] = leaf;
+    return CAIRN_OK;
+fail_memory:
+    cn_error_set(err, code, "no memory to bind a leaf of item '%s'", item);
+fail:
+    free_leaf(&leaf);
+    return code;
+}
+
+static int check_call(const cairn_state *state, const char *item, const char *name, const char *call, cairn_error *err)
+{
+    if (!state || !item || !name) return cn_error_set(err, CAIRN_E_USAGE, "%s: state, item and name must be given", call);
+    return CAIRN_OK;
+}
+
+const struct cn_leaf *cn_state_find(const cairn_state *state, const char *item, const char *name)
+{
+    uint64_t at;
+    cn_auto_free char *key = join_key(item, name);
+    if (!key || !cn_hash_find(&state->index, key, strlen(key), &at)) return NULL;
+    return &state->leaves[at];
+}
+
+/* -------------------------------------------------------------------------------------------------------------- binding */
+
+static int check_tensor(const char *item, const cairn_tensor *tensor, uint64_t *ret_size_bytes, cairn_error *err)
+{
+    struct cn_shown shown;
+    cn_show_text(&shown, tensor->name);
+    if (tensor->struct_size < sizeof *tensor)
+        return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': struct_size is not set; start from CAIRN_TENSOR_INIT", item, shown.text);
+    if (!cairn_dtype_bits(tensor->dtype))
+        return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': unknown dtype %d", item, shown.text, (int)tensor->dtype);
+    if (tensor->rank > CAIRN_MAX_RANK)
+        return cn_error_set(err, CAIRN_E_LIMIT, "tensor '%s:%s': %u dimensions; at most %d", item, shown.text, tensor->rank, CAIRN_MAX_RANK);
+    if (tensor->rank && !tensor->shape) return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': shape is NULL", item, shown.text);
+    int code = cn_dtype_size(tensor->dtype, tensor->rank, tensor->shape, ret_size_bytes, err);
+    if (code) return cn_error_prefix(err, code == CAIRN_E_FORMAT ? CAIRN_E_USAGE : code, "tensor '%s:%s'", item, shown.text);
+    bool callbacks = tensor->fetch && tensor->store;
+    if (*ret_size_bytes && !tensor->address && !callbacks)
+        return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': give an address, or a fetch and a store callback", item, shown.text);
+    if (tensor->address && (tensor->fetch || tensor->store))
+        return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': give an address or callbacks, not both", item, shown.text);
+    return CAIRN_OK;
+}
+
+int cairn_state_bind_tensor(cairn_state *state, const char *item, const cairn_tensor *tensor, cairn_error *err)
+{
+    uint64_t size_bytes;
+    int code = check_call(state, item, tensor ? tensor->name : NULL, "cairn_state_bind_tensor", err);
+    if (!code) code = check_tensor(item, tensor, &size_bytes, err);
+    if (code) return code == CAIRN_E_FORMAT ? CAIRN_E_USAGE : code;
+    struct cn_leaf leaf = { .kind = CN_LEAF_TENSOR, .dtype = tensor->dtype, .rank = tensor->rank, .flags = tensor->flags,
+                            .size_bytes = size_bytes, .address = tensor->address, .fetch = tensor->fetch, .store = tensor->store,
+                            .user = tensor->user };
+    leaf.shape = cn_os_new_array(tensor->rank ? tensor->rank : 1, sizeof *leaf.shape);
+    if (!leaf.shape) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to bind a tensor of item '%s'", item);
+    if (tensor->rank) memcpy(leaf.shape, tensor->shape, tensor->rank * sizeof *leaf.shape);
+    return add_leaf(state, item, tensor->name, leaf, err);
+}
+
+int cairn_state_bind_alias(cairn_state *state, const char *item, const char *name, const char *target, cairn_error *err)
+{
+    int code = check_call(state, item, name, "cairn_state_bind_alias", err);
+    if (code) return code;
+    const struct cn_leaf *leaf = target ? cn_state_find(state, item, target) : NULL;
+    if (!leaf || leaf->kind != CN_LEAF_TENSOR) {
+        struct cn_shown shown;
+        return cn_error_set(err, CAIRN_E_USAGE, "item '%s': alias target \"%s\" is not a tensor bound before", item,
+                            cn_show_text(&shown, target ? target : ""));
+    }
+    return add_leaf(state, item, name, (struct cn_leaf){ .kind = CN_LEAF_ALIAS, .target = (uint64_t)(leaf - state->leaves) }, err);
+}
+
+static int bind_scalar(cairn_state *state, const char *item, const char *name, enum cn_leaf_kind kind, void *address, cairn_error *err)
+{
+    int code = check_call(state, item, name, "cairn_state_bind", err);
+    if (code) return code;
+    if (!address) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the address to bind is NULL", item);
+    return add_leaf(state, item, name, (struct cn_leaf){ .kind = kind, .address = address }, err);
+}
+
+int cairn_state_bind_i64(cairn_state *state, const char *item, const char *name, int64_t *value, cairn_error *err)
+{
+    return bind_scalar(state, item, name, CN_LEAF_I64, value, err);
+}
+
+int cairn_state_bind_u64(cairn_state *state, const char *item, const char *name, uint64_t *value, cairn_error *err)
+{
+    return bind_scalar(state, item, name, CN_LEAF_U64, value, err);
+}
+
+int cairn_state_bind_f64(cairn_state *state, const char *item, const char *name, double *value, cairn_error *err)
+{
+    return bind_scalar(state, item, name, CN_LEAF_F64, value, err);
+}
+
+int cairn_state_bind_bool(cairn_state *state, const char *item, const char *name, int *value, cairn_error *err)
+{
+    return bind_scalar(state, item, name, CN_LEAF_BOOL, value, err);
+}
+
+int cairn_state_set_value(cairn_state *state, const char *item, const char *name, cairn_value *value, cairn_error *err)
+{
+    int code = check_call(state, item, name, "cairn_state_set_value", err);
+    if (!code && !value) code = cn_error_set(err, CAIRN_E_NOMEM, "item '%s': the value is NULL (out of memory?)", item);
+    if (code) {
+        cairn_value_free(value);
+        return code;
+    }
+    struct cn_leaf *leaf = (struct cn_leaf *)(uintptr_t)cn_state_find(state, item, name);
+    if (!leaf) return add_leaf(state, item, name, (struct cn_leaf){ .kind = CN_LEAF_VALUE, .value = value }, err);
+    if (leaf->kind != CN_LEAF_VALUE) {
+        struct cn_shown shown;
+        cairn_value_free(value);
+        return cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"%s\" is bound as something else", item, cn_show_text(&shown, name));
+    }
+    cairn_value_free(leaf->value);
+    leaf->value = value;
+    return CAIRN_OK;
+}
+
+const cairn_value *cairn_state_get_value(const cairn_state *state, const char *item, const char *name)
+{
+    const struct cn_leaf *leaf = state && item && name ? cn_state_find(state, item, name) : NULL;
+    return leaf && leaf->kind == CN_LEAF_VALUE ? leaf->value : NULL;
+}
+
+int cairn_state_set_file_stem(cairn_state *state, const char *item, const char *stem, cairn_error *err)
+{
+    uint32_t index;
+    int code = check_call(state, item, stem, "cairn_state_set_file_stem", err);
+    if (!code) code = cn_layout_check_item(stem, err);
+    if (!code) code = find_item(state, item, &index, err);
+    if (code) return code;
+    for (uint32_t i = 0; i < state->items_count; i++) {
+        const struct cn_item *other = &state->items[i];
+        if (i != index && !strcmp(other->file_stem ? other->file_stem : other->name, stem))
+            return cn_error_set(err, CAIRN_E_USAGE, "items '%s' and '%s' would share the file stem '%s'", item, other->name, stem);
+    }
+    char *copy = cn_os_copy_text(stem);
+    if (!copy) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for the file stem of item '%s'", item);
+    cn_os_free(state->items[index].file_stem);
+    state->items[index].file_stem = copy;
+    return CAIRN_OK;
+}
+
+/* --------------------------------------------------------------------------------------------------------- moving bytes */
+
+int cn_leaf_fetch(const struct cn_leaf *leaf, uint64_t offset, size_t size, void *destination, cairn_error *err)
+{
+    if (!size) return CAIRN_OK;
+    if (leaf->address) {
+        memcpy(destination, (const char *)leaf->address + offset, size);
+        return CAIRN_OK;
+    }
+    int rc = leaf->fetch(leaf->user, offset, size, destination);
+    if (!rc) return CAIRN_OK;
+    struct cn_shown shown;
+    return cn_error_set(err, CAIRN_E_IO, "tensor '%s': its fetch callback failed with %d", cn_show_text(&shown, leaf->key), rc);
+}
+
+int cn_leaf_store(const struct cn_leaf *leaf, uint64_t offset, size_t size, const void *source, cairn_error *err)
+{
+    if (!size) return CAIRN_OK;
+    if (leaf->address) {
+        memcpy((char *)leaf->address + offset, source, size);
+        return CAIRN_OK;
+    }
+    int rc = leaf->store(leaf->user, offset, size, source);
+    if (!rc) return CAIRN_OK;
+    struct cn_shown shown;
+    return cn_error_set(err, CAIRN_E_IO, "tensor '%s': its store callback failed with %d", cn_show_text(&shown, leaf->key), rc);
+}
