@@ -1,0 +1,145 @@
+/* Errors (see error.h). A message is one line, whatever went into it. */
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
+
+const char *cairn_code_name(int code)
+{
+    static const char *const names[] = { "OK", "FORMAT", "TRUNCATED", "LIMIT", "UNSUPPORTED", "UNSAFE", "CORRUPT", "PATH", "USAGE", "IO",
+                                         "NOSPACE", "NOTFOUND", "EXISTS", "FOREIGN", "VERSION", "MISMATCH", "LOCKED", "FENCED", "GONE",
+                                         "FORKED", "TORN_STATE", "EARLY_WRITE", "CANCELLED", "NOMEM" };
+    if (code > 0 || -code >= (int)(sizeof names / sizeof *names)) return "UNKNOWN";
+    return names[-code];
+}
+
+/* Whatever a caller's format let through: no line breaks, no control characters. */
+static void flatten(char *message)
+{
+    for (char *at = message; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f) *at = ' ';
+}
+
+static int fill(cairn_error *err, int code, int os_errno, uint64_t offset, const char *format, va_list arguments)
+{
+    if (!err) return code;
+    err->code = code;
+    err->os_errno = os_errno;
+    err->offset = offset;
+    vsnprintf(err->message, sizeof err->message, format, arguments);
+    flatten(err->message);
+    return code;
+}
+
+int cn_error_set(cairn_error *err, int code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fill(err, code, 0, CAIRN_NO_OFFSET, format, arguments);
+    va_end(arguments);
+    return code;
+}
+
+static void append(cairn_error *err, const char *text)
+{
+    size_t size = strlen(err->message);
+    snprintf(err->message + size, sizeof err->message - size, "%s", text);
+}
+
+int cn_error_at(cairn_error *err, int code, uint64_t offset, const char *format, ...)
+{
+    char position[48];
+    va_list arguments;
+    va_start(arguments, format);
+    fill(err, code, 0, offset, format, arguments);
+    va_end(arguments);
+    snprintf(position, sizeof position, " (byte %llu)", (unsigned long long)offset);
+    if (err) append(err, position);
+    return code;
+}
+
+int cn_error_code_of(int os_errno)
+{
+    switch (os_errno) {
+    case ENOSPC:
+    case EDQUOT: return CAIRN_E_NOSPACE;
+    case ENOENT:
+    case ENOTDIR: return CAIRN_E_NOTFOUND;
+    case EEXIST:
+    case ENOTEMPTY: return CAIRN_E_EXISTS;
+    case ENOMEM: return CAIRN_E_NOMEM;
+    case ESTALE: return CAIRN_E_GONE;
+    default: return CAIRN_E_IO;
+    }
+}
+
+int cn_error_errno(cairn_error *err, int os_errno, const char *format, ...)
+{
+    char reason[128];
+    int code = cn_error_code_of(os_errno);
+    va_list arguments;
+    va_start(arguments, format);
+    fill(err, code, os_errno, CAIRN_NO_OFFSET, format, arguments);
+    va_end(arguments);
+    if (!err) return code;
+    append(err, ": ");
+    append(err, strerror_r(os_errno, reason, sizeof reason));
+    return code;
+}
+
+int cn_error_prefix(cairn_error *err, int code, const char *format, ...)
+{
+    if (!err) return code;
+    char rest[CAIRN_MESSAGE_BYTES];
+    memcpy(rest, err->message, sizeof rest);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(err->message, sizeof err->message, format, arguments);
+    va_end(arguments);
+    flatten(err->message);
+    append(err, ": ");
+    append(err, rest);
+    err->code = code;
+    return code;
+}
+
+/* Marks that change how a line reads without being seen: bidi controls, zero-width characters, line separators, the byte order mark. */
+static bool is_invisible(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+           (code >= 0x2060 && code <= 0x206f) || code == 0xfeff || code == 0x061c || (code >= 0xe0000 && code <= 0xe0fff) || code == 0xad;
+}
+
+const char *cn_show(struct cn_shown *buffer, const char *name, size_t size)
+{
+    size_t used = 0;
+    for (size_t at = 0; at < size;) {
+        uint32_t code = 0;
+        char piece[16];
+        size_t length = cn_utf8_next(name + at, size - at, &code), shown;
+        if (!length) shown = (size_t)snprintf(piece, sizeof piece, "\\x%02x", (unsigned char)name[at]);
+        else if (code == '"' || code == '\\') shown = (size_t)snprintf(piece, sizeof piece, "\\%c", (char)code);
+        else if (is_invisible(code)) shown = (size_t)snprintf(piece, sizeof piece, code > 0xffff ? "\\U%08x" : "\\u%04x", code);
+        else memcpy(piece, name + at, shown = length);
+        if (used + shown > CN_SHOWN_BYTES) {
+            memcpy(buffer->text + used, "...", 3);
+            used += 3;
+            break;
+        }
+        memcpy(buffer->text + used, piece, shown);
+        used += shown;
+        at += length ? length : 1;
+    }
+    buffer->text[used] = 0;
+    return buffer->text;
+}
+
+const char *cn_show_text(struct cn_shown *buffer, const char *name)
+{
+    return cn_show(buffer, name, strlen(name));
+}

@@ -1,0 +1,409 @@
+/* The JSON pull reader (see json.h): strict RFC 8259, no recursion, bounded depth. It must never read past data + size and takes memory for
+ * strings only.
+ *
+ * `expect` says what may come: a value; a value or the end of a just-opened array; a comma or the end; a key or the end of a just-opened
+ * object; a key; or the end of the document. */
+#include <errno.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/utf8.h"
+
+enum { WANT_VALUE, WANT_VALUE_OR_END, WANT_COMMA_OR_END, WANT_KEY_OR_END, WANT_KEY, WANT_DOCUMENT_END };
+
+void cn_json_init(struct cn_json *json, const void *data, size_t size, struct cn_pool *pool)
+{
+    memset(json, 0, sizeof *json);
+    json->data = data;
+    json->size = size;
+    json->pool = pool;
+    json->expect = WANT_VALUE;
+}
+
+int cn_json_fail(const struct cn_json *json, cairn_error *err, const char *what)
+{
+    return cn_error_at(err, CAIRN_E_FORMAT, json->token_start, "JSON: %s", what);
+}
+
+static int fail_here(struct cn_json *json, cairn_error *err, const char *what)
+{
+    json->token_start = json->position;
+    return cn_json_fail(json, err, json->position >= json->size ? "it ends too early" : what);
+}
+
+static void skip_space(struct cn_json *json)
+{
+    while (json->position < json->size && strchr(" \t\r\n", json->data[json->position]) && json->data[json->position]) json->position++;
+}
+
+static bool take(struct cn_json *json, char character)
+{
+    if (json->position >= json->size || json->data[json->position] != character) return false;
+    json->position++;
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- strings */
+
+static int hex4(struct cn_json *json, uint32_t *ret_code)
+{
+    uint32_t code = 0;
+    if (json->size - json->position < 4) return -1;
+    for (int i = 0; i < 4; i++) {
+        char digit = json->data[json->position++];
+        int value = digit >= '0' && digit <= '9'   ? digit - '0'
+                    : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
+                    : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
+                                                   : -1;
+        if (value < 0) return -1;
+        code = code << 4 | (uint32_t)value;
+    }
+    *ret_code = code;
+    return 0;
+}
+
+/* After "\u": one code point, from a surrogate pair if need be. */
+static int read_escape_code(struct cn_json *json, char **out)
+{
+    uint32_t code, low;
+    if (hex4(json, &code)) return -1;
+    if (code >= 0xdc00 && code < 0xe000) return -1;
+    if (code >= 0xd800 && code < 0xdc00) {
+        if (!take(json, '\\') || !take(json, 'u') || hex4(json, &low) || low < 0xdc00 || low >= 0xe000) return -1;
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+    }
+    *out += cn_utf8_encode(code, *out);
+    return 0;
+}
+
+static int read_escape(struct cn_json *json, char **out)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    if (json->position >= json->size) return -1;
+    char kind = json->data[json->position++];
+    if (kind == 'u') return read_escape_code(json, out);
+    const char *at = kind ? strchr(from, kind) : NULL;
+    if (!at) return -1;
+    *(*out)++ = to[at - from];
+    return 0;
+}
+
+/* Where the string that starts after the opening quote ends: a decoded string is never longer than its source. */
+static size_t find_quote(const struct cn_json *json)
+{
+    size_t at = json->position;
+    while (at < json->size && json->data[at] != '"') at += json->data[at] == '\\' ? 2 : 1;
+    return at;
+}
+
+static int read_string(struct cn_json *json, cairn_error *err)
+{
+    size_t end = find_quote(json);
+    if (end >= json->size) {
+        json->position = json->size;
+        return fail_here(json, err, "");
+    }
+    char *text = cn_pool_take(json->pool, end - json->position + 1), *out = text;
+    if (!text) return cn_error_at(err, CAIRN_E_NOMEM, json->token_start, "JSON: no memory for its strings");
+    while (json->position < end) {
+        unsigned char character = (unsigned char)json->data[json->position];
+        if (character < 0x20) return fail_here(json, err, "a control character in a string");
+        if (character == '\\') {
+            json->position++;
+            if (read_escape(json, &out)) return fail_here(json, err, "a bad escape in a string");
+        } else if (character < 0x80) {
+            *out++ = (char)character;
+            json->position++;
+        } else {
+            size_t length = cn_utf8_next(json->data + json->position, end - json->position, NULL);
+            if (!length) return fail_here(json, err, "bytes that are not UTF-8");
+            memcpy(out, json->data + json->position, length);
+            out += length;
+            json->position += length;
+        }
+    }
+    json->position = end + 1;
+    *out = 0;
+    json->text = text;
+    json->text_size = (size_t)(out - text);
+    return CAIRN_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- numbers */
+
+static size_t take_digits(struct cn_json *json)
+{
+    size_t start = json->position;
+    while (json->position < json->size && json->data[json->position] >= '0' && json->data[json->position] <= '9') json->position++;
+    return json->position - start;
+}
+
+/* The grammar of a number; *ret_integer: without fraction and exponent. */
+static int scan_number(struct cn_json *json, bool *ret_integer, cairn_error *err)
+{
+    bool integer = true;
+    take(json, '-');
+    size_t first = json->position, digits = take_digits(json);
+    if (!digits) return fail_here(json, err, "a value was expected here");
+    if (digits > 1 && json->data[first] == '0') return cn_json_fail(json, err, "a number with a leading zero");
+    if (take(json, '.')) {
+        integer = false;
+        if (!take_digits(json)) return fail_here(json, err, "digits must follow the point");
+    }
+    if (take(json, 'e') || take(json, 'E')) {
+        integer = false;
+        if (!take(json, '+')) take(json, '-');
+        if (!take_digits(json)) return fail_here(json, err, "digits must follow the exponent");
+    }
+    *ret_integer = integer;
+    return CAIRN_OK;
+}
+
+/* strtod reads the point of the process's locale, so the literal gets that one. */
+static double to_double(struct cn_pool *pool, const char *literal, size_t size, bool *ret_failed)
+{
+    const char *point = localeconv()->decimal_point;
+    size_t point_size = strlen(point);
+    const char *dot = memchr(literal, '.', size);
+    char small[64], *copy = size + point_size < sizeof small ? small : cn_pool_take(pool, size + point_size + 1);
+    *ret_failed = !copy;
+    if (!copy) return 0;
+    size_t before = dot ? (size_t)(dot - literal) : size, used = before;
+    memcpy(copy, literal, before);
+    if (dot) {
+        memcpy(copy + used, point, point_size);
+        used += point_size;
+        memcpy(copy + used, dot + 1, size - before - 1);
+        used += size - before - 1;
+    }
+    copy[used] = 0;
+    return strtod(copy, NULL);
+}
+
+static int read_integer(struct cn_json *json, enum cn_json_token *ret_token)
+{
+    bool negative = json->data[json->token_start] == '-';
+    uint64_t number = 0;
+    for (size_t i = json->token_start + negative; i < json->position; i++)
+        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (uint64_t)(json->data[i] - '0'), &number)) return -1;
+    if (negative && (!number || number > (uint64_t)INT64_MAX + 1)) return -1;
+    *ret_token = negative ? CN_JSON_INT : CN_JSON_UINT;
+    json->number = number;
+    json->negative = negative ? (int64_t)(0 - number) : 0;
+    return 0;
+}
+
+static int read_number(struct cn_json *json, enum cn_json_token *ret_token, cairn_error *err)
+{
+    bool integer, failed;
+    int code = scan_number(json, &integer, err);
+    if (code) return code;
+    if (integer && !read_integer(json, ret_token)) return CAIRN_OK;
+    size_t size = json->position - json->token_start;
+    json->text = cn_pool_copy(json->pool, json->data + json->token_start, size);
+    json->text_size = size;
+    json->real = to_double(json->pool, json->data + json->token_start, size, &failed);
+    if (!json->text || failed) return cn_error_at(err, CAIRN_E_NOMEM, json->token_start, "JSON: no memory for its numbers");
+    if (json->real > 1.7976931348623157e308 || json->real < -1.7976931348623157e308) return cn_json_fail(json, err, "a number too large for a double");
+    *ret_token = CN_JSON_FLOAT;
+    return CAIRN_OK;
+}
+
+/* -------------------------------------------------------------------------------------------------------------- tokens */
+
+static void after_value(struct cn_json *json)
+{
+    json->expect = json->depth ? WANT_COMMA_OR_END : WANT_DOCUMENT_END;
+}
+
+static int open_level(struct cn_json *json, bool object, enum cn_json_token *ret_token, cairn_error *err)
+{
+    if (json->depth == CN_MAX_JSON_DEPTH) return cn_error_at(err, CAIRN_E_LIMIT, json->token_start, "JSON: nested deeper than %d levels", CN_MAX_JSON_DEPTH);
+    json->in_object[++json->depth] = object;
+    json->expect = object ? WANT_KEY_OR_END : WANT_VALUE_OR_END;
+    *ret_token = object ? CN_JSON_OBJECT : CN_JSON_ARRAY;
+    return CAIRN_OK;
+}
+
+static int close_level(struct cn_json *json, enum cn_json_token *ret_token)
+{
+    *ret_token = json->in_object[json->depth--] ? CN_JSON_OBJECT_END : CN_JSON_ARRAY_END;
+    after_value(json);
+    return CAIRN_OK;
+}
+
+static int read_word(struct cn_json *json, enum cn_json_token *ret_token, cairn_error *err)
+{
+    static const struct {
+        const char *word;
+        enum cn_json_token token;
+    } words[] = { { "true", CN_JSON_TRUE }, { "false", CN_JSON_FALSE }, { "null", CN_JSON_NULL } };
+    for (size_t i = 0; i < 3; i++) {
+        size_t size = strlen(words[i].word);
+        if (json->size - json->position < size || memcmp(json->data + json->position, words[i].word, size)) continue;
+        json->position += size;
+        *ret_token = words[i].token;
+        return CAIRN_OK;
+    }
+    return fail_here(json, err, "a value was expected here");
+}
+
+static int read_value(struct cn_json *json, enum cn_json_token *ret_token, cairn_error *err)
+{
+    if (json->position >= json->size) return fail_here(json, err, "");
+    char character = json->data[json->position];
+    int code;
+    if (take(json, '{')) return open_level(json, true, ret_token, err);
+    if (take(json, '[')) return open_level(json, false, ret_token, err);
+    if (take(json, '"')) {
+        code = read_string(json, err);
+        *ret_token = CN_JSON_STRING;
+    } else if (character == '-' || (character >= '0' && character <= '9')) code = read_number(json, ret_token, err);
+    else code = read_word(json, ret_token, err);
+    if (!code) after_value(json);
+    return code;
+}
+
+static int read_key(struct cn_json *json, enum cn_json_token *ret_token, cairn_error *err)
+{
+    if (!take(json, '"')) return fail_here(json, err, "a key was expected here");
+    int code = read_string(json, err);
+    if (code) return code;
+    skip_space(json);
+    if (!take(json, ':')) return fail_here(json, err, "':' must follow a key");
+    json->expect = WANT_VALUE;
+    *ret_token = CN_JSON_KEY;
+    return CAIRN_OK;
+}
+
+int cn_json_next(struct cn_json *json, enum cn_json_token *ret_token, cairn_error *err)
+{
+    skip_space(json);
+    if (json->expect == WANT_COMMA_OR_END) {
+        json->token_start = json->position;
+        if (take(json, json->in_object[json->depth] ? '}' : ']')) return close_level(json, ret_token);
+        if (!take(json, ',')) return fail_here(json, err, "',' or the end was expected here");
+        json->expect = json->in_object[json->depth] ? WANT_KEY : WANT_VALUE;
+        skip_space(json);
+    }
+    json->token_start = json->position;
+    switch (json->expect) {
+    case WANT_KEY_OR_END:
+        if (take(json, '}')) return close_level(json, ret_token);
+        return read_key(json, ret_token, err);
+    case WANT_KEY: return read_key(json, ret_token, err);
+    case WANT_VALUE_OR_END:
+        if (take(json, ']')) return close_level(json, ret_token);
+        return read_value(json, ret_token, err);
+    case WANT_DOCUMENT_END:
+        if (json->position < json->size) return cn_json_fail(json, err, "more follows after its end");
+        *ret_token = CN_JSON_END;
+        return CAIRN_OK;
+    default: return read_value(json, ret_token, err);
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------------- typed reading */
+
+int cn_json_expect(struct cn_json *json, enum cn_json_token token, const char *what, cairn_error *err)
+{
+    enum cn_json_token found;
+    int code = cn_json_next(json, &found, err);
+    if (code || found == token) return code;
+    return cn_error_at(err, CAIRN_E_FORMAT, json->token_start, "JSON: %s was expected here", what);
+}
+
+int cn_json_skip(struct cn_json *json, cairn_error *err)
+{
+    int depth = json->depth;
+    do {
+        enum cn_json_token token;
+        int code = cn_json_next(json, &token, err);
+        if (code) return code;
+        if (json->depth < depth) return cn_json_fail(json, err, "a value was expected here");
+    } while (json->depth > depth || json->expect == WANT_VALUE);
+    return CAIRN_OK;
+}
+
+int cn_json_string(struct cn_json *json, const char **ret_text, size_t *ret_size, cairn_error *err)
+{
+    int code = cn_json_expect(json, CN_JSON_STRING, "a string", err);
+    if (code) return code;
+    if (!ret_size && memchr(json->text, 0, json->text_size)) return cn_json_fail(json, err, "a NUL in a string");
+    *ret_text = json->text;
+    if (ret_size) *ret_size = json->text_size;
+    return CAIRN_OK;
+}
+
+int cn_json_u64(struct cn_json *json, uint64_t *ret_number, cairn_error *err)
+{
+    int code = cn_json_expect(json, CN_JSON_UINT, "an unsigned 64-bit integer", err);
+    if (!code) *ret_number = json->number;
+    return code;
+}
+
+int cn_json_i64(struct cn_json *json, int64_t *ret_number, cairn_error *err)
+{
+    enum cn_json_token token;
+    int code = cn_json_next(json, &token, err);
+    if (code) return code;
+    if (token == CN_JSON_INT) *ret_number = json->negative;
+    else if (token == CN_JSON_UINT && json->number <= INT64_MAX) *ret_number = (int64_t)json->number;
+    else return cn_json_fail(json, err, "a 64-bit integer was expected here");
+    return CAIRN_OK;
+}
+
+int cn_json_f64(struct cn_json *json, double *ret_number, cairn_error *err)
+{
+    enum cn_json_token token;
+    int code = cn_json_next(json, &token, err);
+    if (code) return code;
+    if (token == CN_JSON_FLOAT) *ret_number = json->real;
+    else if (token == CN_JSON_UINT) *ret_number = (double)json->number;
+    else if (token == CN_JSON_INT) *ret_number = (double)json->negative;
+    else if (token == CN_JSON_STRING && !strcmp(json->text, "NaN")) *ret_number = __builtin_nan("");
+    else if (token == CN_JSON_STRING && !strcmp(json->text, "Infinity")) *ret_number = __builtin_inf();
+    else if (token == CN_JSON_STRING && !strcmp(json->text, "-Infinity")) *ret_number = -__builtin_inf();
+    else return cn_json_fail(json, err, "a number was expected here");
+    return CAIRN_OK;
+}
+
+int cn_json_bool(struct cn_json *json, int *ret_truth, cairn_error *err)
+{
+    enum cn_json_token token;
+    int code = cn_json_next(json, &token, err);
+    if (code) return code;
+    if (token != CN_JSON_TRUE && token != CN_JSON_FALSE) return cn_json_fail(json, err, "true or false was expected here");
+    *ret_truth = token == CN_JSON_TRUE;
+    return CAIRN_OK;
+}
+
+int cn_json_next_key(struct cn_json *json, const char **ret_key, size_t *ret_size, bool *ret_more, cairn_error *err)
+{
+    enum cn_json_token token;
+    int code = cn_json_next(json, &token, err);
+    if (code) return code;
+    *ret_more = token == CN_JSON_KEY;
+    if (token == CN_JSON_OBJECT_END) return CAIRN_OK;
+    if (token != CN_JSON_KEY) return cn_json_fail(json, err, "a key was expected here");
+    if (!ret_size && memchr(json->text, 0, json->text_size)) return cn_json_fail(json, err, "a NUL in a key");
+    *ret_key = json->text;
+    if (ret_size) *ret_size = json->text_size;
+    return CAIRN_OK;
+}
+
+int cn_json_next_element(struct cn_json *json, bool *ret_more, cairn_error *err)
+{
+    skip_space(json);
+    size_t at = json->position;
+    bool may_end = json->expect == WANT_VALUE_OR_END || json->expect == WANT_COMMA_OR_END;
+    if (may_end && at < json->size && json->data[at] == ']' && !json->in_object[json->depth]) {
+        enum cn_json_token token;
+        *ret_more = false;
+        return cn_json_next(json, &token, err);
+    }
+    *ret_more = true;
+    return CAIRN_OK;
+}
