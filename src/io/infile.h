@@ -30,7 +30,5 @@ int cn_infile_read(const struct cn_infile *in, uint64_t offset, void *data, size
  * bytes, inside slot. */
 int cn_infile_read_slot(const struct cn_infile *in, uint64_t offset, size_t size, unsigned char *slot, uint64_t slot_bytes,
                         const unsigned char **ret_data, cairn_error *err);
-/* The whole of a small file, NUL-terminated besides; LIMIT if larger than limit_bytes. Free with cn_os_free. */
-int cn_infile_load(cn_file dir, const char *name, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err);
 
 #endif

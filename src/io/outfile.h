@@ -26,7 +26,4 @@ int cn_outfile_write(const struct cn_outfile *out, uint64_t offset, const void *
 int cn_outfile_finish(struct cn_outfile *out, cairn_error *err);
 void cn_outfile_abandon(struct cn_outfile *out); /* closes without a sync; takes one that was never created (file -1) */
 
-/* A small file in one go: created new with mode, written, fsynced, closed. */
-int cn_outfile_put(cn_file dir, const char *name, const void *data, size_t size, uint32_t mode, cairn_error *err);
-
 #endif
