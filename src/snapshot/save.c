@@ -135,6 +135,7 @@ int cn_save_run(struct cn_save *save, cairn_error *err)
     struct cn_pump pump = { .pieces = save->plan.pieces_count, .produce = stage_piece, .consume = write_piece, .user = save,
                             .arena = save->arena, .threads = save->threads, .stagers = save->threads > 2 ? 2 : 1,
                             .cancel = save->cancel, .tick = tick };
+    cn_arena_start(save->arena);
     int code = create_files(save, err);
     if (!code) code = write_headers(save, err);
     if (!code) code = cn_pump_run(&pump, err);

@@ -1,0 +1,72 @@
+/* Writing a safetensors header (see safetensors.h): compact JSON in a fixed order, padded with spaces so that data starts on a page. The
+ * same tensors give the same bytes. */
+#include "format/safetensors.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "base/json.h"
+#include "base/limits.h"
+
+int cn_st_compare(const struct cn_st_tensor *a, const struct cn_st_tensor *b)
+{
+    uint32_t a_bits = cairn_dtype_bits(a->dtype), b_bits = cairn_dtype_bits(b->dtype);
+    if (a_bits != b_bits) return a_bits > b_bits ? -1 : 1;
+    size_t shorter = a->name_size < b->name_size ? a->name_size : b->name_size;
+    int order = memcmp(a->name, b->name, shorter);
+    if (order) return order;
+    return a->name_size < b->name_size ? -1 : a->name_size > b->name_size;
+}
+
+uint64_t cn_st_entry_bytes(const struct cn_st_tensor *tensor)
+{
+    /* a name byte may become \u00XX; a number has at most 20 digits and a comma */
+    return 6 * (uint64_t)tensor->name_size + 21 * (uint64_t)tensor->rank + 120;
+}
+
+static void put_tensor(struct cn_json_writer *writer, const struct cn_st_tensor *tensor)
+{
+    cn_json_key_sized(writer, tensor->name, tensor->name_size);
+    cn_json_begin_object(writer);
+    cn_json_key(writer, "dtype");
+    cn_json_put_string(writer, cairn_dtype_name(tensor->dtype));
+    cn_json_key(writer, "shape");
+    cn_json_begin_array(writer);
+    for (uint32_t i = 0; i < tensor->rank; i++) cn_json_put_u64(writer, tensor->shape[i]);
+    cn_json_end_array(writer);
+    cn_json_key(writer, "data_offsets");
+    cn_json_begin_array(writer);
+    cn_json_put_u64(writer, tensor->begin);
+    cn_json_put_u64(writer, tensor->end);
+    cn_json_end_array(writer);
+    cn_json_end_object(writer);
+}
+
+int cn_st_write_header(struct cn_buf *buf, const struct cn_st_tensor *tensors, uint64_t count, const struct cn_st_pair *metadata,
+                       uint64_t metadata_count, cairn_error *err)
+{
+    static const char room[CN_ST_PREFIX_BYTES];
+    struct cn_json_writer writer = { .buf = buf };
+    size_t start = buf->size;
+    cn_buf_append(buf, room, sizeof room);
+    cn_json_begin_object(&writer);
+    if (metadata_count) {
+        cn_json_key(&writer, "__metadata__");
+        cn_json_begin_object(&writer);
+        for (uint64_t i = 0; i < metadata_count; i++) {
+            cn_json_key(&writer, metadata[i].key);
+            cn_json_put_string(&writer, metadata[i].value);
+        }
+        cn_json_end_object(&writer);
+    }
+    for (uint64_t i = 0; i < count; i++) put_tensor(&writer, &tensors[i]);
+    cn_json_end_object(&writer);
+    size_t used = buf->size - start;
+    cn_buf_fill(buf, ' ', (size_t)(cn_align_up(used, CN_PAGE_BYTES) - used));
+    uint64_t length = buf->size - start - CN_ST_PREFIX_BYTES;
+    if (buf->failed || length > CN_MAX_OUR_HEADER_BYTES)
+        return cn_error_set(err, CAIRN_E_LIMIT, "a header over %llu bytes: too many tensors in one file", (unsigned long long)CN_MAX_OUR_HEADER_BYTES);
+    for (int i = 0; i < 8; i++) buf->data[start + (size_t)i] = (char)(length >> (8 * i) & 0xff);
+    return CAIRN_OK;
+}
