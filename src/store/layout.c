@@ -1,0 +1,124 @@
+/* Names on disk (see layout.h). Pure functions over text: no file is looked at. */
+#include "store/layout.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/utf8.h"
+
+#define FOLDER_PREFIX "checkpoint-"
+
+/* Canonical decimal up to a stop character: no sign, no leading zero, fits 64 bits. */
+static bool parse_number(const char **text, uint64_t *ret_number)
+{
+    const char *at = *text;
+    uint64_t number = 0;
+    if (*at < '0' || *at > '9' || (*at == '0' && at[1] >= '0' && at[1] <= '9')) return false;
+    for (; *at >= '0' && *at <= '9'; at++)
+        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (uint64_t)(*at - '0'), &number)) return false;
+    *text = at;
+    *ret_number = number;
+    return true;
+}
+
+bool cn_layout_parse_folder(const char *name, uint64_t *ret_step, uint64_t *ret_term)
+{
+    uint64_t step, term = 0;
+    if (strncmp(name, FOLDER_PREFIX, strlen(FOLDER_PREFIX))) return false;
+    name += strlen(FOLDER_PREFIX);
+    if (!parse_number(&name, &step)) return false;
+    if (*name == '~') {
+        name++;
+        if (!parse_number(&name, &term) || !term) return false;
+    }
+    if (*name) return false;
+    *ret_step = step;
+    *ret_term = term;
+    return true;
+}
+
+void cn_layout_folder(uint64_t step, uint64_t term, char ret_name[CN_FOLDER_NAME_BYTES])
+{
+    if (term) snprintf(ret_name, CN_FOLDER_NAME_BYTES, FOLDER_PREFIX "%llu~%llu", (unsigned long long)step, (unsigned long long)term);
+    else snprintf(ret_name, CN_FOLDER_NAME_BYTES, FOLDER_PREFIX "%llu", (unsigned long long)step);
+}
+
+bool cn_layout_looks_like_checkpoint(const char *name)
+{
+    return !strncmp(name, FOLDER_PREFIX, strlen(FOLDER_PREFIX));
+}
+
+static bool is_item_character(char character, bool first)
+{
+    return (character >= 'A' && character <= 'Z') || (character >= 'a' && character <= 'z') || (character >= '0' && character <= '9') ||
+           character == '_' || (!first && (character == '.' || character == '-'));
+}
+
+int cn_layout_check_item(const char *item, cairn_error *err)
+{
+    static const char *const taken[] = { "state", "tensors", "provenance" };
+    size_t size = strlen(item);
+    bool good = size && size <= CN_MAX_ITEM_BYTES;
+    for (size_t i = 0; i < size && good; i++) good = is_item_character(item[i], i == 0);
+    for (size_t i = 0; i < 3 && good; i++) good = strcmp(item, taken[i]) != 0;
+    if (good) return CAIRN_OK;
+    struct cn_shown shown;
+    return cn_error_set(err, CAIRN_E_USAGE,
+                        "item name \"%s\": it must be 1 to 64 of A-Z a-z 0-9 _ . -, start with a letter, digit or _, and not be state, tensors or provenance",
+                        cn_show_text(&shown, item));
+}
+
+/* Parts joined by single '/', none of them ".", ".." or hidden; no control characters, no backslash. */
+static bool is_plain_path(const char *name, size_t size)
+{
+    if (!size || size > CN_MAX_NAME_BYTES || memchr(name, 0, size) || cn_utf8_check(name, size) != size) return false;
+    for (size_t start = 0; start <= size;) {
+        const char *slash = memchr(name + start, '/', size - start);
+        size_t end = slash ? (size_t)(slash - name) : size;
+        if (end == start || end - start > 255 || name[start] == '.' || name[start] == '-') return false;
+        start = end + 1;
+    }
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f || name[i] == '\\' || name[i] == ':') return false;
+    return true;
+}
+
+int cn_layout_check_file(const char *name, size_t size, cairn_error *err)
+{
+    struct cn_shown shown;
+    if (is_plain_path(name, size) && strcmp(name, CN_NAME_MANIFEST)) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_PATH, "\"%s\" is not a plain file name within a checkpoint", cn_show(&shown, name, size));
+}
+
+int cn_layout_check_attachment(const char *name, cairn_error *err)
+{
+    struct cn_shown shown;
+    size_t size = strlen(name), training = strlen(CN_NAME_TRAINING);
+    const char *problem = NULL;
+    if (!is_plain_path(name, size)) problem = "give a relative path of plain names";
+    else if (!strncmp(name, CN_NAME_TRAINING, training) && (!name[training] || name[training] == '/')) problem = "training/ is Cairn's own folder";
+    else if (!strcmp(name, CN_NAME_MANIFEST) || !strncmp(name, "marks.", 6) || !strcmp(name, "retired.json")) problem = "that name is Cairn's own";
+    else if (size >= 12 && !strcmp(name + size - 12, ".safetensors")) problem = "model loaders would read it as weights";
+    if (!problem) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_PATH, "attached file \"%s\": %s", cn_show_text(&shown, name), problem);
+}
+
+static const char *folder_of(const char *item)
+{
+    return strcmp(item, CN_ITEM_MODEL) ? CN_NAME_TRAINING "/" : "";
+}
+
+int cn_layout_data_file(const char *item, const char *stem, uint32_t index, uint32_t shards, char *ret_name, size_t size)
+{
+    if (!stem) stem = item;
+    int count = shards > 1 ? snprintf(ret_name, size, "%s%s-%05u-of-%05u.safetensors", folder_of(item), stem, index, shards)
+                           : snprintf(ret_name, size, "%s%s.safetensors", folder_of(item), stem);
+    return count < 0 || (size_t)count >= size || shards > 99999 ? CAIRN_E_LIMIT : CAIRN_OK;
+}
+
+int cn_layout_index_file(const char *item, const char *stem, char *ret_name, size_t size)
+{
+    int count = snprintf(ret_name, size, "%s%s.safetensors.index.json", folder_of(item), stem ? stem : item);
+    return count < 0 || (size_t)count >= size ? CAIRN_E_LIMIT : CAIRN_OK;
+}

@@ -1,0 +1,90 @@
+/* Small whole files (see smallfile.h). Written new and synced, or dead. */
+#include "store/smallfile.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/limits.h"
+
+int cn_smallfile_put(cn_file dir, const char *name, const void *data, size_t size, uint32_t mode, cairn_error *err)
+{
+    cn_file file = CN_NO_FILE;
+    const char *step = "creating it";
+    int rc = cn_os_create(dir, name, mode, false, &file);
+    if (!rc) step = "writing it", rc = cn_os_write_at(file, 0, data, size);
+    if (!rc) step = "syncing it", rc = cn_os_sync(file);
+    int closed = cn_os_close(file);
+    if (!rc) step = "closing it", rc = closed;
+    return rc ? cn_error_errno(err, -rc, "%s: %s", name, step) : CAIRN_OK;
+}
+
+static int refused(int rc, const char *name, cairn_error *err)
+{
+    struct cn_shown shown;
+    cn_show_text(&shown, name);
+    if (rc == -ELOOP || rc == -EISDIR || rc == -ENXIO) return cn_error_set(err, CAIRN_E_PATH, "%s: not a regular file", shown.text);
+    return cn_error_errno(err, -rc, "%s: opening it", shown.text);
+}
+
+int cn_smallfile_load(cn_file dir, const char *name, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err)
+{
+    cn_auto_close cn_file file = CN_NO_FILE;
+    struct cn_file_info info;
+    struct cn_shown shown;
+    int rc = cn_os_open_read(dir, name, &file);
+    if (!rc) rc = cn_os_stat(file, &info);
+    if (rc) return refused(rc, name, err);
+    cn_show_text(&shown, name);
+    if (info.size_bytes > limit_bytes)
+        return cn_error_set(err, CAIRN_E_LIMIT, "%s: %llu bytes; at most %llu are read", shown.text, (unsigned long long)info.size_bytes,
+                            (unsigned long long)limit_bytes);
+    char *data = cn_os_new(info.size_bytes + 1);
+    size_t count = 0;
+    if (!data) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory for its %llu bytes", shown.text, (unsigned long long)info.size_bytes);
+    rc = cn_os_read_at(file, 0, data, info.size_bytes, &count);
+    if (rc) {
+        cn_os_free(data);
+        return cn_error_errno(err, -rc, "%s: reading it", shown.text);
+    }
+    *ret_data = data;
+    *ret_size = count;
+    return CAIRN_OK;
+}
+
+enum { COPY_BYTES = 1 << 20 };
+
+static int copy_bytes(cn_file from, cn_file to, char *room, uint64_t *ret_size, struct cn_digest *ret_digest)
+{
+    struct cn_digest_stream stream;
+    uint64_t done = 0;
+    size_t count;
+    cn_digest_stream_init(&stream);
+    do {
+        int rc = cn_os_read_at(from, done, room, COPY_BYTES, &count);
+        if (!rc) rc = cn_os_write_at(to, done, room, count);
+        if (rc) return rc;
+        cn_digest_stream_add(&stream, room, count);
+        done += count;
+    } while (count == COPY_BYTES);
+    *ret_size = done;
+    *ret_digest = cn_digest_stream_end(&stream);
+    return 0;
+}
+
+int cn_smallfile_copy(const char *from_path, cn_file dir, const char *name, uint64_t *ret_size, struct cn_digest *ret_digest,
+                      cairn_error *err)
+{
+    cn_auto_close cn_file from = CN_NO_FILE;
+    cn_file to = CN_NO_FILE;
+    cn_auto_free char *room = cn_os_new(COPY_BYTES);
+    if (!room) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to copy it", name);
+    int rc = cn_os_open_read_path(from_path, &from);
+    if (rc) return refused(rc, from_path, err);
+    rc = cn_os_create(dir, name, 0644, false, &to);
+    if (rc) return cn_error_errno(err, -rc, "%s: creating it", name);
+    rc = copy_bytes(from, to, room, ret_size, ret_digest);
+    if (!rc) rc = cn_os_sync(to);
+    int closed = cn_os_close(to);
+    if (!rc) rc = closed;
+    return rc ? cn_error_errno(err, -rc, "%s: copying %s", name, from_path) : CAIRN_OK;
+}
