@@ -1,0 +1,182 @@
+/* The catalog (see catalog.h). A listing is repeated until two agree; a folder that vanishes between listing and reading starts it over. */
+#include "store/catalog.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "store/layout.h"
+
+enum { TRIES = 100 };
+#define CATALOG_BYTES (UINT64_C(4) << 30)
+
+struct listing {
+    struct cn_pool *pool;
+    struct cn_buf names; /* of char *, sorted afterwards */
+};
+
+static int note_name(void *user, const char *name)
+{
+    struct listing *listing = user;
+    if (!cn_layout_looks_like_checkpoint(name)) return 0;
+    const char *copy = cn_pool_text(listing->pool, name);
+    if (!copy) return -ENOMEM;
+    cn_buf_append(&listing->names, &copy, sizeof copy);
+    return listing->names.failed ? -ENOMEM : 0;
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+static int list_once(const struct cn_rundir *run, struct cn_pool *pool, struct cn_buf *ret_names, cairn_error *err)
+{
+    struct listing listing = { .pool = pool };
+    cn_buf_init(&listing.names, cn_os_alloc(), CATALOG_BYTES);
+    int rc = cn_os_list(run->dir, note_name, &listing);
+    if (rc) {
+        cn_buf_done(&listing.names);
+        return cn_error_errno(err, -rc, "%s: listing it", run->path);
+    }
+    if (listing.names.size) qsort(listing.names.data, listing.names.size / sizeof(char *), sizeof(char *), compare_names);
+    *ret_names = listing.names;
+    return CAIRN_OK;
+}
+
+static bool same_names(const struct cn_buf *a, const struct cn_buf *b)
+{
+    if (a->size != b->size) return false;
+    const char *const *x = (const void *)a->data, *const *y = (const void *)b->data;
+    for (size_t i = 0; i < a->size / sizeof *x; i++)
+        if (strcmp(x[i], y[i])) return false;
+    return true;
+}
+
+static int list_stable(const struct cn_rundir *run, struct cn_pool *pool, struct cn_buf *ret_names, cairn_error *err)
+{
+    struct cn_buf before, now;
+    int code = list_once(run, pool, &before, err);
+    if (code) return code;
+    for (int i = 0; i < TRIES; i++) {
+        if ((code = list_once(run, pool, &now, err))) break;
+        bool same = same_names(&before, &now);
+        cn_buf_done(&before);
+        before = now;
+        if (!same) continue;
+        *ret_names = now;
+        return CAIRN_OK;
+    }
+    cn_buf_done(&before);
+    return code ? code : cn_error_set(err, CAIRN_E_GONE, "%s: it keeps changing while it is listed: try again", run->path);
+}
+
+static int set_aside(struct cn_catalog *catalog, struct cn_catalog_entry *entry, cairn_standing standing, int code, const char *problem)
+{
+    entry->standing = standing;
+    entry->problem_code = code;
+    entry->problem = cn_pool_text(&catalog->pool, problem);
+    return entry->problem ? CAIRN_OK : CAIRN_E_NOMEM;
+}
+
+/* A folder without a manifest belongs to another tool; one whose manifest cannot be read is damaged. GONE: list again. */
+static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, struct cn_catalog_entry *entry)
+{
+    struct cn_held held;
+    struct cn_file_info info;
+    cairn_error error = CAIRN_ERROR_INIT;
+    uint64_t step, term;
+    if (!cn_layout_parse_folder(entry->name, &step, &term))
+        return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "not a name that Cairn gives to a checkpoint");
+    int code = cn_held_open(run->dir, entry->name, &catalog->pool, &held, &entry->manifest, &error);
+    if (!code) {
+        cn_held_close(&held);
+        if (!strcmp(entry->manifest.run_id, run->id)) return CAIRN_OK;
+        return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "a checkpoint of another run");
+    }
+    if (code == CAIRN_E_GONE || code == CAIRN_E_NOMEM) return code;
+    if (code == CAIRN_E_NOTFOUND && cn_os_stat_at(run->dir, entry->name, &info)) return CAIRN_E_GONE;
+    if (code == CAIRN_E_NOTFOUND) return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "it has no manifest.json: another tool's");
+    if (code == CAIRN_E_PATH) return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_PATH, error.message);
+    return set_aside(catalog, entry, CAIRN_DAMAGED, code, error.message);
+}
+
+static int rank_of(const struct cn_catalog_entry *entry)
+{
+    return entry->standing == CAIRN_FOREIGN_FOLDER ? 2 : entry->standing == CAIRN_DAMAGED ? 1 : 0;
+}
+
+static int compare_entries(const void *left, const void *right)
+{
+    const struct cn_catalog_entry *a = left, *b = right;
+    if (rank_of(a) != rank_of(b)) return rank_of(a) - rank_of(b);
+    if (!rank_of(a) && a->manifest.term != b->manifest.term) return a->manifest.term < b->manifest.term ? -1 : 1;
+    if (!rank_of(a) && a->manifest.step != b->manifest.step) return a->manifest.step < b->manifest.step ? -1 : 1;
+    return strcmp(a->name, b->name);
+}
+
+static void find_line(struct cn_catalog *catalog)
+{
+    while (catalog->readable < catalog->count && !rank_of(&catalog->entries[catalog->readable])) catalog->readable++;
+    if (!catalog->readable) return;
+    catalog->top = &catalog->entries[catalog->readable - 1];
+    for (uint64_t i = 0; i < catalog->readable; i++) {
+        struct cn_catalog_entry *entry = &catalog->entries[i];
+        bool on_line = cn_manifest_on_line(&catalog->top->manifest, entry->manifest.term, entry->manifest.step);
+        entry->standing = on_line ? CAIRN_CURRENT : CAIRN_SUPERSEDED;
+        if (on_line && entry->manifest.healthy && entry->manifest.exact) catalog->head = entry;
+    }
+}
+
+static int load_once(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *err)
+{
+    struct cn_buf names;
+    cn_pool_init(&catalog->pool, cn_os_alloc(), CATALOG_BYTES);
+    int code = list_stable(run, &catalog->pool, &names, err);
+    if (code) return code;
+    uint64_t count = names.size / sizeof(char *);
+    catalog->entries = cn_pool_take_array(&catalog->pool, count, sizeof *catalog->entries);
+    if (!catalog->entries) code = cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to list it", run->path);
+    for (uint64_t i = 0; i < count && !code; i++) {
+        struct cn_catalog_entry *entry = &catalog->entries[catalog->count++];
+        memcpy(&entry->name, names.data + i * sizeof(char *), sizeof entry->name);
+        code = read_entry(run, catalog, entry);
+        if (code) cn_error_set(err, code, "%s/%s: it went away while the run was listed", run->path, entry->name);
+    }
+    cn_buf_done(&names);
+    return code;
+}
+
+int cn_catalog_load(const struct cn_rundir *run, struct cn_catalog *ret_catalog, cairn_error *err)
+{
+    int code = CAIRN_E_GONE;
+    for (int i = 0; i < TRIES && code == CAIRN_E_GONE; i++) {
+        struct cn_catalog catalog = { 0 };
+        code = load_once(run, &catalog, err);
+        if (code) {
+            cn_catalog_done(&catalog);
+            continue;
+        }
+        qsort(catalog.entries, catalog.count, sizeof *catalog.entries, compare_entries);
+        find_line(&catalog);
+        *ret_catalog = catalog;
+    }
+    return code;
+}
+
+void cn_catalog_done(struct cn_catalog *catalog)
+{
+    if (catalog->pool.alloc) cn_pool_done(&catalog->pool);
+    *catalog = (struct cn_catalog){ 0 };
+}
+
+const struct cn_catalog_entry *cn_catalog_find(const struct cn_catalog *catalog, uint64_t step, uint64_t term)
+{
+    for (uint64_t i = 0; i < catalog->readable; i++) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        if (entry->manifest.step != step) continue;
+        if (term ? entry->manifest.term == term : entry->standing == CAIRN_CURRENT) return entry;
+    }
+    return NULL;
+}

@@ -1,0 +1,67 @@
+/* Opening a checkpoint so that it stays: the reader's lease, and the second look that it is still the one the name leads to. */
+#include <errno.h>
+
+#include "base/limits.h"
+#include "store/catalog.h"
+#include "store/layout.h"
+
+static int refused(int rc, const char *name, cairn_error *err)
+{
+    struct cn_shown shown;
+    cn_show_text(&shown, name);
+    if (rc == -ELOOP || rc == -ENOTDIR) return cn_error_set(err, CAIRN_E_PATH, "%s: not a folder", shown.text);
+    if (rc == -EISDIR || rc == -ENXIO) return cn_error_set(err, CAIRN_E_PATH, "%s: not a regular file", shown.text);
+    return cn_error_errno(err, -rc, "%s: opening it", shown.text);
+}
+
+static int load(cn_file file, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err)
+{
+    struct cn_file_info info;
+    size_t count = 0;
+    int rc = cn_os_stat(file, &info);
+    if (rc) return refused(rc, CN_NAME_MANIFEST, err);
+    if (info.size_bytes > CN_MAX_MANIFEST_BYTES)
+        return cn_error_set(err, CAIRN_E_LIMIT, "%llu bytes; at most %llu are read", (unsigned long long)info.size_bytes,
+                            (unsigned long long)CN_MAX_MANIFEST_BYTES);
+    cn_auto_free char *data = cn_os_new(info.size_bytes + 1);
+    if (!data) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for it");
+    rc = cn_os_read_at(file, 0, data, info.size_bytes, &count);
+    return rc ? cn_error_errno(err, -rc, "reading it") : cn_manifest_decode(data, count, pool, ret_manifest, err);
+}
+
+/* By the whole path again: still that inode, else somebody retired or replaced it between our open and our lease. */
+static bool still_there(cn_file parent, const char *name, const struct cn_held *held)
+{
+    struct cn_file_info ours, found;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    if (cn_os_open_dir(parent, name, &dir) || cn_os_stat(held->manifest_file, &ours)) return false;
+    return !cn_os_stat_at(dir, CN_NAME_MANIFEST, &found) && found.inode == ours.inode && found.device == ours.device;
+}
+
+int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
+                 cairn_error *err)
+{
+    struct cn_held held = { CN_NO_FILE, CN_NO_FILE, false };
+    struct cn_shown shown;
+    int rc = cn_os_open_dir(parent, name, &held.dir);
+    if (rc) return refused(rc, name, err);
+    rc = cn_os_open_read(held.dir, CN_NAME_MANIFEST, &held.manifest_file);
+    int code = rc ? cn_error_prefix(err, refused(rc, CN_NAME_MANIFEST, err), "%s", cn_show_text(&shown, name)) : CAIRN_OK;
+    if (!code) {
+        held.leased = !cn_os_lease(held.manifest_file, false);
+        if (!still_there(parent, name, &held))
+            code = cn_error_set(err, CAIRN_E_GONE, "%s: removed while it was being opened: list again", cn_show_text(&shown, name));
+    }
+    if (!code && (code = load(held.manifest_file, pool, ret_manifest, err)))
+        code = cn_error_prefix(err, code, "%s/" CN_NAME_MANIFEST, cn_show_text(&shown, name));
+    if (code) cn_held_close(&held);
+    else *ret_held = held;
+    return code;
+}
+
+void cn_held_close(struct cn_held *held)
+{
+    (void)cn_os_close(held->manifest_file);
+    (void)cn_os_close(held->dir);
+    *held = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
+}

@@ -1,0 +1,228 @@
+/* A run's folder (see rundir.h). Readers change nothing. The writer makes what is missing; every new name is durable in its parent before
+ * the call returns (docs/DURABILITY.md, D1). */
+#include "store/rundir.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "store/layout.h"
+#include "store/smallfile.h"
+
+static void clear(struct cn_rundir *run)
+{
+    *run = (struct cn_rundir){ .dir = CN_NO_FILE, .private_dir = CN_NO_FILE, .terms = CN_NO_FILE, .staging = CN_NO_FILE, .trash = CN_NO_FILE };
+}
+
+void cn_rundir_close(struct cn_rundir *run)
+{
+    (void)cn_os_close(run->trash);
+    (void)cn_os_close(run->staging);
+    (void)cn_os_close(run->terms);
+    (void)cn_os_close(run->private_dir);
+    (void)cn_os_close(run->dir);
+    clear(run);
+}
+
+static int start(struct cn_rundir *run, const char *path, cairn_error *err)
+{
+    clear(run);
+    size_t size = strlen(path);
+    while (size > 1 && path[size - 1] == '/') size--;
+    if (!size || size >= sizeof run->path) return cn_error_set(err, CAIRN_E_USAGE, "a run's path has 1 to %zu bytes", sizeof run->path - 1);
+    memcpy(run->path, path, size);
+    return CAIRN_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- run.json */
+
+static int decode_run(const char *data, size_t size, struct cn_rundir *run, cairn_error *err)
+{
+    struct cn_pool pool;
+    struct cn_json json;
+    const char *key, *kind = "", *id = "";
+    uint64_t version = 0;
+    bool more;
+    int code = cn_json_check_seal(data, size, err);
+    if (code) return code;
+    cn_pool_init(&pool, cn_os_alloc(), 4 * CN_MAX_RUN_JSON_BYTES);
+    cn_json_init(&json, data, size, &pool);
+    code = cn_json_expect(&json, CN_JSON_OBJECT, "an object", err);
+    while (!code && !(code = cn_json_next_key(&json, &key, NULL, &more, err)) && more) {
+        if (!strcmp(key, "cairn")) code = cn_json_string(&json, &kind, NULL, err);
+        else if (!strcmp(key, "version")) code = cn_json_u64(&json, &version, err);
+        else if (!strcmp(key, "id")) code = cn_json_string(&json, &id, NULL, err);
+        else code = cn_json_skip(&json, err);
+    }
+    if (!code) code = cn_json_expect(&json, CN_JSON_END, "the end", err);
+    if (!code && (strcmp(kind, "run") || !cn_manifest_is_id(id, strlen(id)))) code = cn_error_set(err, CAIRN_E_FORMAT, "not a run's description");
+    if (!code && version != CN_FORMAT_VERSION)
+        code = cn_error_set(err, CAIRN_E_VERSION, "format version %llu; this version of Cairn knows %d: use a newer one",
+                            (unsigned long long)version, CN_FORMAT_VERSION);
+    if (!code) memcpy(run->id, id, CN_ID_BYTES);
+    cn_pool_done(&pool);
+    return code;
+}
+
+static int read_run(struct cn_rundir *run, cairn_error *err)
+{
+    char *data;
+    size_t size;
+    int code = cn_smallfile_load(run->dir, CN_NAME_RUN, CN_MAX_RUN_JSON_BYTES, &data, &size, err);
+    if (code) return cn_error_prefix(err, code, "%s", run->path);
+    code = decode_run(data, size, run, err);
+    cn_os_free(data);
+    return code ? cn_error_prefix(err, code, "%s/" CN_NAME_RUN, run->path) : CAIRN_OK;
+}
+
+/* The id is linked into place: of two who start a run at once one wins, and both read what stands there. */
+static int create_run(struct cn_rundir *run, cairn_error *err)
+{
+    uint8_t random[16];
+    struct cn_digest id;
+    char hex[CN_DIGEST_HEX_BYTES], temporary[64];
+    int rc = cn_os_random(random, sizeof random);
+    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
+    memcpy(id.bytes, random, sizeof random);
+    cn_digest_hex(&id, hex);
+    cn_auto_buf struct cn_buf buf;
+    cn_buf_init(&buf, cn_os_alloc(), CN_MAX_RUN_JSON_BYTES);
+    struct cn_json_writer writer = { .buf = &buf };
+    cn_json_begin_object(&writer);
+    cn_json_key(&writer, "cairn");
+    cn_json_put_string(&writer, "run");
+    cn_json_key(&writer, "version");
+    cn_json_put_u64(&writer, CN_FORMAT_VERSION);
+    cn_json_key(&writer, "id");
+    cn_json_put_string(&writer, hex);
+    cn_json_seal(&writer);
+    if (buf.failed) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for run.json");
+    snprintf(temporary, sizeof temporary, ".tmp-%s", hex);
+    int code = cn_smallfile_put(run->private_dir, temporary, buf.data, buf.size, 0644, err);
+    if (code) return cn_error_prefix(err, code, "%s/.cairn", run->path);
+    rc = cn_os_link(run->private_dir, temporary, run->dir, CN_NAME_RUN);
+    if (rc && rc != -EEXIST) rc = cn_os_rename_new(run->private_dir, temporary, run->dir, CN_NAME_RUN);
+    (void)cn_os_unlink(run->private_dir, temporary);
+    if (rc && rc != -EEXIST) return cn_error_errno(err, -rc, "%s/" CN_NAME_RUN ": creating it", run->path);
+    return CAIRN_OK;
+}
+
+/* -------------------------------------------------------------------------------------------------------------- folders */
+
+/* Makes and opens name under parent; *ret_made: its entry still needs the parent's sync. */
+static int enter_dir(struct cn_rundir *run, cn_file parent, const char *name, cn_file *ret_dir, cairn_error *err)
+{
+    int rc = cn_os_make_dir(parent, name);
+    if (!rc || rc == -EEXIST) rc = cn_os_open_dir(parent, name, ret_dir);
+    return rc ? cn_error_errno(err, -rc, "%s: folder %s", run->path, name) : CAIRN_OK;
+}
+
+/* store and run folder: their parents are synced whether we made them or another process did a moment ago. */
+static int make_path(struct cn_rundir *run, cairn_error *err)
+{
+    char path[sizeof run->path + 1];
+    size_t size = strlen(run->path);
+    for (size_t at = 1; at <= size; at++) {
+        if (at < size && run->path[at] != '/') continue;
+        memcpy(path, run->path, at);
+        path[at] = 0;
+        int rc = cn_os_make_dir_path(path);
+        struct cn_file_info info;
+        if (rc && rc != -EEXIST && cn_os_stat_path(path, &info)) return cn_error_errno(err, -rc, "%s: making it", path);
+        if (rc) continue;
+        char *slash = strrchr(path, '/');
+        cn_auto_close cn_file parent = CN_NO_FILE;
+        if (slash && slash > path) *slash = 0;
+        rc = cn_os_open_dir_path(slash ? slash > path ? path : "/" : ".", &parent);
+        if (!rc) rc = cn_os_sync_dir(parent);
+        if (rc) return cn_error_errno(err, -rc, "%s: syncing the folder above it", run->path);
+    }
+    return CAIRN_OK;
+}
+
+struct search {
+    const struct cn_rundir *run;
+    char found[256];
+};
+
+/* Another trainer's checkpoint: our form of name without our manifest. */
+static int find_foreign(void *user, const char *name)
+{
+    struct search *search = user;
+    uint64_t step, term;
+    cn_file dir;
+    struct cn_file_info info;
+    if (!cn_layout_parse_folder(name, &step, &term)) return 0;
+    if (cn_os_open_dir(search->run->dir, name, &dir)) return 0;
+    int rc = cn_os_stat_at(dir, CN_NAME_MANIFEST, &info);
+    (void)cn_os_close(dir);
+    if (rc != -ENOENT) return 0;
+    /* it may have been retired while we looked */
+    if (cn_os_stat_at(search->run->dir, name, &info)) return 0;
+    snprintf(search->found, sizeof search->found, "%s", name);
+    return 1;
+}
+
+static int refuse_foreign(const struct cn_rundir *run, cairn_error *err)
+{
+    struct search search = { .run = run };
+    int rc = cn_os_list(run->dir, find_foreign, &search);
+    if (rc < 0) return cn_error_errno(err, -rc, "%s: listing it", run->path);
+    if (!rc) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s is not a checkpoint of Cairn: choose another folder for this run, or move it away", run->path,
+                        search.found);
+}
+
+static int open_private(struct cn_rundir *run, cairn_error *err)
+{
+    int code = enter_dir(run, run->dir, CN_NAME_PRIVATE, &run->private_dir, err);
+    if (!code) code = enter_dir(run, run->private_dir, CN_NAME_TERMS, &run->terms, err);
+    if (!code) code = enter_dir(run, run->private_dir, CN_NAME_STAGING, &run->staging, err);
+    if (!code) code = enter_dir(run, run->private_dir, CN_NAME_TRASH, &run->trash, err);
+    if (code) return code;
+    int rc = cn_os_sync_dir(run->private_dir);
+    return rc ? cn_error_errno(err, -rc, "%s/.cairn: syncing it", run->path) : CAIRN_OK;
+}
+
+static int open_for_writing(struct cn_rundir *run, cairn_error *err)
+{
+    struct cn_file_info info;
+    int code = make_path(run, err);
+    if (code) return code;
+    int rc = cn_os_open_dir_path(run->path, &run->dir);
+    if (rc) return cn_error_errno(err, -rc, "%s: opening it", run->path);
+    code = refuse_foreign(run, err);
+    if (!code && !cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) code = read_run(run, err); /* a newer format: touch nothing */
+    if (!code) code = open_private(run, err);
+    if (!code && !run->id[0]) code = create_run(run, err);
+    if (!code && !run->id[0]) code = read_run(run, err);
+    if (code) return code;
+    rc = cn_os_sync_dir(run->dir);
+    return rc ? cn_error_errno(err, -rc, "%s: syncing it", run->path) : CAIRN_OK;
+}
+
+int cn_rundir_open(const char *path, struct cn_rundir *ret_run, cairn_error *err)
+{
+    struct cn_rundir run;
+    int code = start(&run, path, err);
+    if (!code) code = open_for_writing(&run, err);
+    if (code) cn_rundir_close(&run);
+    else *ret_run = run;
+    return code;
+}
+
+int cn_rundir_open_read(const char *path, struct cn_rundir *ret_run, cairn_error *err)
+{
+    struct cn_rundir run;
+    int code = start(&run, path, err);
+    if (code) return code;
+    int rc = cn_os_open_dir_path(run.path, &run.dir);
+    if (rc) return cn_error_errno(err, -rc, "%s: opening it", run.path);
+    code = read_run(&run, err);
+    if (code == CAIRN_E_NOTFOUND) code = cn_error_set(err, code, "%s: not a run (it has no " CN_NAME_RUN ")", run.path);
+    if (code) cn_rundir_close(&run);
+    else *ret_run = run;
+    return code;
+}
