@@ -1,0 +1,233 @@
+/* A staging folder becomes a checkpoint by one rename, or never (see commit.h). The order below is docs/DURABILITY.md, "The order of a commit",
+ * D2-D10; it was model-checked: change it only with a model. */
+#include "store/commit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "store/retire.h"
+#include "store/smallfile.h"
+#include "store/term.h"
+
+enum { TRIES = 100 };
+
+static int random_hex(char ret_hex[CN_DIGEST_HEX_BYTES], cairn_error *err)
+{
+    struct cn_digest id;
+    int rc = cn_os_random(id.bytes, sizeof id.bytes);
+    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
+    cn_digest_hex(&id, ret_hex);
+    return CAIRN_OK;
+}
+
+int cn_staging_begin(const struct cn_rundir *run, uint64_t term, struct cn_staging *ret_staging, cairn_error *err)
+{
+    struct cn_staging staging = { .run = run, .dir = CN_NO_FILE, .training = CN_NO_FILE };
+    char hex[CN_DIGEST_HEX_BYTES];
+    int code = random_hex(hex, err);
+    if (code) return code;
+    snprintf(staging.name, sizeof staging.name, "%llu-%s", (unsigned long long)term, hex);
+    int rc = cn_os_make_dir(run->staging, staging.name); /* D2 */
+    if (!rc) rc = cn_os_open_dir(run->staging, staging.name, &staging.dir);
+    if (!rc) rc = cn_os_make_dir(staging.dir, CN_NAME_TRAINING);
+    if (!rc) rc = cn_os_open_dir(staging.dir, CN_NAME_TRAINING, &staging.training);
+    if (!rc) rc = cn_os_sync_dir(run->staging);
+    if (rc) {
+        cn_staging_abandon(&staging);
+        return cn_error_errno(err, -rc, "%s/.cairn/staging: making a folder", run->path);
+    }
+    *ret_staging = staging;
+    return CAIRN_OK;
+}
+
+void cn_staging_abandon(struct cn_staging *staging)
+{
+    (void)cn_os_close(staging->training);
+    (void)cn_os_close(staging->dir);
+    staging->training = staging->dir = CN_NO_FILE;
+    if (staging->run && staging->name[0] && !staging->committed) (void)cn_retire_remove_tree(staging->run->staging, staging->name, NULL);
+    staging->name[0] = 0;
+}
+
+int cn_staging_make_dirs(struct cn_staging *staging, const char *attachment_name, cairn_error *err)
+{
+    char path[CN_MAX_NAME_BYTES + 1];
+    for (const char *slash = strchr(attachment_name, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t size = (size_t)(slash - attachment_name);
+        memcpy(path, attachment_name, size);
+        path[size] = 0;
+        int rc = cn_os_make_dir(staging->dir, path);
+        if (rc && rc != -EEXIST) return cn_error_errno(err, -rc, "folder %s", path);
+    }
+    return CAIRN_OK;
+}
+
+/* Folders below dir, from the leaves up: their entries are durable. */
+static int sync_below(cn_file dir, int depth);
+
+struct below {
+    cn_file dir;
+    int depth;
+};
+
+static int sync_child(void *user, const char *name)
+{
+    const struct below *below = user;
+    struct cn_file_info info;
+    cn_auto_close cn_file child = CN_NO_FILE;
+    int rc = cn_os_stat_at(below->dir, name, &info);
+    if (rc || info.type != CN_TYPE_DIR) return rc;
+    rc = cn_os_open_dir(below->dir, name, &child);
+    return rc ? rc : sync_below(child, below->depth + 1);
+}
+
+static int sync_below(cn_file dir, int depth)
+{
+    struct below below = { dir, depth };
+    if (depth > CN_MAX_JSON_DEPTH) return -ELOOP;
+    int rc = cn_os_list(dir, sync_child, &below);
+    return rc ? rc : cn_os_sync_dir(dir);
+}
+
+static int put_manifest(struct cn_staging *staging, const struct cn_manifest *manifest, cairn_error *err)
+{
+    cn_auto_buf struct cn_buf buf;
+    cn_buf_init(&buf, cn_os_alloc(), 2 * CN_MAX_MANIFEST_BYTES);
+    int code = cn_manifest_encode(manifest, &buf, err);
+    if (!code) code = cn_smallfile_put(staging->dir, CN_NAME_MANIFEST, buf.data, buf.size, 0644, err); /* D4 */
+    if (code) return code;
+    int rc = sync_below(staging->dir, 0); /* D5 */
+    return rc ? cn_error_errno(err, -rc, "%s/.cairn/staging: syncing the new checkpoint's folders", staging->run->path) : CAIRN_OK;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- name check */
+
+static void tell(struct cn_commit *commit, const char *format, const char *path, const char *from, const char *to)
+{
+    char text[CN_MAX_PATH_BYTES];
+    if (!commit->message) return;
+    snprintf(text, sizeof text, format, path, from, to);
+    commit->message(commit->user, text);
+}
+
+/* Renames what holds our name away; when the wished-for name is taken, too, a suffix that nobody has. */
+static int move_aside(const struct cn_rundir *run, const char *name, const char *wish, cairn_error *err)
+{
+    char target[128], hex[CN_DIGEST_HEX_BYTES];
+    int rc = cn_os_rename_new(run->dir, name, run->dir, wish);
+    if (rc == -EEXIST) {
+        int code = random_hex(hex, err);
+        if (code) return code;
+        snprintf(target, sizeof target, "%s.%.8s", wish, hex);
+        rc = cn_os_rename_new(run->dir, name, run->dir, target);
+    }
+    if (rc && rc != -ENOENT) return cn_error_errno(err, -rc, "%s/%s: renaming it to %s", run->path, name, wish);
+    return CAIRN_OK;
+}
+
+static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, const struct cn_manifest *holder, cairn_error *err)
+{
+    const struct cn_manifest *ours = commit->manifest;
+    char aside[CN_FOLDER_NAME_BYTES];
+    if (strcmp(holder->run_id, run->id))
+        return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s belongs to another run: move it away", run->path, commit->name);
+    if (holder->term > ours->term)
+        return cn_error_set(err, CAIRN_E_FENCED, "%s: another writer has taken this run over (term %llu, ours is %llu): stop this process",
+                            run->path, (unsigned long long)holder->term, (unsigned long long)ours->term);
+    if (holder->step >= ours->step && cn_manifest_on_line(ours, holder->term, holder->step))
+        return cn_error_set(err, CAIRN_E_EXISTS, "%s/%s: step %llu is saved already", run->path, commit->name, (unsigned long long)holder->step);
+    cn_layout_folder(holder->step, holder->term, aside);
+    return move_aside(run, commit->name, aside, err);
+}
+
+/* D6: frees our name, or says why that must not be. */
+static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cairn_error *err)
+{
+    struct cn_file_info info;
+    struct cn_held held;
+    struct cn_pool pool;
+    struct cn_manifest holder;
+    cairn_error problem = CAIRN_ERROR_INIT;
+    int rc = cn_os_stat_at(run->dir, commit->name, &info);
+    if (rc == -ENOENT) return CAIRN_OK;
+    if (rc) return cn_error_errno(err, -rc, "%s/%s: looking at it", run->path, commit->name);
+    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    int code = cn_held_open(run->dir, commit->name, &pool, &held, &holder, &problem);
+    if (!code) {
+        cn_held_close(&held);
+        code = judge_holder(commit, run, &holder, err);
+    } else if (code == CAIRN_E_NOTFOUND || code == CAIRN_E_PATH) {
+        code = cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s stands where the checkpoint should go and is not Cairn's: move it away", run->path,
+                            commit->name);
+    } else if (code == CAIRN_E_CORRUPT || code == CAIRN_E_TRUNCATED || code == CAIRN_E_FORMAT || code == CAIRN_E_LIMIT) {
+        char wish[CN_FOLDER_NAME_BYTES + 16];
+        snprintf(wish, sizeof wish, "%s.damaged", commit->name);
+        code = move_aside(run, commit->name, wish, err);
+        tell(commit, "%s/%s is damaged and was renamed to %s to make room for the same step", run->path, commit->name, wish);
+    } else {
+        code = code == CAIRN_E_GONE ? CAIRN_OK : problem.code;
+        if (code && err) *err = problem;
+    }
+    cn_pool_done(&pool);
+    return code;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- the rename */
+
+struct sweep {
+    const struct cn_rundir *run;
+    int failed;
+};
+
+/* A pruner that decided long ago and acts now finds no folder to rename into. */
+static int sweep_pruner(void *user, const char *name)
+{
+    struct sweep *sweep = user;
+    char target[CN_DIGEST_HEX_BYTES + 8], hex[CN_DIGEST_HEX_BYTES];
+    if (name[0] != 'p') return 0;
+    if (random_hex(hex, NULL)) return -EIO;
+    snprintf(target, sizeof target, "x%s", hex);
+    int rc = cn_os_rename_new(sweep->run->trash, name, sweep->run->trash, target);
+    if (rc && rc != -ENOENT) sweep->failed = rc;
+    return 0;
+}
+
+static int rename_once(struct cn_staging *staging, struct cn_commit *commit, bool *ret_again, cairn_error *err)
+{
+    const struct cn_rundir *run = staging->run;
+    struct sweep sweep = { .run = run };
+    int code = free_name(commit, run, err);
+    if (code) return code;
+    /* D7: a cut could otherwise keep our rename and drop the one that freed the name */
+    int rc = cn_os_sync_dir(run->dir);
+    if (rc) return cn_error_errno(err, -rc, "%s: syncing it", run->path);
+    rc = cn_os_list(run->trash, sweep_pruner, &sweep); /* D8 */
+    if (!rc) rc = sweep.failed;
+    if (rc) return cn_error_errno(err, -rc, "%s/.cairn/trash: moving a pruner's folder away", run->path);
+    code = cn_term_check(run, commit->manifest->term, commit->uuid, err); /* D9 */
+    if (code) return code;
+    rc = cn_os_rename_new(run->staging, staging->name, run->dir, commit->name); /* D10: the commit */
+    *ret_again = rc == -EEXIST;
+    if (!rc || rc == -EEXIST) return CAIRN_OK;
+    if (rc == -ENOENT)
+        return cn_error_set(err, CAIRN_E_FENCED, "%s: another writer has taken this run over and moved our staging folder away: stop this process",
+                            run->path);
+    return cn_error_errno(err, -rc, "%s/%s: the committing rename", run->path, commit->name);
+}
+
+int cn_staging_commit(struct cn_staging *staging, struct cn_commit *commit, cairn_error *err)
+{
+    const struct cn_rundir *run = staging->run;
+    bool again = true;
+    cn_layout_folder(commit->manifest->step, 0, commit->name);
+    int code = put_manifest(staging, commit->manifest, err);
+    for (int i = 0; i < TRIES && !code && again; i++) code = rename_once(staging, commit, &again, err);
+    if (code) return code;
+    if (again) return cn_error_set(err, CAIRN_E_EXISTS, "%s/%s: others keep taking the name", run->path, commit->name);
+    staging->committed = true;
+    int rc = cn_os_sync_dir(run->dir); /* D11 */
+    if (!rc) rc = cn_os_sync_dir(run->staging);
+    return rc ? cn_error_errno(err, -rc, "%s: syncing it after the commit: the checkpoint may not survive a power cut", run->path) : CAIRN_OK;
+}

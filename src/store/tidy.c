@@ -1,0 +1,44 @@
+/* What makes a run's folder pleasant to look at: the symlinks latest and best. Hints only; every failure is a message and nothing more. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/limits.h"
+#include "store/commit.h"
+
+/* A symlink is replaced by renaming a new one over it; a real file or folder of that name is the user's and stays. */
+static int point(const struct cn_rundir *run, const char *link, const char *target)
+{
+    char now[CN_FOLDER_NAME_BYTES + 1], temporary[64];
+    struct cn_file_info info;
+    struct cn_digest random;
+    char hex[CN_DIGEST_HEX_BYTES];
+    int rc = cn_os_stat_at(run->dir, link, &info);
+    if (!rc && info.type != CN_TYPE_SYMLINK) return -EEXIST;
+    if (!rc && !cn_os_read_link(run->dir, link, now, sizeof now) && !strcmp(now, target)) return 0;
+    rc = cn_os_random(random.bytes, sizeof random.bytes);
+    if (rc) return rc;
+    cn_digest_hex(&random, hex);
+    snprintf(temporary, sizeof temporary, ".tmp-%s", hex);
+    rc = cn_os_symlink(target, run->private_dir, temporary);
+    if (!rc) rc = cn_os_rename_over(run->private_dir, temporary, run->dir, link);
+    if (rc) (void)cn_os_unlink(run->private_dir, temporary);
+    return rc;
+}
+
+void cn_tidy_links(const struct cn_rundir *run, const char *latest_name, const char *best_name, void (*message)(void *, const char *),
+                   void *user)
+{
+    const char *const links[][2] = { { CN_NAME_LATEST, latest_name }, { CN_NAME_BEST, best_name } };
+    for (size_t i = 0; i < 2; i++) {
+        char text[CN_MAX_PATH_BYTES + 256], reason[128] = "";
+        int rc = links[i][1] ? point(run, links[i][0], links[i][1]) : 0;
+        if (!rc || !message) continue;
+        cairn_error error = CAIRN_ERROR_INIT;
+        cn_error_errno(&error, -rc, "%s", links[i][0]);
+        snprintf(reason, sizeof reason, "%.120s", error.message);
+        snprintf(text, sizeof text, "%s: the symlink was not updated (%s); nothing depends on it", run->path, reason);
+        message(user, text);
+    }
+}
