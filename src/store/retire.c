@@ -197,10 +197,44 @@ int cn_retire_old(const struct cn_rundir *run, struct cn_retire *retire, cairn_e
     return code;
 }
 
+struct leftover {
+    const struct cn_rundir *run;
+    cn_file dir; /* x<uuid> */
+};
+
+/* A pruner that died between its rename and its look at what it had moved may have left a checkpoint that nobody meant: only what is named
+ * by its own id may go, the rest goes back. */
+static int settle_leftover(void *user, const char *name)
+{
+    const struct leftover *leftover = user;
+    struct cn_held held;
+    struct cn_pool pool;
+    struct cn_manifest manifest;
+    char back[CN_FOLDER_NAME_BYTES];
+    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    int code = cn_held_open(leftover->dir, name, &pool, &held, &manifest, NULL);
+    if (!code) cn_held_close(&held);
+    if (!code && strcmp(manifest.id, name)) {
+        cn_layout_folder(manifest.step, 0, back);
+        int rc = cn_os_rename_new(leftover->dir, name, leftover->run->dir, back);
+        if (rc == -EEXIST) {
+            cn_layout_folder(manifest.step, manifest.term, back);
+            (void)cn_os_rename_new(leftover->dir, name, leftover->run->dir, back);
+        }
+    } else (void)remove_tree(leftover->dir, name, 0);
+    cn_pool_done(&pool);
+    return 0;
+}
+
 static int empty_one(void *user, const char *name)
 {
     const struct cn_rundir *run = user;
-    if (name[0] == 's' || name[0] == 'x') (void)remove_tree(run->trash, name, 0);
+    struct leftover leftover = { run, CN_NO_FILE };
+    if (name[0] == 's') (void)remove_tree(run->trash, name, 0);
+    if (name[0] != 'x' || cn_os_open_dir(run->trash, name, &leftover.dir)) return 0;
+    (void)cn_os_list(leftover.dir, settle_leftover, &leftover);
+    (void)cn_os_close(leftover.dir);
+    (void)cn_os_remove_dir(run->trash, name);
     return 0;
 }
 
