@@ -3,6 +3,7 @@
 #ifndef CN_BASE_ALLOC_H
 #define CN_BASE_ALLOC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ struct cn_pool {
     struct cn_pool_chunk *chunks;
     uint64_t used_bytes; /* taken from alloc so far */
     uint64_t limit_bytes;
+    bool over_limit; /* a request failed because of limit_bytes, not for want of memory */
 };
 
 /* limit_bytes bounds what the pool ever asks of alloc. */

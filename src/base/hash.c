@@ -24,7 +24,7 @@ static uint64_t fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint64_t hash_of(uint64_t seed, const char *key, size_t size)
+uint64_t cn_hash_bytes(uint64_t seed, const char *key, size_t size)
 {
     uint64_t state = fold(seed ^ UINT64_C(0x9e3779b97f4a7c15), (uint64_t)size ^ UINT64_C(0xe7037ed1a0b428db));
     while (size) {
@@ -66,7 +66,7 @@ static int grow(struct cn_hash *hash)
 int cn_hash_add(struct cn_hash *hash, const char *key, size_t size, uint64_t value, uint64_t *ret_value)
 {
     if (hash->count * 2 >= hash->capacity && grow(hash)) return CAIRN_E_NOMEM;
-    uint64_t code = hash_of(hash->seed, key, size);
+    uint64_t code = cn_hash_bytes(hash->seed, key, size);
     struct cn_hash_slot *slot = find_slot(hash, key, size, code);
     if (slot->hash) {
         if (ret_value) *ret_value = slot->value;
@@ -80,7 +80,7 @@ int cn_hash_add(struct cn_hash *hash, const char *key, size_t size, uint64_t val
 bool cn_hash_find(const struct cn_hash *hash, const char *key, size_t size, uint64_t *ret_value)
 {
     if (!hash->count) return false;
-    const struct cn_hash_slot *slot = find_slot(hash, key, size, hash_of(hash->seed, key, size));
+    const struct cn_hash_slot *slot = find_slot(hash, key, size, cn_hash_bytes(hash->seed, key, size));
     if (!slot->hash) return false;
     if (ret_value) *ret_value = slot->value;
     return true;

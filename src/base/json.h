@@ -32,6 +32,7 @@ struct cn_json {
     size_t size;
     size_t position;    /* of the next byte to read */
     size_t token_start; /* of the token last returned: for error messages */
+    uint64_t origin;    /* where data stands in its file: added to positions in errors; 0 unless set after cn_json_init */
     struct cn_pool *pool;
     int depth;
     unsigned char in_object[CN_MAX_JSON_DEPTH + 1]; /* per level: 1 object, 0 array */

@@ -24,7 +24,7 @@ void cn_json_init(struct cn_json *json, const void *data, size_t size, struct cn
 
 int cn_json_fail(const struct cn_json *json, cairn_error *err, const char *what)
 {
-    return cn_error_at(err, CAIRN_E_FORMAT, json->token_start, "JSON: %s", what);
+    return cn_error_at(err, CAIRN_E_FORMAT, json->origin + json->token_start, "JSON: %s", what);
 }
 
 static int fail_here(struct cn_json *json, cairn_error *err, const char *what)
@@ -35,7 +35,10 @@ static int fail_here(struct cn_json *json, cairn_error *err, const char *what)
 
 static void skip_space(struct cn_json *json)
 {
-    while (json->position < json->size && strchr(" \t\r\n", json->data[json->position]) && json->data[json->position]) json->position++;
+    for (; json->position < json->size; json->position++) {
+        char character = json->data[json->position];
+        if (character != ' ' && character != '\t' && character != '\r' && character != '\n') return;
+    }
 }
 
 static bool take(struct cn_json *json, char character)
@@ -106,7 +109,7 @@ static int read_string(struct cn_json *json, cairn_error *err)
         return fail_here(json, err, "");
     }
     char *text = cn_pool_take(json->pool, end - json->position + 1), *out = text;
-    if (!text) return cn_error_at(err, CAIRN_E_NOMEM, json->token_start, "JSON: no memory for its strings");
+    if (!text) return cn_error_at(err, CAIRN_E_NOMEM, json->origin + json->token_start, "JSON: no memory for its strings");
     while (json->position < end) {
         unsigned char character = (unsigned char)json->data[json->position];
         if (character < 0x20) return fail_here(json, err, "a control character in a string");
@@ -205,7 +208,7 @@ static int read_number(struct cn_json *json, enum cn_json_token *ret_token, cair
     json->text = cn_pool_copy(json->pool, json->data + json->token_start, size);
     json->text_size = size;
     json->real = to_double(json->pool, json->data + json->token_start, size, &failed);
-    if (!json->text || failed) return cn_error_at(err, CAIRN_E_NOMEM, json->token_start, "JSON: no memory for its numbers");
+    if (!json->text || failed) return cn_error_at(err, CAIRN_E_NOMEM, json->origin + json->token_start, "JSON: no memory for its numbers");
     if (json->real > 1.7976931348623157e308 || json->real < -1.7976931348623157e308) return cn_json_fail(json, err, "a number too large for a double");
     *ret_token = CN_JSON_FLOAT;
     return CAIRN_OK;
@@ -220,7 +223,7 @@ static void after_value(struct cn_json *json)
 
 static int open_level(struct cn_json *json, bool object, enum cn_json_token *ret_token, cairn_error *err)
 {
-    if (json->depth == CN_MAX_JSON_DEPTH) return cn_error_at(err, CAIRN_E_LIMIT, json->token_start, "JSON: nested deeper than %d levels", CN_MAX_JSON_DEPTH);
+    if (json->depth == CN_MAX_JSON_DEPTH) return cn_error_at(err, CAIRN_E_LIMIT, json->origin + json->token_start, "JSON: nested deeper than %d levels", CN_MAX_JSON_DEPTH);
     json->in_object[++json->depth] = object;
     json->expect = object ? WANT_KEY_OR_END : WANT_VALUE_OR_END;
     *ret_token = object ? CN_JSON_OBJECT : CN_JSON_ARRAY;
@@ -312,7 +315,7 @@ int cn_json_expect(struct cn_json *json, enum cn_json_token token, const char *w
     enum cn_json_token found;
     int code = cn_json_next(json, &found, err);
     if (code || found == token) return code;
-    return cn_error_at(err, CAIRN_E_FORMAT, json->token_start, "JSON: %s was expected here", what);
+    return cn_error_at(err, CAIRN_E_FORMAT, json->origin + json->token_start, "JSON: %s was expected here", what);
 }
 
 int cn_json_skip(struct cn_json *json, cairn_error *err)

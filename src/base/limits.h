@@ -8,6 +8,7 @@
 #define CN_PAGE_BYTES UINT64_C(4096)              /* alignment of data in files and of direct I/O; part of the format */
 #define CN_MAX_FILE_BYTES (UINT64_C(1) << 48)     /* of one data file */
 #define CN_MAX_ST_HEADER_BYTES UINT64_C(100000000) /* that we read (the reference's limit) */
+#define CN_MAX_ST_METADATA 65536                   /* pairs of __metadata__ that we read */
 #define CN_MAX_OUR_HEADER_BYTES UINT64_C(25000000) /* that we write (what the Hub's parser reads) */
 #define CN_MAX_MANIFEST_BYTES (UINT64_C(1) << 20)
 #define CN_MAX_TENSORS_JSON_BYTES (UINT64_C(1) << 30)

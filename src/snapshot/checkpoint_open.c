@@ -1,0 +1,315 @@
+/* Opening a checkpoint that Cairn wrote (see checkpoint.h): manifest, table, values and headers are read and held against each other; no tensor
+ * data is read. What is handed out afterwards rests on these checks. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "format/safetensors.h"
+#include "snapshot/checkpoint_parts.h"
+#include "snapshot/statejson.h"
+#include "store/layout.h"
+#include "store/smallfile.h"
+
+static int no_memory(const cairn_checkpoint *checkpoint, cairn_error *err)
+{
+    return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to open it", checkpoint->path);
+}
+
+int cn_checkpoint_new(const char *path, cairn_checkpoint **ret_checkpoint, cairn_error *err)
+{
+    uint64_t seed;
+    int rc = cn_os_random(&seed, sizeof seed);
+    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
+    cairn_checkpoint *checkpoint = cn_os_new(sizeof *checkpoint);
+    if (!checkpoint) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to open it", path);
+    cn_pool_init(&checkpoint->pool, cn_os_alloc(), UINT64_C(8) << 30);
+    cn_hash_init(&checkpoint->index, cn_os_alloc(), seed);
+    checkpoint->held = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
+    checkpoint->dir = CN_NO_FILE;
+    checkpoint->process = cn_os_process();
+    checkpoint->path = cn_pool_text(&checkpoint->pool, path);
+    if (!checkpoint->path || cn_mutex_new(&checkpoint->lock)) {
+        cn_checkpoint_close(checkpoint);
+        return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to open it", path);
+    }
+    *ret_checkpoint = checkpoint;
+    return CAIRN_OK;
+}
+
+void cn_checkpoint_close(cairn_checkpoint *checkpoint)
+{
+    if (!checkpoint) return;
+    for (uint32_t i = 0; i < checkpoint->table.files_count; i++) {
+        if (checkpoint->files) cn_infile_close(&checkpoint->files[i]);
+        if (checkpoint->maps) cn_os_unmap(&checkpoint->maps[i]);
+    }
+    if (checkpoint->source == CAIRN_SOURCE_CHECKPOINT) cn_held_close(&checkpoint->held);
+    else (void)cn_os_close(checkpoint->dir);
+    cairn_value_free(checkpoint->values);
+    cn_os_free(checkpoint->provenance);
+    cn_hash_done(&checkpoint->index);
+    cn_mutex_free(checkpoint->lock);
+    cn_pool_done(&checkpoint->pool);
+    cn_os_free(checkpoint);
+}
+
+/* A file in training/ or at the top, opened part by part. */
+static int open_folder_of(const cairn_checkpoint *checkpoint, const char *name, cn_file *ret_dir, const char **ret_base)
+{
+    const char *slash = strchr(name, '/');
+    char part[256];
+    *ret_base = slash ? slash + 1 : name;
+    if (!slash) return cn_os_open_dir(checkpoint->dir, ".", ret_dir);
+    if ((size_t)(slash - name) >= sizeof part) return -ENAMETOOLONG;
+    memcpy(part, name, (size_t)(slash - name));
+    part[slash - name] = 0;
+    return cn_os_open_dir(checkpoint->dir, part, ret_dir);
+}
+
+int cn_checkpoint_open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_error *err)
+{
+    uint32_t count = checkpoint->table.files_count;
+    checkpoint->files = cn_pool_take_array(&checkpoint->pool, count, sizeof *checkpoint->files);
+    checkpoint->maps = cn_pool_take_array(&checkpoint->pool, count, sizeof *checkpoint->maps);
+    if (!checkpoint->files || !checkpoint->maps) return no_memory(checkpoint, err);
+    for (uint32_t i = 0; i < count; i++) checkpoint->files[i] = (struct cn_infile){ .file = CN_NO_FILE, .direct = CN_NO_FILE };
+    for (uint32_t i = 0; i < count; i++) {
+        const struct cn_table_file *entry = &checkpoint->table.files[i];
+        cn_auto_close cn_file dir = CN_NO_FILE;
+        const char *base;
+        int rc = open_folder_of(checkpoint, entry->name, &dir, &base);
+        if (rc) return cn_error_errno(err, -rc, "%s/%s: opening its folder", checkpoint->path, entry->name);
+        int code = cn_infile_open(&checkpoint->files[i], dir, base, mode, err);
+        if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
+        checkpoint->files[i].name = entry->name;
+        if (checkpoint->files[i].size_bytes == entry->size_bytes) continue;
+        code = checkpoint->files[i].size_bytes < entry->size_bytes ? CAIRN_E_TRUNCATED : CAIRN_E_CORRUPT;
+        return cn_error_set(err, code, "%s/%s: %llu bytes; it must have %llu", checkpoint->path, entry->name,
+                            (unsigned long long)checkpoint->files[i].size_bytes, (unsigned long long)entry->size_bytes);
+    }
+    return CAIRN_OK;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- our tables */
+
+/* One of our own JSON files, its content held against the manifest's digest. cn_os_free it. */
+static int load_own(cairn_checkpoint *checkpoint, const char *name, uint64_t limit, char **ret_data, size_t *ret_size, cairn_error *err)
+{
+    const struct cn_manifest_file *entry = cn_manifest_find(&checkpoint->manifest, name);
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    const char *base;
+    if (!entry) return cn_error_set(err, CAIRN_E_FORMAT, "%s: its manifest does not list %s", checkpoint->path, name);
+    int rc = open_folder_of(checkpoint, name, &dir, &base);
+    if (rc) return cn_error_errno(err, -rc, "%s/%s: opening its folder", checkpoint->path, name);
+    int code = cn_smallfile_load(dir, base, limit, ret_data, ret_size, err);
+    if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
+    struct cn_digest found = cn_digest_blocks(*ret_data, *ret_size);
+    if (cn_digest_equal(&found, &entry->digest)) return CAIRN_OK;
+    cn_os_free(*ret_data);
+    *ret_data = NULL;
+    return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its bytes differ from the digest in the manifest", checkpoint->path, name);
+}
+
+static int load_tables(cairn_checkpoint *checkpoint, cairn_error *err)
+{
+    char *data;
+    size_t size;
+    int code = load_own(checkpoint, CN_NAME_TENSORS, CN_MAX_TENSORS_JSON_BYTES, &data, &size, err);
+    if (code) return code;
+    code = cn_table_decode(data, size, checkpoint->index.seed, &checkpoint->pool, &checkpoint->table, err);
+    cn_os_free(data);
+    if (code) return cn_error_prefix(err, code, "%s/" CN_NAME_TENSORS, checkpoint->path);
+    code = load_own(checkpoint, CN_NAME_STATE, CN_MAX_STATE_JSON_BYTES, &data, &size, err);
+    if (code) return code;
+    code = cn_statejson_read(data, size, &checkpoint->values, err);
+    cn_os_free(data);
+    if (code) return cn_error_prefix(err, code, "%s/" CN_NAME_STATE, checkpoint->path);
+    if (!cn_manifest_find(&checkpoint->manifest, CN_NAME_PROVENANCE)) return CAIRN_OK;
+    return load_own(checkpoint, CN_NAME_PROVENANCE, CN_MAX_PROVENANCE_BYTES, &checkpoint->provenance, &size, err);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- headers */
+
+static int mismatch(const cairn_checkpoint *checkpoint, uint32_t file, const char *what, cairn_error *err)
+{
+    return cn_error_set(err, CAIRN_E_FORMAT, "%s/%s: its header and tensors.json disagree: %s", checkpoint->path, checkpoint->table.files[file].name, what);
+}
+
+static int compare_header(const cairn_checkpoint *checkpoint, uint32_t file, const struct cn_st_header *header, uint64_t first, uint64_t count,
+                          cairn_error *err)
+{
+    if (header->count != count) return mismatch(checkpoint, file, "another number of tensors", err);
+    for (uint64_t i = 0; i < count; i++) {
+        const struct cn_table_row *row = &checkpoint->table.rows[first + i];
+        uint64_t at;
+        const struct cn_st_tensor *entry = &header->tensors[i];
+        /* empty tensors share an offset, so their order in the two lists may differ: find by name */
+        if (strlen(row->name) != entry->name_size || memcmp(row->name, entry->name, entry->name_size)) {
+            for (at = 0; at < count; at++)
+                if (header->tensors[at].name_size == strlen(row->name) && !memcmp(header->tensors[at].name, row->name, strlen(row->name))) break;
+            if (at == count) return mismatch(checkpoint, file, "a tensor is missing", err);
+            entry = &header->tensors[at];
+        }
+        if (entry->dtype != row->dtype || entry->rank != row->rank || memcmp(entry->shape, row->shape, row->rank * sizeof *row->shape) ||
+            header->data_offset + entry->begin != row->begin)
+            return mismatch(checkpoint, file, "dtype, shape or place of a tensor", err);
+    }
+    return CAIRN_OK;
+}
+
+/* File digest: over the header's and its tensors', in file order. */
+static int check_file_digest(const cairn_checkpoint *checkpoint, const struct cn_manifest_file *entry, uint64_t first, uint64_t count,
+                             cairn_error *err)
+{
+    cn_auto_free struct cn_digest *parts = cn_os_new_array(count + 1, sizeof *parts);
+    if (!parts) return no_memory(checkpoint, err);
+    parts[0] = entry->header_digest;
+    for (uint64_t i = 0; i < count; i++) parts[i + 1] = checkpoint->table.rows[first + i].digest;
+    struct cn_digest found = cn_digest_of(parts, (count + 1) * sizeof *parts);
+    if (cn_digest_equal(&found, &entry->digest)) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its digest in the manifest is not that of its tensors", checkpoint->path, entry->name);
+}
+
+static int check_header(cairn_checkpoint *checkpoint, uint32_t file, uint64_t first, uint64_t count, cairn_error *err)
+{
+    const struct cn_infile *in = &checkpoint->files[file];
+    const struct cn_manifest_file *entry = cn_manifest_find(&checkpoint->manifest, checkpoint->table.files[file].name);
+    if (!entry || entry->kind != CN_FILE_TENSORS) return mismatch(checkpoint, file, "the manifest does not list it as tensors", err);
+    cn_auto_free char *bytes = cn_os_new(entry->header_bytes + 1);
+    if (!bytes) return no_memory(checkpoint, err);
+    int code = cn_infile_read(in, 0, bytes, entry->header_bytes, err);
+    if (code) return cn_error_prefix(err, code, "%s", checkpoint->path);
+    struct cn_digest found = cn_digest_of(bytes, entry->header_bytes);
+    if (!cn_digest_equal(&found, &entry->header_digest))
+        return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its header differs from the digest in the manifest", checkpoint->path, entry->name);
+    struct cn_pool pool;
+    struct cn_st_header header;
+    uint64_t json_bytes = 0;
+    cn_pool_init(&pool, cn_os_alloc(), (UINT64_C(64) << 20) + 8 * entry->header_bytes);
+    code = cn_st_parse_prefix(bytes, entry->header_bytes, in->size_bytes, &json_bytes, err);
+    if (!code && json_bytes + CN_ST_PREFIX_BYTES != entry->header_bytes) code = mismatch(checkpoint, file, "the header's length", err);
+    if (!code) code = cn_st_parse_json(bytes + CN_ST_PREFIX_BYTES, json_bytes, in->size_bytes, checkpoint->index.seed, &pool, &header, err);
+    if (!code) code = compare_header(checkpoint, file, &header, first, count, err);
+    if (!code) code = check_file_digest(checkpoint, entry, first, count, err);
+    cn_pool_done(&pool);
+    return code;
+}
+
+static int check_headers(cairn_checkpoint *checkpoint, cairn_error *err)
+{
+    const struct cn_table *table = &checkpoint->table;
+    uint64_t first = 0;
+    for (uint32_t file = 0; file < table->files_count; file++) {
+        uint64_t end = first;
+        while (end < table->count && table->rows[end].file == file) end++;
+        int code = check_header(checkpoint, file, first, end - first, err);
+        if (code) return code;
+        first = end;
+    }
+    return CAIRN_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- the public faces */
+
+static void fill_tensor(const cairn_checkpoint *checkpoint, const struct cn_table_row *row, cairn_tensor_info *info)
+{
+    *info = (cairn_tensor_info){ .item = row->item, .name = row->name, .dtype = row->dtype, .rank = row->rank, .shape = row->shape,
+                                 .flags = row->flags, .size_bytes = row->size_bytes, .file = checkpoint->table.files[row->file].name,
+                                 .file_offset = row->begin };
+    if (checkpoint->source == CAIRN_SOURCE_CHECKPOINT) cn_digest_hex(&row->digest, info->digest);
+    info->statistics = (cairn_statistics){ row->stats_known, row->max_abs, row->norm, row->nan_count, row->inf_count };
+}
+
+int cn_checkpoint_index(cairn_checkpoint *checkpoint, cairn_error *err)
+{
+    const struct cn_table *table = &checkpoint->table;
+    checkpoint->tensors = cn_pool_take_array(&checkpoint->pool, table->count, sizeof *checkpoint->tensors);
+    if (!checkpoint->tensors) return no_memory(checkpoint, err);
+    for (uint64_t i = 0; i < table->count; i++) {
+        const struct cn_table_row *row = &table->rows[i];
+        size_t item_size = strlen(row->item), name_size = strlen(row->name);
+        char *key = cn_pool_take(&checkpoint->pool, item_size + name_size + 2);
+        if (!key) return no_memory(checkpoint, err);
+        memcpy(key, row->item, item_size + 1);
+        memcpy(key + item_size + 1, row->name, name_size + 1);
+        if (cn_hash_add(&checkpoint->index, key, item_size + 1 + name_size, i, NULL)) return no_memory(checkpoint, err);
+        fill_tensor(checkpoint, row, &checkpoint->tensors[i]);
+        checkpoint->info.tensor_bytes += row->size_bytes;
+    }
+    checkpoint->info.source = checkpoint->source;
+    checkpoint->info.path = checkpoint->path;
+    checkpoint->info.tensors_count = table->count;
+    checkpoint->info.run_id = checkpoint->manifest.run_id;
+    checkpoint->info.parent_id = checkpoint->manifest.parent_id;
+    return CAIRN_OK;
+}
+
+int cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *entry)
+{
+    memcpy(entry->id, manifest->id, sizeof entry->id);
+    entry->step = manifest->step;
+    entry->term = manifest->term;
+    entry->time_ns = manifest->time_ns;
+    entry->epoch = manifest->epoch;
+    entry->healthy = manifest->healthy;
+    entry->exact = manifest->exact;
+    entry->bytes = cn_manifest_bytes(manifest);
+    entry->metrics = manifest->metrics;
+    entry->metrics_count = manifest->metrics_count;
+    entry->tags = manifest->tags;
+    entry->tags_count = manifest->tags_count;
+    for (uint64_t i = 0; i < manifest->items_count; i++) entry->tensors += manifest->items[i].tensors;
+    return CAIRN_OK;
+}
+
+static int fill_faces(cairn_checkpoint *checkpoint, const char *name, cairn_error *err)
+{
+    const struct cn_manifest *manifest = &checkpoint->manifest;
+    int code = cn_checkpoint_index(checkpoint, err);
+    if (code) return code;
+    checkpoint->file_infos = cn_pool_take_array(&checkpoint->pool, manifest->files_count, sizeof *checkpoint->file_infos);
+    checkpoint->info.entry.name = cn_pool_text(&checkpoint->pool, name);
+    if (!checkpoint->file_infos || !checkpoint->info.entry.name) return no_memory(checkpoint, err);
+    for (uint64_t i = 0; i < manifest->files_count; i++) {
+        checkpoint->file_infos[i].name = manifest->files[i].name;
+        checkpoint->file_infos[i].size_bytes = manifest->files[i].size_bytes;
+        cn_digest_hex(&manifest->files[i].digest, checkpoint->file_infos[i].digest);
+    }
+    checkpoint->info.files_count = manifest->files_count;
+    checkpoint->info.items_count = manifest->items_count;
+    checkpoint->info.generation = manifest->generation;
+    return cn_checkpoint_fill_entry(manifest, &checkpoint->info.entry);
+}
+
+int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, cairn_io_mode mode, cairn_checkpoint **ret_checkpoint,
+                          cairn_error *err)
+{
+    cairn_checkpoint *checkpoint;
+    int code = cn_checkpoint_new(path, &checkpoint, err);
+    if (code) return code;
+    code = cn_held_open(parent, name, &checkpoint->pool, &checkpoint->held, &checkpoint->manifest, err);
+    checkpoint->dir = checkpoint->held.dir;
+    if (!code) code = load_tables(checkpoint, err);
+    if (!code) code = cn_checkpoint_open_files(checkpoint, mode, err);
+    if (!code) code = check_headers(checkpoint, err);
+    if (!code) code = fill_faces(checkpoint, name, err);
+    if (code) cn_checkpoint_close(checkpoint);
+    else *ret_checkpoint = checkpoint;
+    return code;
+}
+
+const struct cn_table_row *cn_checkpoint_row(const cairn_checkpoint *checkpoint, const char *item, const char *name)
+{
+    char small[512];
+    uint64_t at;
+    size_t item_size = strlen(item), name_size = strlen(name), size = item_size + 1 + name_size;
+    cn_auto_free char *large = size < sizeof small ? NULL : cn_os_new(size + 1);
+    char *key = size < sizeof small ? small : large;
+    if (!key) return NULL;
+    memcpy(key, item, item_size + 1);
+    memcpy(key + item_size + 1, name, name_size);
+    return cn_hash_find(&checkpoint->index, key, size, &at) ? &checkpoint->table.rows[at] : NULL;
+}

@@ -1,0 +1,12 @@
+/* Steps of opening that checkpoints of ours and files of others share. Only for checkpoint_open.c, checkpoint_foreign.c and the listing. */
+#ifndef CN_SNAPSHOT_CHECKPOINT_PARTS_H
+#define CN_SNAPSHOT_CHECKPOINT_PARTS_H
+
+#include "snapshot/checkpoint.h"
+
+int cn_checkpoint_new(const char *path, cairn_checkpoint **ret_checkpoint, cairn_error *err); /* close it with cn_checkpoint_close */
+int cn_checkpoint_open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_error *err); /* table.files under dir; sizes must fit */
+int cn_checkpoint_index(cairn_checkpoint *checkpoint, cairn_error *err);                          /* names and public tensor infos */
+int cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *entry);             /* what a manifest says; names stay the caller's */
+
+#endif
