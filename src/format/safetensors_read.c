@@ -1,5 +1,10 @@
-/* Reading a safetensors header (see safetensors.h). Every number from the file is checked against what is left; nothing is allocated from a
- * declared size. Entries are collected in a growable buffer and copied once, for a pool cannot give back. */
+/* Reading a safetensors header (see safetensors.h). It must never trust a number from the file before checking it against what is left.
+ *
+ * Memory stays below 64 MiB plus the header's size, but for shapes of dozens of dimensions, which the pool's limit stops:
+ * 1. A pool cannot give back, so the array of tensors is taken once, for as many as the header's braces and its length allow.
+ * 2. Duplicate names are found through a table of 32-bit indices, keyed by the seed, also taken once.
+ * 3. The strings of an entry's fields live in a scratch pool that is emptied again and again; only names stay.
+ * Time is linear, but for sorting entries that are not in the order of their offsets. */
 #include "format/safetensors.h"
 
 #include <stdlib.h>
@@ -28,24 +33,39 @@ int cn_st_parse_prefix(const void *prefix, size_t prefix_size, uint64_t file_byt
     return CAIRN_OK;
 }
 
+enum {
+    SMALLEST_ENTRY_BYTES = 48, /* "":{"dtype":"F4","shape":[],"data_offsets":[0,0]} */
+    SCRATCH_BYTES = 64 << 10,
+    RANK_BITS = 7
+};
+
 struct parser {
     struct cn_json json;
-    struct cn_pool *pool;
-    struct cn_hash names, keys;
-    struct cn_buf tensors, metadata; /* arrays being collected */
+    struct cn_pool *pool, scratch;
+    struct cn_st_tensor *tensors;
+    uint64_t count, capacity;
+    uint32_t *table; /* index + 1 into tensors, by the hash of the name; 0: free. At most half full */
+    uint64_t table_mask, seed;
+    struct cn_hash keys;
+    struct cn_buf metadata;
     bool metadata_seen;
     uint64_t data_bytes;
 };
 
+static uint64_t position(const struct parser *parser)
+{
+    return CN_ST_PREFIX_BYTES + parser->json.token_start;
+}
+
 static int no_memory(cairn_error *err)
 {
-    return cn_error_set(err, CAIRN_E_NOMEM, "safetensors: the header needs more memory than there is");
+    return cn_error_set(err, CAIRN_E_NOMEM, "safetensors: no memory for the header");
 }
 
 static int wrong(const struct parser *parser, cairn_error *err, const struct cn_st_tensor *tensor, const char *what)
 {
     struct cn_shown shown;
-    return cn_error_at(err, CAIRN_E_FORMAT, parser->json.token_start, "tensor \"%s\": %s", cn_show(&shown, tensor->name, tensor->name_size), what);
+    return cn_error_at(err, CAIRN_E_FORMAT, position(parser), "tensor \"%s\": %s", cn_show(&shown, tensor->name, tensor->name_size), what);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ one entry */
@@ -61,7 +81,7 @@ static int read_dtype(struct parser *parser, struct cn_st_tensor *tensor, cairn_
     if (tensor->dtype) return CAIRN_OK;
     /* a well-formed name that we do not know is another library's dtype; anything else is no dtype at all */
     bool plausible = size > 1 && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == size && text[0] >= 'A';
-    return cn_error_at(err, plausible ? CAIRN_E_UNSUPPORTED : CAIRN_E_FORMAT, parser->json.token_start, "tensor \"%s\": unknown dtype \"%.40s\"",
+    return cn_error_at(err, plausible ? CAIRN_E_UNSUPPORTED : CAIRN_E_FORMAT, position(parser), "tensor \"%s\": unknown dtype \"%.40s\"",
                        cn_show(&shown, tensor->name, tensor->name_size), plausible ? text : "?");
 }
 
@@ -73,16 +93,18 @@ static int read_shape(struct parser *parser, struct cn_st_tensor *tensor, cairn_
     while (!code && !(code = cn_json_next_element(&parser->json, &more, err)) && more) {
         struct cn_shown shown;
         if (tensor->rank == CAIRN_MAX_RANK)
-            return cn_error_at(err, CAIRN_E_LIMIT, parser->json.position, "tensor \"%s\": more than %d dimensions",
+            return cn_error_at(err, CAIRN_E_LIMIT, position(parser), "tensor \"%s\": more than %d dimensions",
                                cn_show(&shown, tensor->name, tensor->name_size), CAIRN_MAX_RANK);
         code = cn_json_u64(&parser->json, &shape[tensor->rank], err);
         if (!code) tensor->rank++;
     }
     if (code) return code;
-    uint64_t *copy = cn_pool_take_array(parser->pool, tensor->rank, sizeof *copy);
-    if (!copy) return no_memory(err);
-    memcpy(copy, shape, tensor->rank * sizeof *copy);
-    tensor->shape = copy;
+    const struct cn_st_tensor *last = parser->count ? &parser->tensors[parser->count - 1] : NULL;
+    size_t bytes = tensor->rank * sizeof *shape;
+    bool same = last && last->rank == tensor->rank && !memcmp(last->shape, shape, bytes);
+    tensor->shape = same ? last->shape : (void *)cn_pool_take(parser->pool, bytes);
+    if (!tensor->shape) return no_memory(err);
+    if (!same) memcpy((void *)tensor->shape, shape, bytes);
     return CAIRN_OK;
 }
 
@@ -104,12 +126,12 @@ static int check_entry(struct parser *parser, const struct cn_st_tensor *tensor,
     int code = cn_dtype_size(tensor->dtype, tensor->rank, tensor->shape, &size, err);
     if (code) {
         code = cn_error_prefix(err, CAIRN_E_FORMAT, "tensor \"%s\"", cn_show(&shown, tensor->name, tensor->name_size));
-        if (err) err->offset = parser->json.token_start;
+        if (err) err->offset = position(parser);
         return code;
     }
     if (size != tensor->end - tensor->begin) return wrong(parser, err, tensor, "data_offsets do not fit dtype and shape");
     if (tensor->end > parser->data_bytes)
-        return cn_error_at(err, CAIRN_E_TRUNCATED, parser->json.token_start, "tensor \"%s\": its data ends at %llu, the file has %llu bytes of data",
+        return cn_error_at(err, CAIRN_E_TRUNCATED, position(parser), "tensor \"%s\": its data ends at %llu, the file has %llu bytes of data",
                            cn_show(&shown, tensor->name, tensor->name_size), (unsigned long long)tensor->end, (unsigned long long)parser->data_bytes);
     return CAIRN_OK;
 }
@@ -147,7 +169,11 @@ static int read_metadata(struct parser *parser, cairn_error *err)
     if (token != CN_JSON_OBJECT) return cn_json_fail(&parser->json, err, "__metadata__ must be an object of strings");
     while (!(code = cn_json_next_key(&parser->json, &key, NULL, &more, err)) && more) {
         struct cn_st_pair pair = { .key = key };
-        if (cn_hash_add(&parser->keys, key, strlen(key), 0, NULL) == 1) return cn_json_fail(&parser->json, err, "a key of __metadata__ is given twice");
+        int added = cn_hash_add(&parser->keys, key, strlen(key), 0, NULL);
+        if (added == 1) return cn_json_fail(&parser->json, err, "a key of __metadata__ is given twice");
+        if (added) return no_memory(err);
+        if (parser->keys.count > CN_MAX_ST_METADATA)
+            return cn_error_at(err, CAIRN_E_LIMIT, position(parser), "__metadata__: more than %d pairs", CN_MAX_ST_METADATA);
         code = cn_json_string(&parser->json, &pair.value, NULL, err);
         if (code) return code;
         cn_buf_append(&parser->metadata, &pair, sizeof pair);
@@ -155,26 +181,82 @@ static int read_metadata(struct parser *parser, cairn_error *err)
     return code;
 }
 
+/* The name must be new. */
+static int add_name(struct parser *parser, const struct cn_st_tensor *tensor, cairn_error *err)
+{
+    uint64_t at = cn_hash_bytes(parser->seed, tensor->name, tensor->name_size) & parser->table_mask;
+    for (; parser->table[at]; at = (at + 1) & parser->table_mask) {
+        const struct cn_st_tensor *other = &parser->tensors[parser->table[at] - 1];
+        if (other->name_size == tensor->name_size && !memcmp(other->name, tensor->name, tensor->name_size))
+            return wrong(parser, err, tensor, "the name is given twice");
+    }
+    parser->table[at] = (uint32_t)parser->count + 1;
+    return CAIRN_OK;
+}
+
 static int read_member(struct parser *parser, const char *key, size_t size, cairn_error *err)
 {
     if (size == strlen("__metadata__") && !memcmp(key, "__metadata__", size)) return read_metadata(parser, err);
     struct cn_st_tensor tensor = { .name = key, .name_size = size };
-    int added = cn_hash_add(&parser->names, key, size, 0, NULL);
-    if (added == 1) return wrong(parser, err, &tensor, "the name is given twice");
-    if (added) return no_memory(err);
-    int code = read_entry(parser, &tensor, err);
-    if (!code) cn_buf_append(&parser->tensors, &tensor, sizeof tensor);
-    return code;
+    if (parser->count == parser->capacity) return wrong(parser, err, &tensor, "it cannot be whole in so short a header");
+    int code = add_name(parser, &tensor, err);
+    if (code) return code;
+    if (parser->scratch.used_bytes > SCRATCH_BYTES) cn_pool_done(&parser->scratch);
+    parser->json.pool = &parser->scratch;
+    code = read_entry(parser, &tensor, err);
+    parser->json.pool = parser->pool;
+    if (code) return code;
+    parser->tensors[parser->count++] = tensor;
+    return CAIRN_OK;
 }
 
 /* -------------------------------------------------------------------------------------------------------- the whole file */
+
+/* Braces outside strings: no fewer than there are entries. */
+static uint64_t count_braces(const char *json, uint64_t size)
+{
+    uint64_t count = 0;
+    bool in_string = false;
+    for (uint64_t i = 0; i < size; i++) {
+        if (json[i] == '"') in_string = !in_string;
+        else if (in_string && json[i] == '\\') i++;
+        else if (!in_string && json[i] == '{') count++;
+    }
+    return count;
+}
+
+static int take_arrays(struct parser *parser, cairn_error *err)
+{
+    uint64_t slots = 16;
+    parser->capacity = cn_min_u64(count_braces(parser->json.data, parser->json.size), parser->json.size / SMALLEST_ENTRY_BYTES + 1);
+    while (slots < 2 * parser->capacity) slots *= 2;
+    parser->table_mask = slots - 1;
+    parser->tensors = cn_pool_take_array(parser->pool, parser->capacity, sizeof *parser->tensors);
+    parser->table = cn_pool_take_array(parser->pool, slots, sizeof *parser->table);
+    return parser->tensors && parser->table ? CAIRN_OK : no_memory(err);
+}
 
 static int compare_offsets(const void *left, const void *right)
 {
     const struct cn_st_tensor *a = left, *b = right;
     if (a->begin != b->begin) return a->begin < b->begin ? -1 : 1;
     if (a->end != b->end) return a->end < b->end ? -1 : 1;
-    return a->name < b->name ? -1 : a->name > b->name; /* pool addresses: any fixed order will do for empty ones */
+    return a->rank >> RANK_BITS < b->rank >> RANK_BITS ? -1 : 1;
+}
+
+/* Most files are in order. Else the place in the file rides on the rank while sorting: empty tensors may share an offset, and their
+ * order is the file's. */
+static void sort_tensors(struct cn_st_tensor *tensors, uint64_t count)
+{
+    uint64_t sorted = 1;
+    while (sorted < count && (tensors[sorted - 1].begin < tensors[sorted].begin ||
+                              (tensors[sorted - 1].begin == tensors[sorted].begin && tensors[sorted - 1].end <= tensors[sorted].end)))
+        sorted++;
+    if (sorted >= count) return;
+    _Static_assert(CN_MAX_ST_HEADER_BYTES / SMALLEST_ENTRY_BYTES < UINT32_MAX >> RANK_BITS && CAIRN_MAX_RANK < 1 << RANK_BITS, "no room for both");
+    for (uint64_t i = 0; i < count; i++) tensors[i].rank |= (uint32_t)i << RANK_BITS;
+    qsort(tensors, count, sizeof *tensors, compare_offsets);
+    for (uint64_t i = 0; i < count; i++) tensors[i].rank &= (1u << RANK_BITS) - 1;
 }
 
 /* No hole, no overlap, every byte of the data section owned: no room for a second file in this one. */
@@ -197,14 +279,12 @@ static int check_cover(const struct parser *parser, const struct cn_st_header *h
 
 static int keep_arrays(struct parser *parser, struct cn_st_header *header, cairn_error *err)
 {
-    if (parser->tensors.failed || parser->metadata.failed) return no_memory(err);
-    header->count = parser->tensors.size / sizeof *header->tensors;
+    if (parser->metadata.failed) return no_memory(err);
+    header->tensors = parser->tensors;
+    header->count = parser->count;
     header->metadata_count = parser->metadata.size / sizeof *header->metadata;
-    header->tensors = (void *)cn_pool_copy(parser->pool, parser->tensors.data, parser->tensors.size);
     header->metadata = (void *)cn_pool_copy(parser->pool, parser->metadata.data, parser->metadata.size);
-    if (!header->tensors || !header->metadata) return no_memory(err);
-    qsort(header->tensors, header->count, sizeof *header->tensors, compare_offsets);
-    return CAIRN_OK;
+    return header->metadata ? CAIRN_OK : no_memory(err);
 }
 
 static int read_all(struct parser *parser, struct cn_st_header *header, cairn_error *err)
@@ -212,16 +292,14 @@ static int read_all(struct parser *parser, struct cn_st_header *header, cairn_er
     const char *key;
     size_t size;
     bool more;
-    int code = cn_json_expect(&parser->json, CN_JSON_OBJECT, "an object", err);
+    int code = take_arrays(parser, err);
+    if (!code) code = cn_json_expect(&parser->json, CN_JSON_OBJECT, "an object", err);
     while (!code && !(code = cn_json_next_key(&parser->json, &key, &size, &more, err)) && more) code = read_member(parser, key, size, err);
     if (!code) code = cn_json_expect(&parser->json, CN_JSON_END, "the end of the header", err);
-    if (code) {
-        /* positions are told as bytes of the file */
-        if (err && err->offset != CAIRN_NO_OFFSET) err->offset += CN_ST_PREFIX_BYTES;
-        return code;
-    }
-    code = keep_arrays(parser, header, err);
-    return code ? code : check_cover(parser, header, err);
+    if (!code) code = keep_arrays(parser, header, err);
+    if (code) return code;
+    sort_tensors(header->tensors, header->count);
+    return check_cover(parser, header, err);
 }
 
 int cn_st_parse_json(const void *json, uint64_t json_bytes, uint64_t file_bytes, uint64_t seed, struct cn_pool *pool,
@@ -230,17 +308,18 @@ int cn_st_parse_json(const void *json, uint64_t json_bytes, uint64_t file_bytes,
     if (json_bytes > CN_MAX_ST_HEADER_BYTES || file_bytes < CN_ST_PREFIX_BYTES || json_bytes > file_bytes - CN_ST_PREFIX_BYTES)
         return cn_error_set(err, CAIRN_E_TRUNCATED, "safetensors: the header is longer than the file");
     struct cn_st_header header = { .data_offset = CN_ST_PREFIX_BYTES + json_bytes };
-    struct parser parser = { .pool = pool, .data_bytes = file_bytes - header.data_offset };
+    struct parser parser = { .pool = pool, .seed = seed, .data_bytes = file_bytes - header.data_offset };
     cn_json_init(&parser.json, json, json_bytes, pool);
-    cn_hash_init(&parser.names, pool->alloc, seed);
+    parser.json.origin = CN_ST_PREFIX_BYTES;
+    cn_pool_init(&parser.scratch, pool->alloc, pool->limit_bytes);
     cn_hash_init(&parser.keys, pool->alloc, seed);
-    cn_buf_init(&parser.tensors, pool->alloc, pool->limit_bytes);
     cn_buf_init(&parser.metadata, pool->alloc, pool->limit_bytes);
     int code = read_all(&parser, &header, err);
-    cn_hash_done(&parser.names);
+    cn_pool_done(&parser.scratch);
     cn_hash_done(&parser.keys);
-    cn_buf_done(&parser.tensors);
     cn_buf_done(&parser.metadata);
+    if (code == CAIRN_E_NOMEM && pool->over_limit)
+        code = cn_error_set(err, CAIRN_E_LIMIT, "safetensors: the header needs more than %llu bytes of memory", (unsigned long long)pool->limit_bytes);
     if (!code) *ret_header = header;
     return code;
 }

@@ -33,6 +33,10 @@ const struct cn_catalog_entry *cn_catalog_find(const struct cn_catalog *catalog,
 typedef void (*cn_finding_fn)(void *user, const char *file, int code, const char *message);
 int cn_check_quick(cn_file checkpoint_dir, const struct cn_manifest *manifest, cn_finding_fn each, void *user, cairn_error *err);
 
+/* The digest (tensor rule) of a whole file of a checkpoint folder, by its relative name; room is the caller's, of room_bytes. */
+int cn_check_digest(cn_file checkpoint_dir, const char *name, unsigned char *room, size_t room_bytes, struct cn_digest *ret_digest,
+                    cairn_error *err);
+
 /* Opens a checkpoint folder by name under parent, takes the reader's lease on its manifest (goes on without where locks are refused),
  * reads the manifest through the folder's descriptor and looks again that the name still leads there: GONE if it does not. */
 struct cn_held {

@@ -104,3 +104,21 @@ int cn_check_quick(cn_file checkpoint_dir, const struct cn_manifest *manifest, c
     for (uint64_t i = 0; i < manifest->files_count && (each || !check.first); i++) check_file(&check, checkpoint_dir, &manifest->files[i]);
     return check.first;
 }
+
+int cn_check_digest(cn_file checkpoint_dir, const char *name, unsigned char *room, size_t room_bytes, struct cn_digest *ret_digest,
+                    cairn_error *err)
+{
+    struct cn_digest_stream stream;
+    cn_auto_close cn_file file = CN_NO_FILE;
+    uint64_t at = 0;
+    size_t count = 0;
+    int rc = open_relative(checkpoint_dir, name, &file);
+    cn_digest_stream_init(&stream);
+    while (!rc && !(rc = cn_os_read_at(file, at, room, room_bytes, &count)) && count) {
+        cn_digest_stream_add(&stream, room, count);
+        at += count;
+    }
+    if (rc) return cn_error_errno(err, -rc, "%s: reading it", name);
+    *ret_digest = cn_digest_stream_end(&stream);
+    return CAIRN_OK;
+}

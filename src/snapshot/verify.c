@@ -1,0 +1,146 @@
+/* Verifying (see verify.h). It writes nothing and goes on after a finding. Findings are told one at a time, under a lock of its own: the
+ * only one, and never held while bytes are read or digested. */
+#include "snapshot/verify.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "io/pump.h"
+#include "snapshot/pieces.h"
+
+struct verifier {
+    const cairn_checkpoint *checkpoint;
+    const cairn_verify_options *options;
+    cairn_verify_report report;
+    struct cn_pieces pieces;
+    struct cn_mutex *mutex;
+    atomic_uint_fast64_t done_bytes;
+    int first;
+    cairn_error first_error;
+};
+
+static void tell(struct verifier *verifier, cairn_damage damage, const cairn_error *error)
+{
+    cn_mutex_lock(verifier->mutex);
+    verifier->report.findings++;
+    if (damage.block != CAIRN_NO_OFFSET) verifier->report.damaged_blocks++;
+    if (!verifier->first) {
+        verifier->first = damage.code;
+        verifier->first_error = *error;
+    }
+    if (verifier->options->damage) verifier->options->damage(verifier->options->user, &damage);
+    cn_mutex_unlock(verifier->mutex);
+}
+
+static void tell_file(void *user, const char *file, int code, const char *message)
+{
+    cairn_error error = CAIRN_ERROR_INIT;
+    cn_error_set(&error, code, "%s", message);
+    tell(user, (cairn_damage){ .file = file, .block = CAIRN_NO_OFFSET, .code = code, .message = message }, &error);
+}
+
+/* A tensor's range that could not be read or differs. */
+static void tell_range(struct verifier *verifier, const struct cn_table_row *row, uint64_t block, uint64_t from, uint64_t size, int code,
+                       const cairn_error *error)
+{
+    char tensor[CN_MAX_ITEM_BYTES + CN_SHOWN_BYTES + 16];
+    struct cn_shown shown;
+    snprintf(tensor, sizeof tensor, "%s:%s", row->item, cn_show_text(&shown, row->name));
+    tell(verifier, (cairn_damage){ .file = verifier->checkpoint->table.files[row->file].name, .tensor = tensor, .block = block, .offset = from,
+                                   .size_bytes = size, .code = code, .message = error->message }, error);
+}
+
+static int check_block(void *user, const struct cn_table_row *row, uint64_t block, const unsigned char *data, size_t size, cairn_error *err)
+{
+    struct verifier *verifier = user;
+    cairn_error error = CAIRN_ERROR_INIT;
+    (void)err;
+    if (!row->blocks) return CAIRN_OK;
+    struct cn_digest found = cn_digest_of(data, size);
+    if (cn_digest_equal(&found, &row->blocks[block])) return CAIRN_OK;
+    int code = cn_checkpoint_damaged_block(verifier->checkpoint, row, block, &error);
+    tell_range(verifier, row, block, row->begin + block * CN_BLOCK_BYTES, size, code, &error);
+    return CAIRN_OK;
+}
+
+static int check_piece(void *user, uint64_t index, unsigned char *slot, cairn_error *err)
+{
+    struct verifier *verifier = user;
+    const cairn_checkpoint *checkpoint = verifier->checkpoint;
+    const struct cn_piece *piece = &verifier->pieces.list[index];
+    const struct cn_table_row *row = &checkpoint->table.rows[piece->row];
+    const unsigned char *data;
+    cairn_error error = CAIRN_ERROR_INIT;
+    size_t size = (size_t)(piece->end - piece->begin);
+    int code = cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, size, slot, CN_BLOCK_BYTES + 2 * CN_PAGE_BYTES, &data, &error);
+    if (code) tell_range(verifier, row, CAIRN_NO_OFFSET, piece->begin, size, code, &error);
+    else code = cn_pieces_walk(&checkpoint->table, piece, data, check_block, verifier, err);
+    atomic_fetch_add(&verifier->done_bytes, size);
+    return CAIRN_OK;
+}
+
+static void tick(void *user)
+{
+    struct verifier *verifier = user;
+    if (verifier->options->progress) verifier->options->progress(verifier->options->user, atomic_load(&verifier->done_bytes), verifier->pieces.total_bytes);
+}
+
+static int check_data(struct verifier *verifier, cairn_error *err)
+{
+    struct cn_arena *arena;
+    uint32_t threads = verifier->options->io_threads;
+    if (!threads) threads = cn_os_cores() < 4 ? 2 : 4;
+    if (threads > CN_MAX_IO_THREADS) return cn_error_set(err, CAIRN_E_USAGE, "at most %d I/O threads", CN_MAX_IO_THREADS);
+    int code = cn_pieces_cut(&verifier->checkpoint->table, NULL, &verifier->pieces, err);
+    if (code) return code;
+    code = cn_arena_new(CN_BLOCK_BYTES + 2 * CN_PAGE_BYTES, threads < CN_MIN_ARENA_PIECES ? CN_MIN_ARENA_PIECES : threads, &arena, err);
+    if (code) return code;
+    struct cn_pump pump = { .pieces = verifier->pieces.count, .consume = check_piece, .user = verifier, .arena = arena, .threads = threads,
+                            .tick = tick };
+    code = cn_pump_run(&pump, err);
+    cn_arena_free(arena);
+    tick(verifier);
+    return code;
+}
+
+/* Attached files are digested by the rule of the manifest. */
+static int check_attached(struct verifier *verifier, cairn_error *err)
+{
+    const struct cn_manifest *manifest = &verifier->checkpoint->manifest;
+    enum { ROOM = 1 << 20 };
+    cn_auto_free unsigned char *room = cn_os_new(ROOM);
+    if (!room) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to verify");
+    for (uint64_t i = 0; i < manifest->files_count; i++) {
+        const struct cn_manifest_file *entry = &manifest->files[i];
+        if (entry->kind != CN_FILE_ATTACHED) continue;
+        struct cn_digest found;
+        cairn_error error = CAIRN_ERROR_INIT;
+        int code = cn_check_digest(verifier->checkpoint->dir, entry->name, room, ROOM, &found, &error);
+        if (!code && !cn_digest_equal(&found, &entry->digest))
+            code = cn_error_set(&error, CAIRN_E_CORRUPT, "%s: its content differs from the digest in the manifest", entry->name);
+        if (code) tell_file(verifier, entry->name, code, error.message);
+        else verifier->report.checked_bytes += entry->size_bytes;
+    }
+    return CAIRN_OK;
+}
+
+int cn_verify_checkpoint(const cairn_checkpoint *checkpoint, const cairn_verify_options *options, cairn_verify_report *ret_report, cairn_error *err)
+{
+    struct verifier verifier = { .checkpoint = checkpoint, .options = options, .report = CAIRN_VERIFY_REPORT_INIT };
+    bool ours = checkpoint->source == CAIRN_SOURCE_CHECKPOINT;
+    verifier.report.digests_known = ours;
+    if (cn_mutex_new(&verifier.mutex)) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to verify");
+    int code = CAIRN_OK;
+    if (ours) (void)cn_check_quick(checkpoint->dir, &checkpoint->manifest, tell_file, &verifier, NULL);
+    if (!options->quick) code = check_data(&verifier, err);
+    if (!code && ours && !options->quick) code = check_attached(&verifier, err);
+    verifier.report.checked_bytes += atomic_load(&verifier.done_bytes);
+    cn_pieces_free(&verifier.pieces);
+    cn_mutex_free(verifier.mutex);
+    if (code) return code;
+    if (ret_report) *ret_report = verifier.report;
+    if (verifier.first && err) *err = verifier.first_error;
+    return verifier.first;
+}
