@@ -40,8 +40,10 @@ static struct cn_pool_chunk *add_chunk(struct cn_pool *pool, size_t size)
     if (total > pool->limit_bytes - pool->used_bytes) {
         wanted = size;
         total = wanted + sizeof(struct cn_pool_chunk);
-        pool->over_limit = total > pool->limit_bytes - pool->used_bytes;
-        if (pool->over_limit) return NULL;
+        if (total > pool->limit_bytes - pool->used_bytes) {
+            pool->over_limit = true;
+            return NULL;
+        }
     }
     struct cn_pool_chunk *chunk = cn_resize(pool->alloc, NULL, total);
     if (!chunk) return NULL;

@@ -200,7 +200,7 @@ static int read_integer(struct cn_json *json, enum cn_json_token *ret_token)
 
 static int read_number(struct cn_json *json, enum cn_json_token *ret_token, cairn_error *err)
 {
-    bool integer, failed;
+    bool integer = false, failed;
     int code = scan_number(json, &integer, err);
     if (code) return code;
     if (integer && !read_integer(json, ret_token)) return CAIRN_OK;

@@ -123,12 +123,9 @@ static int check_entry(struct parser *parser, const struct cn_st_tensor *tensor,
 {
     struct cn_shown shown;
     uint64_t size;
-    int code = cn_dtype_size(tensor->dtype, tensor->rank, tensor->shape, &size, err);
-    if (code) {
-        code = cn_error_prefix(err, CAIRN_E_FORMAT, "tensor \"%s\"", cn_show(&shown, tensor->name, tensor->name_size));
-        if (err) err->offset = position(parser);
-        return code;
-    }
+    cairn_error reason = CAIRN_ERROR_INIT;
+    if (cn_dtype_size(tensor->dtype, tensor->rank, tensor->shape, &size, &reason))
+        return cn_error_at(err, CAIRN_E_FORMAT, position(parser), "tensor \"%s\": %s", cn_show(&shown, tensor->name, tensor->name_size), reason.message);
     if (size != tensor->end - tensor->begin) return wrong(parser, err, tensor, "data_offsets do not fit dtype and shape");
     if (tensor->end > parser->data_bytes)
         return cn_error_at(err, CAIRN_E_TRUNCATED, position(parser), "tensor \"%s\": its data ends at %llu, the file has %llu bytes of data",
@@ -315,10 +312,11 @@ int cn_st_parse_json(const void *json, uint64_t json_bytes, uint64_t file_bytes,
     cn_hash_init(&parser.keys, pool->alloc, seed);
     cn_buf_init(&parser.metadata, pool->alloc, pool->limit_bytes);
     int code = read_all(&parser, &header, err);
+    bool over_limit = pool->over_limit || parser.scratch.over_limit;
     cn_pool_done(&parser.scratch);
     cn_hash_done(&parser.keys);
     cn_buf_done(&parser.metadata);
-    if (code == CAIRN_E_NOMEM && pool->over_limit)
+    if (code == CAIRN_E_NOMEM && over_limit)
         code = cn_error_set(err, CAIRN_E_LIMIT, "safetensors: the header needs more than %llu bytes of memory", (unsigned long long)pool->limit_bytes);
     if (!code) *ret_header = header;
     return code;
