@@ -1,0 +1,257 @@
+/* Opening and closing a run, its figures and its arena (see run.h). Opening takes the lock for the friendly error and a term for safety. */
+#include "manager/run.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "store/layout.h"
+#include "store/retire.h"
+#include "store/term.h"
+
+#define DEFAULT_PIECE_BYTES CN_BLOCK_BYTES
+#define LARGE_PIECE_BYTES (4 * CN_BLOCK_BYTES)
+#define DEFAULT_SHARD_BYTES UINT64_C(5000000000)
+
+/* ------------------------------------------------------------------------------------------------------------- figures */
+
+void cn_run_message(cairn_run *run, const char *format, ...)
+{
+    char text[CN_MAX_PATH_BYTES + 512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    cn_mutex_lock(run->figures_lock);
+    run->status.warnings++;
+    cn_mutex_unlock(run->figures_lock);
+    if (run->options.message) run->options.message(run->options.user, text);
+}
+
+void cn_run_tell(void *run, const char *message)
+{
+    cn_run_message(run, "%s", message);
+}
+
+static void read_status(const cairn_run *run, cairn_status *ret_status)
+{
+    cn_mutex_lock(run->figures_lock);
+    *ret_status = run->status;
+    ret_status->staged_bytes = atomic_load(&run->figures.staged_bytes);
+    ret_status->written_bytes = atomic_load(&run->figures.written_bytes);
+    if (run->started_ns) ret_status->elapsed_ns = ret_status->stall_ns = cn_os_now_ns() - run->started_ns;
+    ret_status->term = run->term;
+    cn_mutex_unlock(run->figures_lock);
+}
+
+int cairn_run_status(const cairn_run *run, cairn_status *ret_status)
+{
+    cairn_status status;
+    if (!run || !ret_status || ret_status->struct_size < sizeof status) return CAIRN_E_USAGE;
+    read_status(run, &status);
+    status.struct_size = ret_status->struct_size;
+    *ret_status = status;
+    return CAIRN_OK;
+}
+
+void cairn_run_cancel(cairn_run *run)
+{
+    if (run) atomic_store(&run->cancel, true);
+}
+
+void cn_run_tick(void *user)
+{
+    cairn_run *run = user;
+    cairn_status status;
+    if (!run->options.progress) return;
+    read_status(run, &status);
+    run->options.progress(run->options.user, &status);
+}
+
+void cn_run_begin_job(cairn_run *run, cairn_phase phase, uint64_t step)
+{
+    atomic_store(&run->cancel, false);
+    atomic_store(&run->figures.staged_bytes, 0);
+    atomic_store(&run->figures.written_bytes, 0);
+    cn_mutex_lock(run->figures_lock);
+    run->status.phase = phase;
+    run->status.step = step;
+    run->status.total_bytes = 0;
+    run->started_ns = cn_os_now_ns();
+    cn_mutex_unlock(run->figures_lock);
+}
+
+void cn_run_set_phase(cairn_run *run, cairn_phase phase, uint64_t total_bytes)
+{
+    cn_mutex_lock(run->figures_lock);
+    run->status.phase = phase;
+    run->status.total_bytes = total_bytes;
+    cn_mutex_unlock(run->figures_lock);
+}
+
+void cn_run_end_job(cairn_run *run, int code)
+{
+    cn_mutex_lock(run->figures_lock);
+    bool saving = run->status.phase != CAIRN_PHASE_RESTORING;
+    run->status.elapsed_ns = run->status.stall_ns = cn_os_now_ns() - run->started_ns;
+    run->started_ns = 0;
+    if (saving) run->status.saves_done += !code;
+    if (saving) run->status.saves_failed += code != 0;
+    run->status.phase = code ? CAIRN_PHASE_FAILED : saving ? CAIRN_PHASE_DURABLE : CAIRN_PHASE_IDLE;
+    cn_mutex_unlock(run->figures_lock);
+    cn_run_tick(run);
+}
+
+/* --------------------------------------------------------------------------------------------------------------- limits */
+
+uint32_t cn_run_threads(const cairn_run *run)
+{
+    if (run->options.io_threads) return run->options.io_threads;
+    unsigned cores = cn_os_cores();
+    return cores < 2 ? 2 : cores > 4 ? 4 : cores;
+}
+
+uint64_t cn_run_piece_bytes(const cairn_run *run)
+{
+    return run->options.piece_bytes ? run->options.piece_bytes : DEFAULT_PIECE_BYTES;
+}
+
+int cn_run_need_arena(cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes, cairn_error *err)
+{
+    uint64_t slot = cn_align_up(cn_save_slot_bytes(piece_bytes), CN_PAGE_BYTES), limit = run->options.arena_bytes;
+    if (!limit) limit = cn_os_free_memory() / 2 + (run->arena ? cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena) : 0);
+    uint64_t wanted = total_bytes / piece_bytes + 2 + cn_run_threads(run), most = limit / slot;
+    uint64_t slots = cn_max_u64(CN_MIN_ARENA_PIECES, cn_min_u64(cn_min_u64(wanted, most), 1u << 20));
+    if (run->arena && cn_arena_slot_bytes(run->arena) >= slot && cn_arena_slots(run->arena) >= slots) return CAIRN_OK;
+    cn_arena_free(run->arena);
+    run->arena = NULL;
+    return cn_arena_new(slot, (uint32_t)slots, &run->arena, err);
+}
+
+/* ----------------------------------------------------------------------------------------------------------------- best */
+
+bool cn_run_is_better(const cairn_run *run, const struct cn_manifest *manifest, double *ret_value)
+{
+    if (!run->best_metric || !manifest->healthy || !manifest->exact) return false;
+    for (uint64_t i = 0; i < manifest->metrics_count; i++) {
+        double value = manifest->metrics[i].value;
+        if (strcmp(manifest->metrics[i].name, run->best_metric) || isnan(value)) continue;
+        if (run->best.known && !(run->options.best_is_max ? value > run->best.value : value < run->best.value)) return false;
+        *ret_value = value;
+        return true;
+    }
+    return false;
+}
+
+void cn_run_find_best(cairn_run *run, const struct cn_catalog *catalog, const struct cn_manifest *head)
+{
+    run->best.known = false;
+    for (uint64_t i = 0; i < catalog->readable && head; i++) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        double value;
+        if (!cn_manifest_on_line(head, entry->manifest.term, entry->manifest.step) || !cn_run_is_better(run, &entry->manifest, &value)) continue;
+        run->best.known = true;
+        run->best.value = value;
+        snprintf(run->best.name, sizeof run->best.name, "%.63s", entry->name);
+        memcpy(run->best.id, entry->manifest.id, sizeof run->best.id);
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------------- open and close */
+
+int cn_run_check_process(const cairn_run *run, cairn_error *err)
+{
+    if (run->process == cn_os_process()) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_FORKED, "%s: this handle belongs to the parent process: open the run in the process that saves", run->dir.path);
+}
+
+int cn_run_take_term(cairn_run *run, cairn_error *err)
+{
+    struct cn_digest id;
+    int rc = cn_os_random(id.bytes, sizeof id.bytes);
+    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
+    cn_digest_hex(&id, run->uuid);
+    int code = cn_term_take(&run->dir, run->uuid, &run->term, err);
+    if (!code) run->term_used = false;
+    return code;
+}
+
+static int take_lock(cairn_run *run, cairn_error *err)
+{
+    int rc = cn_os_lock_take(run->dir.private_dir, CN_NAME_LOCK, &run->lock);
+    if (rc == -EBUSY)
+        return cn_error_set(err, CAIRN_E_LOCKED, "%s: this process has the run open for writing already: close it first", run->dir.path);
+    if (rc == -EAGAIN && run->options.take_over) return CAIRN_OK;
+    if (rc == -EAGAIN)
+        return cn_error_set(err, CAIRN_E_LOCKED, "%s: another process writes this run: stop it, or set take_over to fence it off", run->dir.path);
+    if (rc) cn_run_message(run, "%s: locks do not work here (error %d); a second writer is only noticed at its next save", run->dir.path, -rc);
+    return CAIRN_OK;
+}
+
+static int check_options(const cairn_run_options *options, cairn_error *err)
+{
+    if (options->struct_size < sizeof *options)
+        return cn_error_set(err, CAIRN_E_USAGE, "run options: struct_size is not set; start from CAIRN_RUN_OPTIONS_INIT");
+    if (options->io_threads > CN_MAX_IO_THREADS) return cn_error_set(err, CAIRN_E_USAGE, "io_threads: at most %d", CN_MAX_IO_THREADS);
+    if (options->piece_bytes && options->piece_bytes != DEFAULT_PIECE_BYTES && options->piece_bytes != LARGE_PIECE_BYTES)
+        return cn_error_set(err, CAIRN_E_USAGE, "piece_bytes: %llu or %llu", (unsigned long long)DEFAULT_PIECE_BYTES, (unsigned long long)LARGE_PIECE_BYTES);
+    if ((unsigned)options->io_mode > CAIRN_IO_BUFFERED) return cn_error_set(err, CAIRN_E_USAGE, "io_mode: %d is none", (int)options->io_mode);
+    return CAIRN_OK;
+}
+
+static int look_around(cairn_run *run, cairn_error *err)
+{
+    struct cn_catalog catalog;
+    if (cn_os_is_volatile(run->dir.dir))
+        cn_run_message(run, "%s: this place keeps nothing over a power cut or restart (tmpfs or a volatile overlay)", run->dir.path);
+    int code = cn_catalog_load(&run->dir, &catalog, err);
+    if (code) return code;
+    run->has_checkpoints = false;
+    for (uint64_t i = 0; i < catalog.count; i++) run->has_checkpoints |= catalog.entries[i].standing != CAIRN_FOREIGN_FOLDER;
+    cn_run_find_best(run, &catalog, catalog.top ? &catalog.top->manifest : NULL);
+    cn_catalog_done(&catalog);
+    cn_retire_empty_trash(&run->dir);
+    return CAIRN_OK;
+}
+
+int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err)
+{
+    static const cairn_run_options defaults = CAIRN_RUN_OPTIONS_INIT;
+    if (!options) options = &defaults;
+    int code = check_options(options, err);
+    if (code) return code;
+    cairn_run *run = cn_os_new(sizeof *run);
+    if (!run) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
+    run->options = *options;
+    if (!run->options.shard_bytes) run->options.shard_bytes = DEFAULT_SHARD_BYTES;
+    run->dir = (struct cn_rundir){ .dir = CN_NO_FILE, .private_dir = CN_NO_FILE, .terms = CN_NO_FILE, .staging = CN_NO_FILE, .trash = CN_NO_FILE };
+    run->resumed = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
+    run->status = (cairn_status)CAIRN_STATUS_INIT;
+    run->process = cn_os_process();
+    if (options->best_metric) run->best_metric = cn_os_copy_text(options->best_metric);
+    if (cn_mutex_new(&run->figures_lock) || (options->best_metric && !run->best_metric)) code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
+    if (!code) code = cn_rundir_open(path, &run->dir, err);
+    if (!code) code = take_lock(run, err);
+    if (!code) code = cn_run_take_term(run, err);
+    if (!code) code = look_around(run, err);
+    if (code) cn_run_close(run);
+    else *ret_run = run;
+    return code;
+}
+
+void cn_run_close(cairn_run *run)
+{
+    if (!run) return;
+    cn_held_close(&run->resumed);
+    cn_os_lock_give(run->lock);
+    cn_rundir_close(&run->dir);
+    cn_arena_free(run->arena);
+    cn_mutex_free(run->figures_lock);
+    cn_os_free(run->line.lineage);
+    cn_os_free(run->best_metric);
+    cn_os_free(run);
+}

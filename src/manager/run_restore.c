@@ -1,0 +1,201 @@
+/* A restore from the choice of the checkpoint to the line it puts the run on (see run.h). The default is the newest healthy and exact one that
+ * passes the quick check; a damaged one is passed over loudly and never touched. Only full success returns success. */
+#include <string.h>
+
+#include "base/limits.h"
+#include "manager/run.h"
+#include "store/layout.h"
+
+struct attempt {
+    cairn_run *run;
+    cairn_state *state;
+    const cairn_restore_options *options;
+    cairn_restore_report report;
+    unsigned char *torn; /* outcomes of the attempt that left the state a mixture; NULL: it is whole */
+    cairn_error error;   /* of the last attempt */
+};
+
+static int adopt_line(cairn_run *run, const struct cn_manifest *manifest, cairn_error *err)
+{
+    bool own_term = manifest->term == run->term;
+    uint64_t count = manifest->lineage_count + !own_term;
+    struct cn_lineage *lineage = cn_os_new_array(count, sizeof *lineage);
+    if (!lineage) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for the lineage");
+    if (manifest->lineage_count) memcpy(lineage, manifest->lineage, manifest->lineage_count * sizeof *lineage);
+    if (!own_term) lineage[count - 1] = (struct cn_lineage){ manifest->term, manifest->step };
+    cn_os_free(run->line.lineage);
+    run->line.lineage = lineage;
+    run->line.lineage_count = count;
+    run->line.last_step = manifest->step;
+    run->line.started = true;
+    memcpy(run->line.parent_id, manifest->id, sizeof run->line.parent_id);
+    return CAIRN_OK;
+}
+
+/* Everything the torn attempt overwrote is overwritten again by this one? */
+static bool covers(const struct attempt *attempt, const struct cn_restore *restore)
+{
+    for (uint64_t i = 0; i < attempt->state->count; i++)
+        if (attempt->torn[i] == CAIRN_RESTORED && restore->outcomes[i] != CAIRN_RESTORED) return false;
+    return true;
+}
+
+static int remember_torn(struct attempt *attempt, const struct cn_restore *restore)
+{
+    if (attempt->torn) return CAIRN_OK;
+    attempt->torn = cn_os_new_array(attempt->state->count, 1);
+    if (!attempt->torn) return CAIRN_E_NOMEM;
+    memcpy(attempt->torn, restore->outcomes, attempt->state->count);
+    return CAIRN_OK;
+}
+
+static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoint)
+{
+    cairn_run *run = attempt->run;
+    struct cn_restore restore = { .state = attempt->state, .checkpoint = checkpoint, .options = attempt->options, .threads = cn_run_threads(run),
+                                  .cancel = &run->cancel };
+    int code = cn_restore_prepare(&restore, &attempt->error);
+    if (!code && attempt->torn && !covers(attempt, &restore))
+        code = cn_error_set(&attempt->error, CAIRN_E_MISMATCH, "%s: it does not hold all that the damaged one had begun to overwrite", checkpoint->path);
+    if (!code) code = cn_run_need_arena(run, cn_run_piece_bytes(run), restore.pieces.total_bytes / 8, &attempt->error);
+    if (!code) {
+        restore.arena = run->arena;
+        cn_run_set_phase(run, CAIRN_PHASE_RESTORING, restore.pieces.total_bytes);
+        code = cn_restore_run(&restore, &attempt->error);
+        if (code && atomic_load(&restore.touched) && remember_torn(attempt, &restore)) code = CAIRN_E_NOMEM;
+    }
+    if (!code) cn_restore_report(&restore, &attempt->report);
+    cn_restore_free(&restore);
+    return code;
+}
+
+static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *entry)
+{
+    cairn_run *run = attempt->run;
+    cairn_checkpoint *checkpoint = NULL;
+    char path[sizeof run->dir.path + 80];
+    size_t size = strlen(run->dir.path);
+    memcpy(path, run->dir.path, size);
+    path[size] = '/';
+    strncpy(path + size + 1, entry->name, sizeof path - size - 2);
+    path[sizeof path - 1] = 0;
+    struct cn_pool pool;
+    struct cn_held held;
+    struct cn_manifest manifest;
+    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    int code = cn_held_open(run->dir.dir, entry->name, &pool, &held, &manifest, &attempt->error);
+    if (!code) {
+        code = cn_check_quick(held.dir, &manifest, NULL, NULL, &attempt->error);
+        if (!code) code = cn_checkpoint_open_at(run->dir.dir, entry->name, path, run->options.io_mode, &checkpoint, &attempt->error);
+        if (!code) code = fill_state(attempt, checkpoint);
+        cn_checkpoint_close(checkpoint);
+        if (!code) code = adopt_line(run, &manifest, &attempt->error);
+        cn_held_close(&run->resumed);
+        if (!code) run->resumed = held; /* it stays until the next save is durable */
+        else cn_held_close(&held);
+    }
+    cn_pool_done(&pool);
+    return code;
+}
+
+/* What a damaged checkpoint gives; anything else is not mended by an older one. */
+static bool is_damage(int code)
+{
+    return (code <= CAIRN_E_FORMAT && code >= CAIRN_E_PATH) || code == CAIRN_E_IO || code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE;
+}
+
+static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, const struct cn_catalog_entry *entry)
+{
+    cairn_run *run = attempt->run;
+    run->restored = true;
+    run->trainable_known = false;
+    memcpy(run->resumed_id, entry->manifest.id, sizeof run->resumed_id);
+    cn_run_find_best(run, catalog, &entry->manifest);
+    attempt->report.step = entry->manifest.step;
+    attempt->report.term = entry->manifest.term;
+    attempt->report.epoch = entry->manifest.epoch;
+    memcpy(attempt->report.id, entry->manifest.id, sizeof attempt->report.id);
+    strncpy(attempt->report.name, entry->name, sizeof attempt->report.name - 1);
+    return CAIRN_OK;
+}
+
+static int fail(struct attempt *attempt, int code, cairn_error *err)
+{
+    if (attempt->torn)
+        code = cn_error_prefix(&attempt->error, CAIRN_E_TORN_STATE, "the restore failed half-way and the bound memory is a mixture now: restore again or stop");
+    if (err) *err = attempt->error;
+    return code;
+}
+
+/* Newest first along the line; what is unhealthy or inexact is only taken by name. */
+static int restore_default(struct attempt *attempt, const struct cn_catalog *catalog, cairn_error *err)
+{
+    cairn_run *run = attempt->run;
+    int code = CAIRN_E_NOTFOUND;
+    cn_error_set(&attempt->error, code, "%s: it holds only unhealthy or inexact checkpoints: name the step to restore one of them", run->dir.path);
+    for (uint64_t i = catalog->readable; i-- > 0;) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        if (entry->standing != CAIRN_CURRENT || !entry->manifest.healthy || !entry->manifest.exact) continue;
+        code = try_entry(attempt, entry);
+        if (!code) return succeed(attempt, catalog, entry);
+        if (!is_damage(code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) break;
+        attempt->report.skipped_damaged++;
+        cn_run_message(run, "%s/%s is damaged and passed over: %s", run->dir.path, entry->name, attempt->error.message);
+    }
+    return fail(attempt, code, err);
+}
+
+static int restore_step(struct attempt *attempt, const struct cn_catalog *catalog, cairn_error *err)
+{
+    const struct cn_catalog_entry *entry = cn_catalog_find(catalog, attempt->options->step, 0);
+    if (!entry)
+        return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no checkpoint of step %llu on the current line", attempt->run->dir.path,
+                            (unsigned long long)attempt->options->step);
+    int code = try_entry(attempt, entry);
+    return code ? fail(attempt, code, err) : succeed(attempt, catalog, entry);
+}
+
+/* "Nothing there" is a new run; "only broken ones there" must never look like it. */
+static int choose(struct attempt *attempt, const struct cn_catalog *catalog, cairn_error *err)
+{
+    cairn_run *run = attempt->run;
+    uint64_t damaged = 0;
+    for (uint64_t i = catalog->readable; i < catalog->count; i++) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        if (entry->standing != CAIRN_DAMAGED) continue;
+        cn_run_message(run, "%s/%s is damaged and passed over: %s", run->dir.path, entry->name, entry->problem);
+        attempt->report.skipped_damaged++;
+        damaged++;
+    }
+    if (catalog->readable) return attempt->options->step == CAIRN_STEP_DEFAULT ? restore_default(attempt, catalog, err) : restore_step(attempt, catalog, err);
+    if (damaged)
+        return cn_error_set(err, CAIRN_E_CORRUPT, "%s: all %llu checkpoints are damaged: run `cairn verify`, restore a copy, or start a new run elsewhere",
+                            run->dir.path, (unsigned long long)damaged);
+    if (attempt->options->step != CAIRN_STEP_DEFAULT)
+        return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: it holds no checkpoint yet", run->dir.path);
+    attempt->report.fresh = 1;
+    run->restored = true;
+    return CAIRN_OK;
+}
+
+int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report, cairn_error *err)
+{
+    struct cn_catalog catalog;
+    struct attempt attempt = { .run = run, .state = state, .options = options, .report = CAIRN_RESTORE_REPORT_INIT, .error = CAIRN_ERROR_INIT };
+    int code = cn_run_check_process(run, err);
+    if (!code) code = cn_catalog_load(&run->dir, &catalog, err);
+    if (code) return code;
+    if (ret_report) attempt.report.leaf = ret_report->leaf, attempt.report.user = ret_report->user;
+    uint64_t started = cn_os_now_ns();
+    cn_run_begin_job(run, CAIRN_PHASE_RESTORING, options->step == CAIRN_STEP_DEFAULT ? 0 : options->step);
+    /* whatever is resumed from, what this term has committed so far is left behind: the next commit needs a term of its own */
+    if (run->term_used) code = cn_run_take_term(run, err);
+    if (!code) code = choose(&attempt, &catalog, err);
+    cn_catalog_done(&catalog);
+    cn_os_free(attempt.torn);
+    cn_run_end_job(run, code);
+    if (code) return code;
+    attempt.report.elapsed_ns = cn_os_now_ns() - started;
+    if (ret_report) *ret_report = attempt.report;
+    return CAIRN_OK;
+}
