@@ -106,7 +106,7 @@ static int put_manifest(struct cn_staging *staging, const struct cn_manifest *ma
 
 static void tell(struct cn_commit *commit, const char *format, const char *path, const char *from, const char *to)
 {
-    char text[CN_MAX_PATH_BYTES];
+    char text[CN_MAX_PATH_BYTES + 512];
     if (!commit->message) return;
     snprintf(text, sizeof text, format, path, from, to);
     commit->message(commit->user, text);

@@ -1,0 +1,142 @@
+# Cairn: `make demo` and `make test` are all a newcomer needs; both install what is missing first. `make help` lists the rest.
+
+BUILD ?= build
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+OPT ?= -O2 -g
+SANITIZE ?=
+Q := $(if $(V),,@)
+MAKEFLAGS += -j$(shell nproc) --no-builtin-rules
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
+HARDEN := -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
+CFLAGS := -std=gnu11 $(OPT) $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -ffp-contract=off -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(SANITIZE)
+LDFLAGS := -Wl,-z,relro,-z,now $(SANITIZE)
+
+# ---------------------------------------------------------------------------------------------------- layers and borders
+# What a layer may include. It is compiled with a folder of its own on the include path that holds just these, so that a
+# forbidden include does not compile. Everybody may include the public cairn.h.
+LAYERS := base os io format store snapshot manager api
+ALLOW_base := base
+ALLOW_os := base os
+ALLOW_io := base os io
+ALLOW_format := base format
+ALLOW_store := base os store
+ALLOW_snapshot := base os io format store snapshot
+ALLOW_manager := base os io format store snapshot manager
+ALLOW_api := base os io format store snapshot manager api
+
+SIMD_SOURCES := $(wildcard src/base/*_simd.c)
+SOURCES := $(filter-out $(SIMD_SOURCES),$(foreach layer,$(LAYERS),$(wildcard src/$(layer)/*.c)))
+OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o)
+
+# Vector levels are chosen at run time: each file of SIMD_SOURCES is compiled once per level.
+SIMD_LEVELS := 0
+ifneq ($(filter x86_64-% x86_64,$(shell $(CC) -dumpmachine)),)
+SIMD_LEVELS += 1 2
+endif
+SIMD_FLAGS_0 :=
+SIMD_FLAGS_1 := -mavx2
+SIMD_FLAGS_2 := -mavx512f -mavx512bw -mavx512dq -mavx512vl
+OBJECTS += $(foreach level,$(SIMD_LEVELS),$(SIMD_SOURCES:%.c=$(BUILD)/obj/%.$(level).o))
+
+CLI_SOURCES := $(wildcard cli/*.c)
+DEMO_SOURCES := $(wildcard examples/demo.c examples/demo/*.c)
+GPT_SOURCES := $(wildcard examples/train_gpt.c examples/gpt/*.c)
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+
+PROGRAMS := $(if $(CLI_SOURCES),$(BUILD)/cairn) $(if $(wildcard examples/train_gpt.c),$(BUILD)/train_gpt) $(if $(DEMO_SOURCES),$(BUILD)/demo)
+
+.SECONDARY:
+.PHONY: all help setup demo test test-unit test-cli coverage format clean lib
+all: lib $(PROGRAMS)
+lib: $(BUILD)/libcairn.a $(BUILD)/libcairn.so
+
+help:
+	@echo 'make demo      train, kill, resume, compare: the whole of it in 90 seconds'
+	@echo 'make test      every test; the last line counts them'
+	@echo 'make           library and programs, into $(BUILD)/'
+	@echo 'make test-unit unit tests alone      make test-cli  the program end to end'
+	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
+	@echo 'Variables: CC=clang BUILD=folder SANITIZE="-fsanitize=address,undefined"'
+
+setup:
+	@scripts/setup.sh test
+
+# --------------------------------------------------------------------------------------------------------------- compiling
+$(BUILD)/include/%/.made: Makefile
+	@mkdir -p $(@D)
+	@for layer in $(ALLOW_$*); do ln -sfn $(CURDIR)/src/$$layer $(@D)/$$layer; done
+	@touch $@
+
+define layer_rules
+$$(BUILD)/obj/src/$(1)/%.o: src/$(1)/%.c $$(BUILD)/include/$(1)/.made
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS) -I$$(BUILD)/include/$(1) -Iinclude -MMD -MP -c -o $$@ $$<
+endef
+$(foreach layer,$(LAYERS),$(eval $(call layer_rules,$(layer))))
+
+define simd_rules
+$$(BUILD)/obj/src/base/%_simd.$(1).o: src/base/%_simd.c $$(BUILD)/include/base/.made
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(CFLAGS) -O3 $$(SIMD_FLAGS_$(1)) -DCN_SIMD_LEVEL=$(1) -I$$(BUILD)/include/base -Iinclude -MMD -MP -c -o $$@ $$<
+endef
+$(foreach level,$(SIMD_LEVELS),$(eval $(call simd_rules,$(level))))
+
+$(BUILD)/libcairn.a: $(OBJECTS)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(BUILD)/libcairn.so: $(OBJECTS)
+	$(Q)$(CC) -shared -Wl,-soname,libcairn.so.0 $(LDFLAGS) -o $@ $^ -lm -pthread
+
+# The program and the examples see the public header alone.
+$(BUILD)/cairn: $(CLI_SOURCES) $(wildcard cli/*.h) include/cairn.h $(BUILD)/libcairn.a
+	$(Q)$(CC) $(CFLAGS) -Iinclude -Icli $(LDFLAGS) -o $@ $(CLI_SOURCES) $(BUILD)/libcairn.a $$(pkg-config --cflags --libs jansson) -lm -pthread
+
+$(BUILD)/train_gpt: $(GPT_SOURCES) $(wildcard examples/gpt/*.h) include/cairn.h $(BUILD)/libcairn.a
+	$(Q)$(CC) $(CFLAGS) -O3 -Iinclude -Iexamples $(LDFLAGS) -o $@ $(GPT_SOURCES) $(BUILD)/libcairn.a -lm -pthread
+
+$(BUILD)/demo: $(DEMO_SOURCES) $(wildcard examples/demo/*.h)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Iexamples $(LDFLAGS) -o $@ $(DEMO_SOURCES) -lm
+
+# Unit tests look inside: they may include every layer.
+$(BUILD)/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(BUILD)/libcairn.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(CFLAGS)) -Iinclude -Isrc -Itests/unit $(LDFLAGS) -o $@ $< $(BUILD)/libcairn.a $$(pkg-config --cflags --libs cmocka) -lm -pthread
+
+# ----------------------------------------------------------------------------------------------------------------- targets
+.PHONY: unit-tests
+unit-tests: $(UNIT_TESTS)
+
+demo:
+	@scripts/setup.sh demo
+	@$(MAKE) --no-print-directory all
+	@$(BUILD)/demo
+
+test:
+	@scripts/setup.sh test
+	@tests/run.sh
+
+test-unit:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory unit-tests
+	@tests/unit.sh $(BUILD)
+
+test-cli:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory all
+	@tests/cli/run.sh $(BUILD)
+
+coverage:
+	@tests/coverage.sh
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(OBJECTS:.o=.d)

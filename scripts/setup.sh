@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs the Debian packages that a target needs and that are missing: setup.sh demo|test. Quick when nothing is missing.
+set -eu
+packages=
+need() { # need COMMAND-THAT-SUCCEEDS-WHEN-THERE PACKAGE
+    sh -c "$1" >/dev/null 2>&1 || packages="$packages $2"
+}
+need 'command -v gcc' 'gcc libc6-dev'
+need 'command -v pkg-config' pkg-config
+need 'pkg-config --exists libxxhash' libxxhash-dev
+need 'pkg-config --exists jansson' libjansson-dev
+if [ "${1:-demo}" = test ]; then
+    need 'pkg-config --exists cmocka' libcmocka-dev
+    need 'command -v g++' g++
+    need 'command -v python3' python3
+    need 'command -v clang' clang
+fi
+[ -n "$packages" ] || exit 0
+if [ "$(id -u)" = 0 ]; then sudo=
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo='sudo -n'
+else
+    echo "Missing packages. Install them with:  sudo apt-get install$packages" >&2
+    exit 1
+fi
+echo "Installing:$packages"
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+# shellcheck disable=SC2086
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $packages >/dev/null
