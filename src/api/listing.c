@@ -1,0 +1,120 @@
+/* The public listings: the checkpoints of a run, the runs of a store. They change nothing and wait for nobody. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "snapshot/checkpoint_parts.h"
+#include "store/catalog.h"
+#include "store/layout.h"
+
+struct cairn_listing {
+    struct cn_rundir run;
+    struct cn_catalog catalog;
+    cairn_entry *entries;
+};
+
+static void fill(const struct cn_catalog *catalog, const char *best, const struct cn_catalog_entry *from, cairn_entry *entry)
+{
+    *entry = (cairn_entry){ .name = from->name, .standing = from->standing, .problem = from->problem };
+    if (from->standing == CAIRN_DAMAGED || from->standing == CAIRN_FOREIGN_FOLDER) return;
+    (void)cn_checkpoint_fill_entry(&from->manifest, entry);
+    entry->is_latest = from == catalog->top;
+    entry->is_head = from == catalog->head;
+    entry->is_best = !strcmp(from->name, best);
+}
+
+int cairn_listing_open(const char *run_path, cairn_listing **ret_listing, cairn_error *err)
+{
+    char best[CN_FOLDER_NAME_BYTES + 1] = "";
+    if (!run_path || !*run_path || !ret_listing) return cn_error_set(err, CAIRN_E_USAGE, "cairn_listing_open: run_path and ret_listing must be given");
+    cairn_listing *listing = cn_os_new(sizeof *listing);
+    if (!listing) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to list it", run_path);
+    int code = cn_rundir_open_read(run_path, &listing->run, err);
+    if (code) {
+        cn_os_free(listing);
+        return code;
+    }
+    code = cn_catalog_load(&listing->run, &listing->catalog, err);
+    if (!code && !(listing->entries = cn_os_new_array(listing->catalog.count, sizeof *listing->entries)))
+        code = cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to list it", run_path);
+    if (code) {
+        cairn_listing_close(listing);
+        return code;
+    }
+    if (cn_os_read_link(listing->run.dir, CN_NAME_BEST, best, sizeof best)) best[0] = 0;
+    for (uint64_t i = 0; i < listing->catalog.count; i++) fill(&listing->catalog, best, &listing->catalog.entries[i], &listing->entries[i]);
+    *ret_listing = listing;
+    return CAIRN_OK;
+}
+
+void cairn_listing_close(cairn_listing *listing)
+{
+    if (!listing) return;
+    cn_catalog_done(&listing->catalog);
+    cn_rundir_close(&listing->run);
+    cn_os_free(listing->entries);
+    cn_os_free(listing);
+}
+
+size_t cairn_listing_count(const cairn_listing *listing)
+{
+    return listing ? listing->catalog.count : 0;
+}
+
+const cairn_entry *cairn_listing_entry(const cairn_listing *listing, size_t index)
+{
+    return listing && index < listing->catalog.count ? &listing->entries[index] : NULL;
+}
+
+const char *cairn_listing_run_id(const cairn_listing *listing)
+{
+    return listing ? listing->run.id : "";
+}
+
+struct runs {
+    cn_file store;
+    char **names;
+    size_t count, capacity;
+};
+
+static int note_run(void *user, const char *name)
+{
+    struct runs *runs = user;
+    struct cn_file_info info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    if (name[0] == '.' || cn_os_open_dir(runs->store, name, &dir) || cn_os_stat_at(dir, CN_NAME_RUN, &info)) return 0;
+    if (runs->count == runs->capacity) {
+        size_t capacity = runs->capacity ? runs->capacity * 2 : 16;
+        char **names = cn_os_new_array(capacity, sizeof *names);
+        if (!names) return CAIRN_E_NOMEM;
+        if (runs->count) memcpy(names, runs->names, runs->count * sizeof *names);
+        cn_os_free(runs->names);
+        runs->names = names;
+        runs->capacity = capacity;
+    }
+    runs->names[runs->count] = cn_os_copy_text(name);
+    return runs->names[runs->count++] ? 0 : CAIRN_E_NOMEM;
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+int cairn_store_list(const char *store_path, int (*each)(void *user, const char *run_name), void *user, cairn_error *err)
+{
+    struct runs runs = { .store = CN_NO_FILE };
+    if (!store_path || !each) return cn_error_set(err, CAIRN_E_USAGE, "cairn_store_list: store_path and each must be given");
+    int rc = cn_os_open_dir_path(store_path, &runs.store);
+    if (rc) return cn_error_errno(err, -rc, "%s: opening it", store_path);
+    rc = cn_os_list(runs.store, note_run, &runs);
+    int code = rc ? cn_error_set(err, CAIRN_E_IO, "%s: it cannot be listed", store_path) : CAIRN_OK;
+    if (runs.count) qsort(runs.names, runs.count, sizeof *runs.names, compare_names);
+    for (size_t i = 0; i < runs.count; i++) {
+        if (!code && runs.names[i]) code = each(user, runs.names[i]);
+        cn_os_free(runs.names[i]);
+    }
+    cn_os_free(runs.names);
+    (void)cn_os_close(runs.store);
+    return code;
+}

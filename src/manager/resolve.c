@@ -1,0 +1,120 @@
+/* Names of checkpoints as people write them (see resolve.h). A selector is looked up in the run's manifests; folder names are not trusted. */
+#include "manager/resolve.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "store/layout.h"
+
+static int not_found(cairn_error *err, const char *name)
+{
+    struct cn_shown shown;
+    return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no such file or folder, and not of the form RUN@STEP, RUN@latest, RUN@best or RUN@TAG",
+                        cn_show_text(&shown, name));
+}
+
+static bool join(const char *store, const char *run, size_t run_size, char *ret_path, size_t size)
+{
+    int count = store && run[0] != '/' ? snprintf(ret_path, size, "%s/%.*s", store, (int)run_size, run)
+                                       : snprintf(ret_path, size, "%.*s", (int)run_size, run);
+    return count > 0 && (size_t)count < size;
+}
+
+static bool parse_step(const char *selector, uint64_t *ret_step, uint64_t *ret_term)
+{
+    char folder[CN_FOLDER_NAME_BYTES];
+    int count = snprintf(folder, sizeof folder, "checkpoint-%s", selector);
+    return count > 0 && (size_t)count < sizeof folder && cn_layout_parse_folder(folder, ret_step, ret_term);
+}
+
+static const struct cn_catalog_entry *find_best(const struct cn_rundir *run, const struct cn_catalog *catalog)
+{
+    char target[CN_FOLDER_NAME_BYTES + 1];
+    if (cn_os_read_link(run->dir, CN_NAME_BEST, target, sizeof target)) return NULL;
+    for (uint64_t i = 0; i < catalog->readable; i++)
+        if (!strcmp(catalog->entries[i].name, target)) return &catalog->entries[i];
+    return NULL;
+}
+
+/* The newest one on the line that carries the tag, else the newest at all. */
+static const struct cn_catalog_entry *find_tag(const struct cn_catalog *catalog, const char *tag)
+{
+    const struct cn_catalog_entry *found = NULL;
+    for (uint64_t i = 0; i < catalog->readable; i++) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        for (uint64_t k = 0; k < entry->manifest.tags_count; k++)
+            if (!strcmp(entry->manifest.tags[k], tag) && (!found || entry->standing == CAIRN_CURRENT || found->standing != CAIRN_CURRENT)) found = entry;
+    }
+    return found;
+}
+
+static const struct cn_catalog_entry *select_entry(const struct cn_rundir *run, const struct cn_catalog *catalog, const char *selector)
+{
+    uint64_t step, term;
+    if (!strcmp(selector, CN_NAME_LATEST)) return catalog->top;
+    if (!strcmp(selector, CN_NAME_BEST)) return find_best(run, catalog);
+    if (parse_step(selector, &step, &term)) return cn_catalog_find(catalog, step, term);
+    return find_tag(catalog, selector);
+}
+
+static int say_what_there_is(const struct cn_rundir *run, const struct cn_catalog *catalog, const char *selector, cairn_error *err)
+{
+    char steps[256] = "";
+    size_t used = 0;
+    struct cn_shown shown;
+    for (uint64_t i = catalog->readable; i-- > 0 && used < 200;) {
+        if (catalog->entries[i].standing != CAIRN_CURRENT) continue;
+        used += (size_t)snprintf(steps + used, sizeof steps - used, "%s%llu", used ? ", " : "", (unsigned long long)catalog->entries[i].manifest.step);
+    }
+    return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no checkpoint '%s'; the newest steps are: %s", run->path, cn_show_text(&shown, selector),
+                        used ? steps : "none");
+}
+
+static int resolve(const char *store, const char *name, char *ret_path, size_t size, cairn_error *err)
+{
+    struct cn_file_info info;
+    struct cn_rundir run;
+    struct cn_catalog catalog;
+    char path[CN_MAX_PATH_BYTES];
+    if (strlen(name) < size && !cn_os_stat_path(name, &info)) {
+        snprintf(ret_path, size, "%s", name);
+        return CAIRN_OK;
+    }
+    if (join(store, name, strlen(name), path, sizeof path) && !cn_os_stat_path(path, &info)) {
+        snprintf(ret_path, size, "%s", path);
+        return CAIRN_OK;
+    }
+    const char *at = strrchr(name, '@');
+    if (!at || !at[1] || at == name || !join(store, name, (size_t)(at - name), path, sizeof path)) return not_found(err, name);
+    int code = cn_rundir_open_read(path, &run, err);
+    if (code) return code;
+    code = cn_catalog_load(&run, &catalog, err);
+    if (!code) {
+        const struct cn_catalog_entry *entry = select_entry(&run, &catalog, at + 1);
+        if (!entry) code = say_what_there_is(&run, &catalog, at + 1, err);
+        else if (snprintf(ret_path, size, "%s/%s", run.path, entry->name) >= (int)size) code = cn_error_set(err, CAIRN_E_LIMIT, "%s: the path is too long", run.path);
+        cn_catalog_done(&catalog);
+    }
+    cn_rundir_close(&run);
+    return code;
+}
+
+int cn_resolve_path(const char *store, const char *name, char *ret_path, size_t size, cairn_error *err)
+{
+    return resolve(store, name, ret_path, size, err);
+}
+
+enum { TRIES = 10 };
+
+int cn_resolve_open(const char *store, const char *name, cairn_checkpoint **ret_checkpoint, cairn_error *err)
+{
+    char path[CN_MAX_PATH_BYTES];
+    int code = CAIRN_E_GONE;
+    /* what was found may be retired before it is opened: then another one is the latest */
+    for (int i = 0; i < TRIES && code == CAIRN_E_GONE; i++) {
+        code = resolve(store, name, path, sizeof path, err);
+        if (!code) code = cn_checkpoint_open_path(path, CAIRN_IO_AUTO, ret_checkpoint, err);
+    }
+    return code;
+}
