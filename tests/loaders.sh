@@ -10,4 +10,4 @@ trap 'rm -rf "$scratch"' EXIT
 ${CC:-gcc} -std=gnu11 -O1 -Wall -Wextra ${SANITIZE:-} -Iinclude -o "$scratch/make_runs" tests/loaders/make_runs.c "$build/libcairn.a" -lm -pthread
 mkdir "$scratch/store"
 "$scratch/make_runs" "$scratch/store"
-python3 tests/loaders/rules.py "$scratch/store/single" "$scratch/store/sharded"
+python3 tests/loaders/rules.py "$scratch/store/single" "$scratch/store/frozen" "$scratch/store/sharded"

@@ -123,7 +123,8 @@ def picks_rightly(rule, folder, files, tensors):
 
 
 def poison(folder, files):
-    """A stray weights file, as if the optimizer had been put beside the model; and, for those that read by name, a shard less."""
+    """A stray weights file, as if the optimizer had been put beside the model; and, for those that read by name, bytes after a
+    file's last tensor."""
     header = json.dumps({"stray": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
     for name in ("model-stray.safetensors", "consolidated.safetensors"):
         with open(os.path.join(folder, name), "wb") as file:
