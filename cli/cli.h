@@ -1,0 +1,56 @@
+/* What the commands share: options, exit codes, text that is safe to print, tables that fit the terminal. Built on cairn.h alone. */
+#ifndef CLI_H
+#define CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "cairn.h"
+
+enum { EXIT_FINE = 0, EXIT_NO = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
+
+struct cli {
+    const char *command; /* "ls": for messages */
+    const char *store;   /* -C, CAIRN_STORE; NULL: the current folder */
+    bool json, help, quick, all;
+    int arguments_count;
+    char **arguments;
+};
+
+/* The commands: return an exit code. */
+int cmd_ls(const struct cli *cli);
+int cmd_show(const struct cli *cli);
+int cmd_verify(const struct cli *cli);
+int cmd_diff(const struct cli *cli);
+
+/* text.c */
+int cli_fail(const struct cli *cli, const cairn_error *err);          /* one line on stderr; the exit code of err->code */
+int cli_usage(const struct cli *cli, const char *what);               /* one line on stderr; EXIT_USAGE */
+int cli_exit_code(int code);                                          /* of a CAIRN_E_ code */
+char *cli_safe(const char *text);                                     /* escaped for one line of a terminal; free it */
+const char *cli_bytes(uint64_t bytes, char buffer[32]);               /* "12.3 MB" */
+const char *cli_number(double number, char buffer[32]);               /* 4 significant digits */
+const char *cli_time(int64_t time_ns, char buffer[32]);               /* "2026-11-24 10:00:00", UTC */
+char *cli_path(const struct cli *cli, const char *run);               /* a run's path in the store; free it */
+int cli_print_json(json_t *object);                                   /* prints, frees; EXIT_FINE, or EXIT_FAILED */
+json_t *cli_json_number(double number);                               /* NaN and infinities as strings */
+json_t *cli_json_text(const char *text);                              /* bytes that are no UTF-8 are replaced */
+
+/* table.c */
+enum { TABLE_COLUMNS = 10 };
+struct table {
+    const char *heads[TABLE_COLUMNS];
+    bool right[TABLE_COLUMNS]; /* aligned right: numbers */
+    int columns;
+    int wide; /* the column that is cut when the terminal is narrow */
+    char ***rows;
+    size_t count, capacity;
+};
+void table_add(struct table *table, const char *const *cells); /* copies; cells are escaped here */
+void table_print(struct table *table);                         /* and frees */
+bool cli_colour(FILE *stream);
+int cli_width(void); /* columns; very wide where the output is no terminal and COLUMNS is not set */
+
+#endif

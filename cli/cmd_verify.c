@@ -1,0 +1,108 @@
+/* cairn verify: every byte against its digest, every damaged block by name. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+struct verifying {
+    const struct cli *cli;
+    const char *name;
+    json_t *results, *damages; /* JSON only */
+    int worst;                 /* exit code */
+    bool progress;
+};
+
+static void tell_damage(void *user, const cairn_damage *damage)
+{
+    struct verifying *verifying = user;
+    if (verifying->damages) {
+        json_t *row = json_pack("{s:o, s:s, s:o}", "file", cli_json_text(damage->file), "code", cairn_code_name(damage->code), "message",
+                                cli_json_text(damage->message));
+        if (damage->tensor) json_object_set_new(row, "tensor", cli_json_text(damage->tensor));
+        if (damage->block != CAIRN_NO_OFFSET)
+            json_object_update_new(row, json_pack("{s:I, s:I, s:I}", "block", (json_int_t)damage->block, "offset", (json_int_t)damage->offset,
+                                                  "size_bytes", (json_int_t)damage->size_bytes));
+        json_array_append_new(verifying->damages, row);
+        return;
+    }
+    char *message = cli_safe(damage->message);
+    if (verifying->progress) fputs("\r\033[K", stderr);
+    printf("  %s: %s\n", cairn_code_name(damage->code), message);
+    free(message);
+}
+
+static void tell_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
+{
+    struct verifying *verifying = user;
+    if (verifying->progress && total_bytes) fprintf(stderr, "\r%3d %%", (int)(100 * (done_bytes / 1024) / (total_bytes / 1024 + 1)));
+}
+
+static void verify_one(struct verifying *verifying, const char *name)
+{
+    cairn_error err = CAIRN_ERROR_INIT;
+    cairn_verify_options options = CAIRN_VERIFY_OPTIONS_INIT;
+    cairn_verify_report report = CAIRN_VERIFY_REPORT_INIT;
+    char bytes[32], *safe = cli_safe(name);
+    options.quick = verifying->cli->quick;
+    options.damage = tell_damage;
+    options.progress = tell_progress;
+    options.user = verifying;
+    verifying->damages = verifying->cli->json ? json_array() : NULL;
+    int code = cairn_verify(verifying->cli->store, name, &options, &report, &err);
+    int exit_code = cli_exit_code(code);
+    if (exit_code > verifying->worst) verifying->worst = exit_code;
+    if (verifying->progress) fputs("\r\033[K", stderr);
+    if (verifying->cli->json) {
+        json_t *row = json_pack("{s:o, s:b, s:s, s:I, s:b, s:o}", "name", cli_json_text(name), "ok", code == 0, "code", cairn_code_name(code),
+                                "checked_bytes", (json_int_t)report.checked_bytes, "digests_known", report.digests_known, "damage", verifying->damages);
+        if (code && !report.findings) json_object_set_new(row, "message", cli_json_text(err.message));
+        json_array_append_new(verifying->results, row);
+    } else if (code && !report.findings) cli_fail(verifying->cli, &err);
+    else if (code) printf("%s: DAMAGED, %llu findings, %llu damaged blocks\n", safe, (unsigned long long)report.findings, (unsigned long long)report.damaged_blocks);
+    else if (!report.digests_known) printf("%s: well formed (no digests: Cairn did not write it, so its content cannot be checked)\n", safe);
+    else printf("%s: ok%s, %s checked\n", safe, verifying->cli->quick ? " (quick)" : "", cli_bytes(report.checked_bytes, bytes));
+    free(safe);
+}
+
+static int verify_run(struct verifying *verifying, const char *path)
+{
+    cairn_error err = CAIRN_ERROR_INIT;
+    cairn_listing *listing;
+    if (cairn_listing_open(path, &listing, &err)) return cli_fail(verifying->cli, &err);
+    struct cli plain = *verifying->cli;
+    plain.store = NULL; /* path has it */
+    verifying->cli = &plain;
+    for (size_t i = 0; i < cairn_listing_count(listing); i++) {
+        const cairn_entry *entry = cairn_listing_entry(listing, i);
+        char *below;
+        if (entry->standing == CAIRN_FOREIGN_FOLDER) continue;
+        if (asprintf(&below, "%s/%s", path, entry->name) < 0) abort();
+        verify_one(verifying, below);
+        free(below);
+    }
+    cairn_listing_close(listing);
+    return EXIT_FINE;
+}
+
+int cmd_verify(const struct cli *cli)
+{
+    struct stat info;
+    if (!cli->arguments_count) return cli_usage(cli, "give a checkpoint, a run or a file");
+    struct verifying verifying = { .cli = cli, .results = cli->json ? json_array() : NULL, .progress = !cli->json && isatty(2) };
+    for (int i = 0; i < cli->arguments_count; i++) {
+        char *path = cli_path(cli, cli->arguments[i]), *marker;
+        if (asprintf(&marker, "%s/run.json", path) < 0) abort();
+        bool is_run = !stat(marker, &info);
+        int code = is_run ? verify_run(&verifying, path) : EXIT_FINE;
+        verifying.cli = cli;
+        if (!is_run) verify_one(&verifying, cli->arguments[i]);
+        if (code > verifying.worst) verifying.worst = code;
+        free(marker);
+        free(path);
+    }
+    if (!cli->json) return verifying.worst;
+    int code = cli_print_json(json_pack("{s:i, s:b, s:o}", "version", 1, "ok", verifying.worst == 0, "results", verifying.results));
+    return code ? code : verifying.worst;
+}

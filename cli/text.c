@@ -1,0 +1,119 @@
+/* Text: names made safe for a terminal, numbers for people, errors, JSON. Nothing from a file reaches the terminal unescaped. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli.h"
+
+int cli_exit_code(int code)
+{
+    if (code == CAIRN_OK) return EXIT_FINE;
+    if (code >= CAIRN_E_PATH) return EXIT_NO;
+    return code == CAIRN_E_USAGE ? EXIT_USAGE : EXIT_FAILED;
+}
+
+int cli_fail(const struct cli *cli, const cairn_error *err)
+{
+    fprintf(stderr, "cairn %s: %s\n", cli->command, err->message);
+    return cli_exit_code(err->code);
+}
+
+int cli_usage(const struct cli *cli, const char *what)
+{
+    fprintf(stderr, "cairn %s: %s; see `cairn %s --help`\n", cli->command, what, cli->command);
+    return EXIT_USAGE;
+}
+
+/* Bytes of a well-formed code point, 0 if there is none; strict enough for what goes to a terminal. */
+static size_t utf8_length(const unsigned char *at, uint32_t *ret_code)
+{
+    size_t length = *at < 0x80 ? 1 : *at >= 0xc2 && *at < 0xe0 ? 2 : *at >= 0xe0 && *at < 0xf0 ? 3 : *at >= 0xf0 && *at < 0xf5 ? 4 : 0;
+    uint32_t code = length == 1 ? *at : *at & (0x7fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((at[i] & 0xc0) != 0x80) return 0;
+        code = code << 6 | (at[i] & 0x3f);
+    }
+    if ((length == 3 && code < 0x800) || (length == 4 && (code < 0x10000 || code > 0x10ffff)) || (code >= 0xd800 && code < 0xe000)) return 0;
+    *ret_code = code;
+    return length;
+}
+
+static bool is_hidden(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0xad || code == 0x61c || (code >= 0x200b && code <= 0x200f) ||
+           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) || code == 0xfeff || (code >= 0xe0000 && code <= 0xe0fff);
+}
+
+char *cli_safe(const char *text)
+{
+    size_t size = strlen(text), used = 0;
+    char *out = malloc(size * 10 + 1);
+    if (!out) abort();
+    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+        uint32_t code = 0;
+        size_t length = utf8_length(at, &code);
+        if (!length) used += (size_t)sprintf(out + used, "\\x%02x", *at++);
+        else if (is_hidden(code)) used += (size_t)sprintf(out + used, code > 0xffff ? "\\U%08x" : "\\u%04x", code), at += length;
+        else memcpy(out + used, at, length), used += length, at += length;
+    }
+    out[used] = 0;
+    return out;
+}
+
+const char *cli_bytes(uint64_t bytes, char buffer[32])
+{
+    static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB" };
+    double value = (double)bytes;
+    int unit = 0;
+    while (value >= 999.95 && unit < 5) value /= 1000, unit++;
+    snprintf(buffer, 32, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    return buffer;
+}
+
+const char *cli_number(double number, char buffer[32])
+{
+    snprintf(buffer, 32, "%.4g", number);
+    return buffer;
+}
+
+const char *cli_time(int64_t time_ns, char buffer[32])
+{
+    time_t seconds = (time_t)(time_ns / 1000000000);
+    struct tm parts;
+    if (!gmtime_r(&seconds, &parts) || !strftime(buffer, 32, "%Y-%m-%d %H:%M:%S", &parts)) snprintf(buffer, 32, "?");
+    return buffer;
+}
+
+char *cli_path(const struct cli *cli, const char *run)
+{
+    bool join = cli->store && run[0] != '/';
+    size_t size = strlen(run) + (join ? strlen(cli->store) + 1 : 0) + 1;
+    char *path = malloc(size);
+    if (!path) abort();
+    snprintf(path, size, "%s%s%s", join ? cli->store : "", join ? "/" : "", run);
+    return path;
+}
+
+int cli_print_json(json_t *object)
+{
+    int code = json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) ? EXIT_FAILED : EXIT_FINE;
+    putchar('\n');
+    json_decref(object);
+    return code;
+}
+
+json_t *cli_json_number(double number)
+{
+    return isfinite(number) ? json_real(number) : json_string(isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
+}
+
+json_t *cli_json_text(const char *text)
+{
+    json_t *plain = json_string(text);
+    if (plain) return plain;
+    char *safe = cli_safe(text);
+    plain = json_string(safe);
+    free(safe);
+    return plain;
+}
