@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "format/hubindex.h"
 #include "format/safetensors.h"
@@ -12,6 +13,7 @@
 
 #define INDEX_NAME "model.safetensors.index.json"
 #define SINGLE_NAME "model.safetensors"
+#define FOREIGN_BYTES (UINT64_C(64) << 20) /* that a header may need beside twice its size */
 
 static int no_memory(const cairn_checkpoint *checkpoint, cairn_error *err)
 {
@@ -47,7 +49,11 @@ static int parse_header(cairn_checkpoint *checkpoint, const struct cn_infile *in
     cn_auto_free char *json = cn_os_new(json_bytes + 1);
     if (!json) return no_memory(checkpoint, err);
     code = cn_infile_read(in, CN_ST_PREFIX_BYTES, json, json_bytes, err);
-    if (!code) code = cn_st_parse_json(json, json_bytes, in->size_bytes, checkpoint->index.seed, &checkpoint->pool, ret_header, err);
+    if (code) return code;
+    uint64_t limit = checkpoint->pool.limit_bytes;
+    checkpoint->pool.limit_bytes = cn_min_u64(limit, checkpoint->pool.used_bytes + FOREIGN_BYTES + 2 * json_bytes);
+    code = cn_st_parse_json(json, json_bytes, in->size_bytes, checkpoint->index.seed, &checkpoint->pool, ret_header, err);
+    checkpoint->pool.limit_bytes = limit;
     return code;
 }
 
@@ -85,15 +91,15 @@ static int fill_table(cairn_checkpoint *checkpoint, cairn_error *err)
     return code;
 }
 
-/* cn_checkpoint_index found a name twice: the same tensor in two shards. */
+/* cn_checkpoint_index stops at a name that is there already: the same tensor in two shards. */
 static int index_rows(cairn_checkpoint *checkpoint, cairn_error *err)
 {
     cairn_error problem = CAIRN_ERROR_INIT;
     int code = cn_checkpoint_index(checkpoint, &problem);
-    if (code == CAIRN_E_NOMEM && checkpoint->index.count < checkpoint->table.count && checkpoint->index.count) {
+    const struct cn_table_row *row = checkpoint->index.count < checkpoint->table.count ? &checkpoint->table.rows[checkpoint->index.count] : NULL;
+    if (code == CAIRN_E_NOMEM && row && cn_checkpoint_row(checkpoint, row->item, row->name)) {
         struct cn_shown shown;
-        return cn_error_set(err, CAIRN_E_FORMAT, "%s: tensor \"%s\" is in two shards", checkpoint->path,
-                            cn_show_text(&shown, checkpoint->table.rows[checkpoint->index.count].name));
+        return cn_error_set(err, CAIRN_E_FORMAT, "%s: tensor \"%s\" is in two shards", checkpoint->path, cn_show_text(&shown, row->name));
     }
     if (code && err) *err = problem;
     return code;
