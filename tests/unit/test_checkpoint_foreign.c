@@ -13,16 +13,16 @@
 
 #include "cairn.h"
 
-static char folder[64];
+static char folder[200];
 
-static void path_of(const char *name, char path[256])
+static void path_of(const char *name, char path[512])
 {
-    snprintf(path, 256, "%s/%s", folder, name);
+    snprintf(path, 512, "%s/%s", folder, name);
 }
 
 static void put(const char *name, const void *bytes, size_t size)
 {
-    char path[256];
+    char path[512];
     path_of(name, path);
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
@@ -53,14 +53,15 @@ static void put_tensors(const char *name, const char *const *tensors, size_t cou
 static int start(void **state)
 {
     (void)state;
-    strcpy(folder, "/tmp/cairn-foreign-XXXXXX");
+    const char *base = getenv("CAIRN_TEST_DIR");
+    snprintf(folder, sizeof folder, "%s/foreign-XXXXXX", base ? base : "/tmp");
     return mkdtemp(folder) ? 0 : -1;
 }
 
 static int finish(void **state)
 {
     (void)state;
-    char command[128];
+    char command[256];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     return system(command);
 }
@@ -78,7 +79,7 @@ static void expect(const char *path, int expected, const char *part)
 
 static void expect_file(const char *name, int expected, const char *part)
 {
-    char path[256];
+    char path[512];
     path_of(name, path);
     expect(path, expected, part);
 }
@@ -86,7 +87,7 @@ static void expect_file(const char *name, int expected, const char *part)
 static void test_one_file(void **state)
 {
     (void)state;
-    char path[256];
+    char path[512];
     unsigned char bytes[2] = { 0 };
     cairn_checkpoint *checkpoint;
     cairn_error err = CAIRN_ERROR_INIT;
@@ -124,7 +125,7 @@ static void test_bad_files(void **state)
 static void test_not_a_file(void **state)
 {
     (void)state;
-    char path[256];
+    char path[512];
     alarm(10); /* a FIFO must not be waited for */
     path_of("model.safetensors", path);
     assert_int_equal(mkfifo(path, 0600), 0);

@@ -310,6 +310,10 @@ static void test_position_and_name(void **state)
     assert_non_null(strstr(err.message, "bad\\u001b\\u202ename"));
     assert_non_null(strstr(err.message, "F128"));
     free(file);
+    file = make_file("{\"w\" 1}", 7, 0, &size);
+    assert_int_equal(parse(file, size, size, &meter, NULL, &err), CAIRN_E_FORMAT);
+    assert_int_equal(err.offset, 8 + 5);
+    free(file);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------- limits */
