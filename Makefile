@@ -46,7 +46,7 @@ DEMO_SOURCES := $(wildcard examples/demo.c examples/demo/*.c)
 GPT_SOURCES := $(wildcard examples/train_gpt.c examples/gpt/*.c)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 
-PROGRAMS := $(if $(CLI_SOURCES),$(BUILD)/cairn) $(if $(wildcard examples/train_gpt.c),$(BUILD)/train_gpt) $(if $(DEMO_SOURCES),$(BUILD)/demo)
+PROGRAMS := $(if $(CLI_SOURCES),$(BUILD)/cairn) $(if $(wildcard examples/train_gpt.c),$(BUILD)/train_gpt) $(if $(wildcard examples/demo.c examples/demo/main.c),$(BUILD)/demo)
 
 .SECONDARY:
 .PHONY: all help setup demo test test-unit test-cli coverage format clean lib

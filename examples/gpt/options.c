@@ -21,7 +21,7 @@ static const char usage[] =
     "  --log-every N     a line of progress every N steps when the output is no terminal (10)\n"
     "  --seed N          of the weights, the dropout and the data's order (1)\n"
     "  --layers N  --heads N  --width N  --context N  --batch N\n"
-    "                    size of the model (3, 5, 160, 64) and sequences in a batch (12)\n"
+    "                    size of the model (3, 4, 144, 64) and sequences in a batch (12)\n"
     "  --dropout P       share of activations dropped (0.1); --learning-rate R (0.002)\n"
     "  --loss-csv FILE   write the losses of all steps when done\n"
     "  --check-gradients compare the gradients with finite differences, train nothing\n"
@@ -116,7 +116,7 @@ int gpt_options_parse(struct gpt_options *options, int argc, char **argv)
 
     *options = (struct gpt_options){ .out = "ckpts/gpt-demo", .data = "/usr/share/common-licenses", .steps = 300, .save_every = 10,
                                      .eval_every = 10, .log_every = 10, .warmup = 20, .keep = 3, .seed = 1, .learning_rate = 0.002,
-                                     .batch = 12, .model = { .layers = 3, .heads = 5, .width = 160, .context = 64, .dropout = 0.1f } };
+                                     .batch = 12, .model = { .layers = 3, .heads = 4, .width = 144, .context = 64, .dropout = 0.1f } };
     while ((which = getopt_long(argc, argv, "", names, &at)) != -1) {
         int outcome = take(options, which, names[at].name);
         if (outcome != 0)

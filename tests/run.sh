@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Runs every test and ends with one line: N passed, N failed, N skipped. Each part prints cmocka's lines or `ok - `, `not ok - `, `skip - `.
+set -u
+cd "$(dirname "$0")/.."
+log=build/test-logs
+mkdir -p "$log"
+passed=0 failed=0 skipped=0
+
+count() { # count LOG STATUS NAME: adds up what a part printed
+    local ok bad skip
+    ok=$(($(grep -c '^ok - ' "$1") + $(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$1" | awk '{n += $1} END {print n + 0}')))
+    bad=$(($(grep -c '^not ok - ' "$1") + $(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$1" | awk '{n += $1} END {print n + 0}')))
+    skip=$(($(grep -c '^skip - ' "$1") + $(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$1" | awk '{n += $1} END {print n + 0}')))
+    if [ "$2" != 0 ] && [ "$bad" = 0 ]; then bad=1; fi
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+    printf '%-28s %4d passed %3d failed %3d skipped  %4d s\n' "$3" "$ok" "$bad" "$skip" "$4"
+    if [ "$bad" != 0 ]; then grep -E '^not ok|FAILED|ERROR|error:|Sanitizer|WARNING: Thread' "$1" | head -20; tail -5 "$1"; fi
+    grep '^skip - ' "$1"
+}
+
+part() { # part NAME COMMAND...
+    local name=$1 start=$SECONDS status=0
+    shift
+    "$@" >"$log/${name// /-}.log" 2>&1 || status=$?
+    count "$log/${name// /-}.log" $status "$name" $((SECONDS - start))
+}
+
+build() { make --no-print-directory all unit-tests && echo 'ok - builds without a warning'; }
+build_clang() {
+    if ! command -v clang >/dev/null; then echo 'skip - clang: not installed'; return 0; fi
+    make --no-print-directory CC=clang BUILD=build/clang all && echo 'ok - clang builds without a warning'
+}
+sanitized() { # sanitized BUILD FLAGS TESTS...: unit tests under a sanitizer
+    local tree=$1 flags=$2
+    shift 2
+    make --no-print-directory BUILD="$tree" OPT='-O1 -g' SANITIZE="$flags" $(printf "$tree/tests/%s " "$@") || return 1
+    tests/unit.sh "$tree" "$@"
+}
+header() {
+    gcc -std=c99 -Wall -Wextra -pedantic -Werror -fsyntax-only -x c include/cairn.h && echo 'ok - cairn.h alone as C99'
+    g++ -std=c++11 -Wall -Wextra -pedantic -Werror -fsyntax-only -x c++ include/cairn.h && echo 'ok - cairn.h alone as C++'
+    local t=build/test-logs/init.c
+    printf '#include "cairn.h"\nint main(void){cairn_error e=CAIRN_ERROR_INIT;cairn_run_options r=CAIRN_RUN_OPTIONS_INIT;cairn_save_options s=CAIRN_SAVE_OPTIONS_INIT;cairn_tensor t=CAIRN_TENSOR_INIT;cairn_status st=CAIRN_STATUS_INIT;cairn_save_report sr=CAIRN_SAVE_REPORT_INIT;cairn_restore_report rr=CAIRN_RESTORE_REPORT_INIT;cairn_restore_options ro=CAIRN_RESTORE_OPTIONS_INIT;(void)e;(void)r;(void)s;(void)t;(void)st;(void)sr;(void)rr;(void)ro;return 0;}\n' >$t
+    gcc -std=c99 -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only $t && g++ -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only -x c++ $t && echo 'ok - INIT macros in C99 and C++'
+}
+
+all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')
+threaded=$(grep -v '^#' tests/tsan.list)
+part 'build' build
+part 'unit tests' tests/unit.sh build $all_tests
+part 'header' header
+part 'layer borders' tests/borders.sh
+part 'clang' build_clang
+part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
+part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
+for script in tests/cli/run.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh; do
+    if [ -x "$script" ]; then part "$script" "$script" build; fi
+done
+if [ -x tests/coverage.sh ]; then tests/coverage.sh || true; fi
+echo "took $SECONDS s"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

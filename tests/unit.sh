@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# unit.sh BUILD [TEST...]: runs unit tests of a build tree, all by default. TSan wants a fixed address space.
+set -u
+tree=$1
+shift
+status=0
+if [ $# = 0 ]; then set -- $(cd "$tree/tests" && ls | grep '^test_[a-z_0-9]*$'); fi
+for test in "$@"; do
+    scratch=$(mktemp -d "$tree/scratch.XXXXXX")
+    echo "== $test"
+    case $tree in *tsan*) run='setarch -R' ;; *) run= ;; esac
+    CAIRN_TEST_DIR=$scratch timeout 120 $run "$tree/tests/$test" || status=1
+    rm -rf "$scratch"
+done
+exit $status

@@ -1,0 +1,52 @@
+/* What unit tests share: cmocka, a folder of their own, and checks that print the library's error when they fail. */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "cairn.h"
+
+/* A new folder for this test under CAIRN_TEST_DIR (the runner removes it). */
+static inline const char *test_folder(const char *name)
+{
+    static char path[256];
+    static unsigned number;
+    char command[600];
+    const char *base = getenv("CAIRN_TEST_DIR");
+    snprintf(path, sizeof path, "%.200s/%.30s-%u", base ? base : "/tmp", name, number++);
+    snprintf(command, sizeof command, "rm -rf '%s' && mkdir -p '%s'", path, path);
+    assert_int_equal(system(command), 0);
+    return path;
+}
+
+static inline void test_shell(const char *format, ...)
+{
+    char command[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    if (system(command)) fail_msg("failed: %s", command);
+}
+
+#define test_ok(call)                                                      \
+    do {                                                                   \
+        int test_code = (call);                                            \
+        if (test_code) fail_msg("%s: %s: %s", #call, cairn_code_name(test_code), err.message); \
+    } while (0)
+
+#define test_code(call, expected)                                                                                                   \
+    do {                                                                                                                            \
+        int test_found = (call);                                                                                                    \
+        if (test_found != (expected)) fail_msg("%s: %s instead of %s: %s", #call, cairn_code_name(test_found), cairn_code_name(expected), err.message); \
+    } while (0)
+
+#endif

@@ -1,0 +1,536 @@
+/* The whole way through the public calls: save, restore, fall back, fence, refuse - over direct and buffered I/O, one thread and several, an
+ * arena of three pieces. */
+#include "support.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static cairn_error err = CAIRN_ERROR_INIT;
+static char messages[8192];
+
+enum { ROWS = 300, COLUMNS = 10007 };
+
+struct trainer {
+    cairn_state *state;
+    float *weights, *moments;
+    uint8_t mask[5001];
+    float scale;
+    int64_t position;
+    uint64_t rng;
+    double rate;
+    int warm;
+};
+
+static void note(void *user, const char *message)
+{
+    (void)user;
+    size_t used = strlen(messages);
+    snprintf(messages + used, sizeof messages - used, "%s\n", message);
+}
+
+static void bind(struct trainer *t, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape, uint32_t flags, void *address)
+{
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    tensor.name = name;
+    tensor.dtype = dtype;
+    tensor.rank = rank;
+    tensor.shape = shape;
+    tensor.flags = flags;
+    tensor.address = address;
+    test_ok(cairn_state_bind_tensor(t->state, item, &tensor, &err));
+}
+
+static void trainer_open(struct trainer *t)
+{
+    static const uint64_t shape[] = { ROWS, COLUMNS }, bytes[] = { 5001 }, none[] = { 0, 7 };
+    memset(t, 0, sizeof *t);
+    test_ok(cairn_state_new(&t->state, &err));
+    t->weights = calloc(ROWS * COLUMNS, sizeof(float));
+    t->moments = calloc(ROWS * COLUMNS, sizeof(float));
+    bind(t, "model", "wte", CAIRN_F32, 2, shape, CAIRN_TRAINABLE, t->weights);
+    bind(t, "model", "mask", CAIRN_U8, 1, bytes, 0, t->mask);
+    bind(t, "model", "scale", CAIRN_F32, 0, NULL, CAIRN_FROZEN, &t->scale);
+    bind(t, "model", "nothing", CAIRN_BF16, 2, none, 0, NULL);
+    bind(t, "optimizer", "exp_avg/wte", CAIRN_F32, 2, shape, CAIRN_OPTIMIZER, t->moments);
+    test_ok(cairn_state_bind_alias(t->state, "model", "head", "wte", &err));
+    test_ok(cairn_state_bind_i64(t->state, "data", "position", &t->position, &err));
+    test_ok(cairn_state_bind_u64(t->state, "rng", "words/0", &t->rng, &err));
+    test_ok(cairn_state_bind_f64(t->state, "scheduler", "rate", &t->rate, &err));
+    test_ok(cairn_state_bind_bool(t->state, "scheduler", "warm", &t->warm, &err));
+}
+
+static void trainer_close(struct trainer *t)
+{
+    cairn_state_free(t->state);
+    free(t->weights);
+    free(t->moments);
+}
+
+static void train(struct trainer *t, uint64_t step)
+{
+    for (size_t i = 0; i < ROWS * COLUMNS; i++) {
+        t->weights[i] = (float)step + (float)i * 1e-3f;
+        t->moments[i] = -(float)i / (float)(step + 1);
+    }
+    t->mask[5000] = (uint8_t)step;
+    t->scale = 0.5f;
+    t->position = -(int64_t)step;
+    t->rng = UINT64_MAX - step;
+    t->rate = 1.0 / (double)(step + 3);
+    t->warm = step & 1;
+}
+
+static void check(const struct trainer *t, uint64_t step)
+{
+    struct trainer want = { .weights = malloc(ROWS * COLUMNS * sizeof(float)), .moments = malloc(ROWS * COLUMNS * sizeof(float)) };
+    train(&want, step);
+    assert_memory_equal(t->weights, want.weights, ROWS * COLUMNS * sizeof(float));
+    assert_memory_equal(t->moments, want.moments, ROWS * COLUMNS * sizeof(float));
+    assert_int_equal(t->mask[5000], want.mask[5000]);
+    assert_true(t->scale == want.scale && t->position == want.position && t->rng == want.rng && t->rate == want.rate && t->warm == want.warm);
+    free(want.weights);
+    free(want.moments);
+}
+
+static cairn_run *open_run(const char *path, cairn_run_options options)
+{
+    cairn_run *run = NULL;
+    options.message = note;
+    test_ok(cairn_run_open(path, &options, &run, &err));
+    return run;
+}
+
+static int save(cairn_run *run, struct trainer *t, uint64_t step)
+{
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_metric metric = { "loss", 1.0 / (double)step };
+    train(t, step);
+    options.step = step;
+    options.metrics = &metric;
+    options.metrics_count = 1;
+    return cairn_save(run, t->state, &options, NULL, &err);
+}
+
+/* A run with checkpoints of steps 10, 20, .. count * 10. */
+static void make_run(const char *path, int count)
+{
+    struct trainer t;
+    trainer_open(&t);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    for (int i = 1; i <= count; i++) test_ok(save(run, &t, (uint64_t)i * 10));
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+}
+
+static uint64_t restore(cairn_run *run, struct trainer *t)
+{
+    cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+    test_ok(cairn_restore(run, t->state, NULL, &report, &err));
+    return report.step;
+}
+
+static void every_engine_round_trips(void **unused)
+{
+    static const struct {
+        cairn_io_mode mode;
+        uint32_t threads;
+        uint64_t arena, shard;
+    } cases[] = { { CAIRN_IO_AUTO, 0, 0, 0 }, { CAIRN_IO_BUFFERED, 4, 0, 0 }, { CAIRN_IO_AUTO, 1, 0, 0 }, { CAIRN_IO_BUFFERED, 1, 1, 0 },
+                  { CAIRN_IO_AUTO, 3, 1, 5000000 }, { CAIRN_IO_BUFFERED, 3, 1, 5000000 } };
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct trainer t;
+        char path[600];
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        snprintf(path, sizeof path, "%s/store/run", test_folder("engine"));
+        options.io_mode = cases[i].mode;
+        options.io_threads = cases[i].threads;
+        options.arena_bytes = cases[i].arena;
+        options.shard_bytes = cases[i].shard;
+        trainer_open(&t);
+        cairn_run *run = open_run(path, options);
+        assert_int_equal(restore(run, &t), 0);
+        test_ok(save(run, &t, 10));
+        test_ok(save(run, &t, 20));
+        test_ok(cairn_run_close(run, &err));
+        memset(t.weights, 0xff, ROWS * COLUMNS * sizeof(float));
+        run = open_run(path, options);
+        assert_int_equal(restore(run, &t), 20);
+        check(&t, 20);
+        test_ok(cairn_run_close(run, &err));
+        char newest[700];
+        snprintf(newest, sizeof newest, "%s/checkpoint-20", path);
+        test_ok(cairn_verify(NULL, newest, NULL, NULL, &err));
+        trainer_close(&t);
+    }
+}
+
+static void damage_falls_back_loudly(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("damage"));
+    make_run(path, 3);
+    test_shell("printf X | dd of=%s/checkpoint-30/model-00002-of-00002.safetensors bs=1 seek=9000000 conv=notrunc status=none", path);
+    trainer_open(&t);
+    messages[0] = 0;
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    assert_int_equal(restore(run, &t), 20);
+    check(&t, 20);
+    assert_non_null(strstr(messages, "checkpoint-30 is damaged"));
+    /* step 30 again, another way: the damaged one is set aside, not deleted */
+    test_ok(save(run, &t, 30));
+    test_shell("test -f %s/checkpoint-30~1/manifest.json && test -f %s/checkpoint-30/manifest.json", path, path);
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+}
+
+static void a_broken_manifest_is_passed_over(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("manifest"));
+    make_run(path, 2);
+    test_shell("truncate -s -7 %s/checkpoint-20/manifest.json", path);
+    trainer_open(&t);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    assert_int_equal(restore(run, &t), 10);
+    check(&t, 10);
+    test_ok(save(run, &t, 20));
+    test_shell("test -d %s/checkpoint-20.damaged", path);
+    test_ok(cairn_run_close(run, &err));
+    test_shell("truncate -s 3 %s/checkpoint-10/manifest.json %s/checkpoint-20/manifest.json", path, path);
+    run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_CORRUPT);
+    test_code(save(run, &t, 30), CAIRN_E_USAGE);
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+}
+
+static void only_damage_after_the_first_byte_is_torn(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("torn"));
+    make_run(path, 1);
+    test_shell("printf X | dd of=%s/checkpoint-10/training/optimizer.safetensors bs=1 seek=12000000 conv=notrunc status=none", path);
+    trainer_open(&t);
+    options.io_threads = 1;
+    cairn_run *run = open_run(path, options);
+    test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_TORN_STATE);
+    assert_non_null(strstr(err.message, "block 2"));
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+}
+
+static void going_back_takes_another_way(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    cairn_restore_options options = CAIRN_RESTORE_OPTIONS_INIT;
+    cairn_listing *listing;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("back"));
+    make_run(path, 4);
+    trainer_open(&t);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    options.step = 20;
+    test_ok(cairn_restore(run, t.state, &options, NULL, &err));
+    check(&t, 20);
+    test_code(save(run, &t, 20), CAIRN_E_EXISTS);
+    test_code(save(run, &t, 15), CAIRN_E_USAGE);
+    test_ok(save(run, &t, 30));
+    test_ok(cairn_run_close(run, &err));
+    test_ok(cairn_listing_open(path, &listing, &err));
+    assert_int_equal(cairn_listing_count(listing), 5);
+    int superseded = 0;
+    for (size_t i = 0; i < 5; i++) superseded += cairn_listing_entry(listing, i)->standing == CAIRN_SUPERSEDED;
+    assert_int_equal(superseded, 2);
+    assert_true(cairn_listing_entry(listing, 4)->is_head && cairn_listing_entry(listing, 4)->step == 30);
+    cairn_listing_close(listing);
+    run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    assert_int_equal(restore(run, &t), 30);
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+}
+
+static void a_second_writer_is_locked_out_or_fences(void **unused)
+{
+    struct trainer t, u;
+    char path[600];
+    cairn_run *first, *second = NULL;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("writers"));
+    make_run(path, 1);
+    trainer_open(&t);
+    trainer_open(&u);
+    first = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    restore(first, &t);
+    test_code(cairn_run_open(path, NULL, &second, &err), CAIRN_E_LOCKED);
+    pid_t child = fork();
+    if (!child) {
+        cairn_run *mine = NULL;
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        if (cairn_run_open(path, NULL, &mine, &err) != CAIRN_E_LOCKED) _exit(1);
+        if (save(first, &t, 20) != CAIRN_E_FORKED) _exit(2);
+        if (cairn_run_close(first, &err) != CAIRN_E_FORKED) _exit(6);
+        options.take_over = 1;
+        if (cairn_run_open(path, &options, &mine, &err)) _exit(3);
+        if (cairn_restore(mine, u.state, NULL, NULL, &err)) _exit(4);
+        _exit(save(mine, &u, 20) ? 5 : 0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    test_code(save(first, &t, 20), CAIRN_E_FENCED);
+    test_code(save(first, &t, 30), CAIRN_E_FENCED);
+    test_ok(cairn_run_close(first, &err));
+    second = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    assert_int_equal(restore(second, &t), 20);
+    test_ok(cairn_run_close(second, &err));
+    trainer_close(&t);
+    trainer_close(&u);
+}
+
+static void what_stands_in_the_way_is_refused_and_stays(void **unused)
+{
+    static const char *const plants[] = { "mkdir %s/checkpoint-20", "mkdir %s/checkpoint-20 && echo hi > %s/checkpoint-20/model.safetensors",
+                                          "ln -s /etc %s/checkpoint-20", "mkfifo %s/checkpoint-20", "echo hi > %s/checkpoint-20" };
+    (void)unused;
+    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
+        struct trainer t;
+        char path[600];
+        snprintf(path, sizeof path, "%s/run", test_folder("plant"));
+        make_run(path, 1);
+        trainer_open(&t);
+        cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+        restore(run, &t);
+        test_shell(plants[i], path, path);
+        test_code(save(run, &t, 20), CAIRN_E_FOREIGN);
+        assert_non_null(strstr(err.message, "checkpoint-20"));
+        test_shell("test -e %s/checkpoint-20 -o -L %s/checkpoint-20", path, path);
+        test_shell("test -z \"$(ls %s/.cairn/staging)\"", path);
+        test_ok(save(run, &t, 30));
+        test_ok(cairn_run_close(run, &err));
+        trainer_close(&t);
+    }
+}
+
+static void another_tools_folder_is_refused_by_name(void **unused)
+{
+    char path[600];
+    cairn_run *run = NULL;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("foreign"));
+    test_shell("mkdir -p %s/checkpoint-7 && touch %s/checkpoint-7/trainer_state.json", path, path);
+    test_code(cairn_run_open(path, NULL, &run, &err), CAIRN_E_FOREIGN);
+    assert_non_null(strstr(err.message, "checkpoint-7"));
+    test_shell("test ! -e %s/run.json", path);
+}
+
+static void nan_makes_a_checkpoint_unhealthy(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("nan"));
+    make_run(path, 2);
+    trainer_open(&t);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    restore(run, &t);
+    train(&t, 30);
+    t.moments[ROWS * COLUMNS - 1] = __builtin_nanf("");
+    options.step = 30;
+    messages[0] = 0;
+    test_ok(cairn_save(run, t.state, &options, &report, &err));
+    assert_false(report.healthy);
+    assert_non_null(strstr(messages, "unhealthy"));
+    test_ok(cairn_run_close(run, &err));
+    run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    assert_int_equal(restore(run, &t), 20);
+    check(&t, 20);
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+}
+
+static void keep_last_keeps_what_it_must(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    cairn_checkpoint *reader;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("keep"));
+    make_run(path, 3);
+    options.keep_last = 2;
+    options.best_metric = "loss";
+    options.best_is_max = 1; /* step 10 has the highest */
+    test_ok(cairn_checkpoint_open(NULL, strcat(strcpy(messages, path), "@20"), &reader, &err));
+    trainer_open(&t);
+    cairn_run *run = open_run(path, options);
+    restore(run, &t);
+    test_ok(save(run, &t, 40));
+    /* 40, 30 are the last two; 10 is the best; a reader holds 20 */
+    test_shell("cd %s && test -d checkpoint-40 && test -d checkpoint-30 && test -d checkpoint-20 && test -d checkpoint-10", path);
+    test_shell("test \"$(readlink %s/best)\" = checkpoint-10 && test \"$(readlink %s/latest)\" = checkpoint-40", path, path);
+    cairn_checkpoint_close(reader);
+    test_ok(save(run, &t, 50));
+    test_shell("cd %s && test -d checkpoint-50 && test -d checkpoint-40 && test ! -e checkpoint-30 && test ! -e checkpoint-20 && test -d checkpoint-10", path);
+    test_shell("test -z \"$(ls %s/.cairn/trash)\"", path);
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+}
+
+static void a_mismatch_touches_nothing(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    float other[6] = { 1, 2, 3, 4, 5, 6 };
+    const uint64_t shape[] = { 2, 3 };
+    cairn_run *run;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("mismatch"));
+    make_run(path, 1);
+    memset(&t, 0, sizeof t);
+    test_ok(cairn_state_new(&t.state, &err));
+    bind(&t, "model", "wte", CAIRN_F32, 2, shape, CAIRN_TRAINABLE, other);
+    run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_MISMATCH);
+    assert_non_null(strstr(err.message, "[2, 3]"));
+    assert_true(other[0] == 1 && other[5] == 6);
+    cairn_state_free(t.state);
+    test_ok(cairn_state_new(&t.state, &err));
+    bind(&t, "model", "lost", CAIRN_F32, 2, shape, CAIRN_TRAINABLE, other);
+    test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_MISMATCH);
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(t.state);
+}
+
+static void bad_bindings_are_refused(void **unused)
+{
+    cairn_state *state;
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    const uint64_t shape[] = { 3 }, huge[] = { UINT64_MAX, UINT64_MAX };
+    char long_name[10001];
+    float data[3];
+    (void)unused;
+    memset(long_name, 'a', 10000);
+    long_name[10000] = 0;
+    test_ok(cairn_state_new(&state, &err));
+    tensor.name = "a";
+    tensor.rank = 1;
+    tensor.shape = shape;
+    tensor.address = data;
+    tensor.dtype = (cairn_dtype)99;
+    test_code(cairn_state_bind_tensor(state, "model", &tensor, &err), CAIRN_E_USAGE);
+    tensor.dtype = CAIRN_F4; /* 12 bits */
+    test_code(cairn_state_bind_tensor(state, "model", &tensor, &err), CAIRN_E_USAGE);
+    tensor.dtype = CAIRN_F32;
+    test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
+    test_code(cairn_state_bind_tensor(state, "model", &tensor, &err), CAIRN_E_USAGE);
+    tensor.name = long_name;
+    test_code(cairn_state_bind_tensor(state, "model", &tensor, &err), CAIRN_E_LIMIT);
+    tensor.name = "bell\a";
+    test_code(cairn_state_bind_tensor(state, "model", &tensor, &err), CAIRN_E_USAGE);
+    assert_null(strchr(err.message, '\a'));
+    tensor.name = "a//b";
+    test_code(cairn_state_bind_tensor(state, "optimizer", &tensor, &err), CAIRN_E_USAGE);
+    tensor.name = "x/../y"; /* data, not a path: parts named ".." are fine */
+    test_ok(cairn_state_bind_tensor(state, "optimizer", &tensor, &err));
+    test_code(cairn_state_bind_tensor(state, "../evil", &tensor, &err), CAIRN_E_USAGE);
+    test_code(cairn_state_bind_tensor(state, "tensors", &tensor, &err), CAIRN_E_USAGE);
+    tensor.name = "b";
+    tensor.rank = 2;
+    tensor.shape = huge;
+    test_code(cairn_state_bind_tensor(state, "model", &tensor, &err), CAIRN_E_LIMIT);
+    tensor.rank = 65;
+    test_code(cairn_state_bind_tensor(state, "model", &tensor, &err), CAIRN_E_LIMIT);
+    cairn_state_free(state);
+}
+
+static void a_small_disk_says_what_is_missing(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    (void)unused;
+    snprintf(path, sizeof path, "%s", test_folder("small"));
+    char command[800];
+    snprintf(command, sizeof command, "mount -t tmpfs -o size=40m tmpfs %s 2>/dev/null", path);
+    if (system(command)) skip();
+    strcat(path, "/run");
+    trainer_open(&t);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    restore(run, &t);
+    test_ok(save(run, &t, 10));
+    test_code(save(run, &t, 20), CAIRN_E_NOSPACE);
+    assert_non_null(strstr(err.message, "missing"));
+    test_shell("test -z \"$(ls %s/.cairn/staging)\"", path);
+    assert_int_equal(restore(run, &t), 10);
+    check(&t, 10);
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+    /* lazily: the lock file stays open for the life of a process */
+    test_shell("umount -l %.*s", (int)(strlen(path) - 4), path);
+}
+
+
+static int cancelling_fetch(void *user, uint64_t offset, size_t size, void *destination)
+{
+    (void)offset;
+    memset(destination, 0, size);
+    cairn_run_cancel(*(cairn_run **)user);
+    return 0;
+}
+
+static int quiet_store(void *user, uint64_t offset, size_t size, const void *source)
+{
+    (void)user, (void)offset, (void)size, (void)source;
+    return 0;
+}
+
+static void cancel_loses_nothing(void **unused)
+{
+    char path[600];
+    cairn_run *run;
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    const uint64_t shape[] = { 64 << 20 };
+    cairn_state *state;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("cancel"));
+    test_ok(cairn_state_new(&state, &err));
+    tensor.name = "t";
+    tensor.dtype = CAIRN_U8;
+    tensor.rank = 1;
+    tensor.shape = shape;
+    tensor.fetch = cancelling_fetch;
+    tensor.store = quiet_store;
+    tensor.user = &run;
+    test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
+    run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    options.step = 1;
+    test_code(cairn_save(run, state, &options, NULL, &err), CAIRN_E_CANCELLED);
+    test_shell("test -z \"$(ls %s/.cairn/staging)\" && test ! -e %s/checkpoint-1", path, path);
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_engine_round_trips), cmocka_unit_test(damage_falls_back_loudly), cmocka_unit_test(a_broken_manifest_is_passed_over),
+        cmocka_unit_test(only_damage_after_the_first_byte_is_torn), cmocka_unit_test(going_back_takes_another_way),
+        cmocka_unit_test(a_second_writer_is_locked_out_or_fences), cmocka_unit_test(what_stands_in_the_way_is_refused_and_stays),
+        cmocka_unit_test(another_tools_folder_is_refused_by_name), cmocka_unit_test(nan_makes_a_checkpoint_unhealthy),
+        cmocka_unit_test(keep_last_keeps_what_it_must), cmocka_unit_test(a_mismatch_touches_nothing), cmocka_unit_test(bad_bindings_are_refused),
+        cmocka_unit_test(a_small_disk_says_what_is_missing), cmocka_unit_test(cancel_loses_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
