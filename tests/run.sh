@@ -2,6 +2,7 @@
 # Runs every test and ends with one line: N passed, N failed, N skipped. Each part prints cmocka's lines or `ok - `, `not ok - `, `skip - `.
 set -u
 cd "$(dirname "$0")/.."
+unset MAKEFLAGS MAKELEVEL MFLAGS
 log=build/test-logs
 mkdir -p "$log"
 passed=0 failed=0 skipped=0
@@ -21,8 +22,8 @@ count() { # count LOG STATUS NAME: adds up what a part printed
 part() { # part NAME COMMAND...
     local name=$1 start=$SECONDS status=0
     shift
-    "$@" >"$log/${name// /-}.log" 2>&1 || status=$?
-    count "$log/${name// /-}.log" $status "$name" $((SECONDS - start))
+    "$@" >"$log/${name//[ \/]/-}.log" 2>&1 || status=$?
+    count "$log/${name//[ \/]/-}.log" $status "$name" $((SECONDS - start))
 }
 
 build() { make --no-print-directory all unit-tests && echo 'ok - builds without a warning'; }
