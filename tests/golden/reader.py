@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""A second reader of Cairn's format: written from docs/FORMAT.md, Python's standard library only. It reads a run and verifies every digest.
+
+usage: reader.py RUN            verify all its checkpoints; exit status 1 at the first difference
+       reader.py --dump CKPT    print what is in one, as JSON
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+from xxh3 import xxh3_128
+
+BLOCK = 4 << 20
+SEAL = re.compile(rb'"digest":"([0-9a-f]{32})"\}\n\Z')
+BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64}
+BITS |= {name: 8 for name in "BOOL U8 I8 F8_E5M2 F8_E4M3 F8_E8M0 F8_E4M3FNUZ F8_E5M2FNUZ".split()}
+
+
+class Damage(Exception):
+    pass
+
+
+def need(condition: bool, what: str) -> None:
+    if not condition:
+        raise Damage(what)
+
+
+def blocks_of(data: bytes) -> list[bytes]:
+    return [xxh3_128(data[at : at + BLOCK]) for at in range(0, len(data), BLOCK)]
+
+
+def tensor_rule(data: bytes) -> str:
+    return xxh3_128(b"".join(blocks_of(data))).hex()
+
+
+def refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    need(len({key for key, _ in pairs}) == len(pairs), "a member is given twice")
+    return dict(pairs)
+
+
+def sealed(path: Path, kind: str) -> dict[str, Any]:
+    data = path.read_bytes()
+    match = SEAL.search(data)
+    need(match is not None and len(data) - match.start() == 45, f"{path}: no digest line")
+    need(tensor_rule(data[: match.start()]) == match[1].decode(), f"{path}: its digest differs")
+    content = json.loads(data.decode("utf-8"), object_pairs_hook=refuse_twice)
+    need(content["cairn"] == kind and content["version"] == 1, f"{path}: not {kind} version 1")
+    return content
+
+
+def header(data: bytes, name: str) -> tuple[int, dict[str, Any]]:
+    (length,) = struct.unpack_from("<Q", data)
+    need((8 + length) % 4096 == 0 and 8 + length <= len(data), f"{name}: header length")
+    content = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=refuse_twice)
+    need(content.pop("__metadata__") == {"format": "pt"}, f"{name}: __metadata__")
+    return 8 + length, content
+
+
+def check_data_file(folder: Path, entry: dict[str, Any], rows: list[dict[str, Any]]) -> int:
+    name = entry["name"]
+    data = (folder / name).read_bytes()
+    start, tensors = header(data, name)
+    need(start == entry["header_size"] and xxh3_128(data[:start]).hex() == entry["header_digest"], f"{name}: header digest")
+    need(list(tensors) == [row["name"] for row in rows], f"{name}: its tensors are not those of tensors.json")
+    order = [(-BITS[row["dtype"]], row["name"].encode()) for row in rows]
+    need(order == sorted(order), f"{name}: tensors out of order")
+    parts, end = [xxh3_128(data[:start])], start
+    for row in rows:
+        told = tensors[row["name"]]
+        count = BITS[row["dtype"]]
+        for extent in row["shape"]:
+            count *= extent
+        need(count == 8 * row["size"] and told["dtype"] == row["dtype"] and told["shape"] == row["shape"], f"{row['name']}: dtype, shape or size")
+        need(row["offset"] == end and told["data_offsets"] == [end - start, end - start + row["size"]], f"{row['name']}: place")
+        end += row["size"]
+        blocks = blocks_of(data[row["offset"] : end])
+        need([block.hex() for block in blocks] == row["blocks"], f"{row['name']}: a block's digest differs")
+        need(xxh3_128(b"".join(blocks)).hex() == row["digest"], f"{row['name']}: its digest")
+        parts.append(bytes.fromhex(row["digest"]))
+    need(end == len(data), f"{name}: bytes after the last tensor")
+    need(xxh3_128(b"".join(parts)).hex() == entry["digest"], f"{name}: the file's digest")
+    return len(rows)
+
+
+def value(node: Any, tensors: set[str]) -> Any:
+    """A value of state.json as Python has it; tensors and tags as tuples that say so."""
+    if isinstance(node, list):
+        return [value(item, tensors) for item in node]
+    if not isinstance(node, dict):
+        return node
+    form = next(iter(node), "")
+    if not form.startswith("$"):
+        need(not any(key.startswith("$") for key in node), "a $ key in a plain map")
+        return {key: value(item, tensors) for key, item in node.items()}
+    inner = node[form]
+    if form == "$tensor":
+        need(inner in tensors, f"a reference to {inner}, which is no tensor of the item")
+        return ("tensor", inner)
+    if form == "$map":
+        return ("map", [(value(k, tensors), value(v, tensors)) for k, v in inner])
+    if form == "$tuple":
+        return tuple(value(item, tensors) for item in inner)
+    if form == "$int":
+        return int(inner)
+    if form == "$f":
+        return struct.unpack(">d", bytes.fromhex(inner))[0]
+    if form == "$bytes":
+        import base64
+
+        return base64.b64decode(inner, validate=True)
+    if form == "$type":
+        return (inner, value(node["value"], tensors))
+    raise Damage(f"unknown form {form}")
+
+
+def check_indexes(folder: Path, entries: list[dict[str, Any]], rows: list[dict[str, Any]], files: list[dict[str, Any]]) -> None:
+    for entry in entries:
+        if not entry["name"].endswith(".index.json"):
+            continue
+        index = json.loads((folder / entry["name"]).read_text())
+        prefix = entry["name"].rpartition("/")[0]
+        for name, file in index["weight_map"].items():
+            path = f"{prefix}/{file}" if prefix else file
+            need(any(row["name"] == name and files[row["file"]]["name"] == path for row in rows), f"{entry['name']}: {name}")
+        shards = {f"{prefix}/{file}" if prefix else file for file in index["weight_map"].values()}
+        need(index["metadata"]["total_size"] == sum(row["size"] for row in rows if files[row["file"]]["name"] in shards), f"{entry['name']}: total_size")
+
+
+def read_checkpoint(folder: Path, run_id: str) -> dict[str, Any]:
+    manifest = sealed(folder / "manifest.json", "checkpoint")
+    need(manifest["requires"] == [] and manifest["run"] == run_id, f"{folder}: run or features")
+    table, state = sealed(folder / "training/tensors.json", "tensors"), sealed(folder / "training/state.json", "state")
+    rows, files = table["tensors"], table["files"]
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    need(found == {entry["name"] for entry in manifest["files"]} | {"manifest.json"}, f"{folder}: other files than the manifest says")
+    count = 0
+    for entry in manifest["files"]:
+        data = (folder / entry["name"]).read_bytes()
+        need(len(data) == entry["size"], f"{entry['name']}: size")
+        if entry["kind"] == "tensors":
+            index = [file["name"] for file in files].index(entry["name"])
+            count += check_data_file(folder, entry, [row for row in rows if row["file"] == index])
+        else:
+            need(tensor_rule(data) == entry["digest"], f"{entry['name']}: digest")
+    need(count == len(rows), "tensors in no file")
+    check_indexes(folder, manifest["files"], rows, files)
+    items = {}
+    for item, tree in state["items"].items():
+        items[item] = value(tree, {row["name"] for row in rows if row["item"] == item})
+    return {"manifest": manifest, "tensors": rows, "items": items}
+
+
+def on_line(head: dict[str, Any], term: int, step: int) -> bool:
+    return step <= head["step"] if term == head["term"] else any(t == term and step <= s for t, s in head["lineage"])
+
+
+def read_run(run: Path) -> list[tuple[str, dict[str, Any], bool]]:
+    run_id = sealed(run / "run.json", "run")["id"]
+    checkpoints = [(path.name, read_checkpoint(path, run_id)) for path in run.iterdir() if re.fullmatch(r"checkpoint-(0|[1-9]\d*)(~[1-9]\d*)?", path.name)]
+    checkpoints.sort(key=lambda c: (c[1]["manifest"]["term"], c[1]["manifest"]["step"]))
+    top = checkpoints[-1][1]["manifest"]
+    return [(name, content, on_line(top, content["manifest"]["term"], content["manifest"]["step"])) for name, content in checkpoints]
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        if arguments[:1] == ["--dump"]:
+            folder = Path(arguments[1])
+            print(json.dumps(read_checkpoint(folder, sealed(folder.parent / "run.json", "run")["id"]), indent=1, default=repr))
+            return 0
+        for name, content, current in read_run(Path(arguments[0])):
+            print(f"{name}: {len(content['tensors'])} tensors verified, {'current' if current else 'superseded'}")
+    except (Damage, KeyError, ValueError, OSError, struct.error) as problem:
+        print(f"reader.py: {problem!r}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Golden stores: what an earlier version wrote is read by this one and by the independent reader; what this version writes is, too.
+set -u
+cd "$(dirname "$0")/../.."
+tree=${1:-build}
+work=$tree/golden
+rm -rf "$work"
+mkdir -p "$work/new"
+check() { # check NAME COMMAND...
+    local name=$1
+    shift
+    if "$@" >"$work/out" 2>&1; then echo "ok - golden: $name"; else echo "not ok - golden: $name"; cat "$work/out"; fi
+}
+fails() { ! "$@"; }
+for tar in tests/golden/store-*.tar.gz; do
+    version=$(basename "$tar" .tar.gz)
+    mkdir -p "$work/$version"
+    tar -C "$work/$version" -xzf "$tar"
+    check "$version: the independent reader verifies it" python3 tests/golden/reader.py "$work/$version/golden"
+    check "$version: cairn verify" "$tree/cairn" verify "$work/$version/golden"
+    check "$version: the listing" cmp <("$tree/cairn" ls --json -C "$work/$version" golden | sed "s|$work/||") "tests/golden/$version.ls.json"
+    check "$version: the values" cmp <("$tree/cairn" show --json -C "$work/$version" golden@20 | sed "s|$work/||") "tests/golden/$version.show.json"
+done
+gcc -Wall -Werror -Iinclude tests/golden/make_store.c "$tree/libcairn.a" -lm -pthread -o "$work/make_store" && "$work/make_store" "$work/new"
+check 'the independent reader verifies what is written now' python3 tests/golden/reader.py "$work/new/golden"
+new=$work/new/golden/checkpoint-20 old=$work/store-0.1.0/golden/checkpoint-20
+for file in model-00001-of-00004.safetensors model-00003-of-00004.safetensors training/optimizer.safetensors training/kinds.safetensors training/tensors.json \
+    training/state.json model.safetensors.index.json; do
+    check "the same state gives the same bytes: $file" cmp "$new/$file" "$old/$file"
+done
+printf X | dd of="$new/training/optimizer.safetensors" bs=1 seek=50000 conv=notrunc status=none
+check 'the independent reader finds a changed byte' fails python3 tests/golden/reader.py "$work/new/golden"
