@@ -70,13 +70,25 @@ static bool is_leaf(const cairn_value *value)
     return kind != CAIRN_MAP && kind != CAIRN_LIST && kind != CAIRN_TUPLE;
 }
 
+/* The fewest digits that read back as the same number. */
+static char *shortest(double number)
+{
+    char *text = malloc(40);
+    if (!text) abort();
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, 40, "%.*g", digits, number);
+        if (strtod(text, NULL) == number) break;
+    }
+    return text;
+}
+
 /* One line per plain value, by its path. References to tensors stand in the table of tensors. */
 static void print_values(const cairn_value *value, const char *path, int depth)
 {
     if (cairn_value_kind(value) == CAIRN_TENSOR_REF || depth > DEEPEST) return;
     if (is_leaf(value) || !cairn_value_count(value)) {
         json_t *json = value_json(value, depth);
-        char *text = json_dumps(json, JSON_ENCODE_ANY), *safe = cli_safe(text ? text : "?"), *name = cli_safe(path);
+        char *text = cairn_value_kind(value) == CAIRN_FLOAT ? shortest(cairn_value_get_float(value)) : json_dumps(json, JSON_ENCODE_ANY), *safe = cli_safe(text ? text : "?"), *name = cli_safe(path);
         printf("  %s = %s\n", name, safe);
         free(text);
         free(safe);

@@ -239,6 +239,10 @@ int cn_checkpoint_open_path(const char *path, cairn_io_mode mode, cairn_checkpoi
     if (!cn_os_stat_at(dir, CN_NAME_MANIFEST, &info)) {
         /* the last part by name, so that the second look of the lease works; a path of "." is its own parent's "." */
         int code = cn_checkpoint_open_at(dir, ".", path, mode, ret_checkpoint, err);
+        if (code && err && !strncmp(err->message, "./", 2)) { /* the folder's own name says more than "." */
+            memmove(err->message, err->message + 2, strlen(err->message) - 1);
+            cn_error_prefix(err, code, "%s", shown.text);
+        }
         (void)cn_os_close(dir);
         return code;
     }

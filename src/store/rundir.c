@@ -219,6 +219,7 @@ int cn_rundir_open_read(const char *path, struct cn_rundir *ret_run, cairn_error
     int code = start(&run, path, err);
     if (code) return code;
     int rc = cn_os_open_dir_path(run.path, &run.dir);
+    if (rc == -ENOENT) return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no such run; `cairn ls` lists what a store holds", run.path);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", run.path);
     code = read_run(&run, err);
     if (code == CAIRN_E_NOTFOUND) code = cn_error_set(err, code, "%s: not a run (it has no " CN_NAME_RUN ")", run.path);

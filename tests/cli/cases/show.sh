@@ -1,0 +1,10 @@
+$CAIRN show golden@20; echo "status $?"
+$CAIRN show golden@30~1 | head -2
+$CAIRN show golden@best | head -2
+$CAIRN show golden@release | head -1
+$CAIRN show golden@nonsense; echo "status $?"
+$CAIRN show golden@99; echo "status $?"
+$CAIRN show; echo "status $?"
+$CAIRN show golden/checkpoint-20/training/optimizer.safetensors; echo "status $?"
+mkdir hub && cp golden/checkpoint-20/model* hub/ && $CAIRN show hub | head -4
+rm hub/model-00001-of-00004.safetensors; $CAIRN show hub; echo "status $?"

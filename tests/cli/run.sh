@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The program end to end: each case is a script and its exact output, exit statuses included. run.sh BUILD [--update]
+set -u
+cd "$(dirname "$0")/../.."
+tree=$(cd "${1:-build}" && pwd)
+work=$tree/cli-work
+export CAIRN=$tree/cairn LC_ALL=C.UTF-8 COLUMNS=100 NO_COLOR=1
+unset CAIRN_STORE
+for script in tests/cli/cases/*.sh; do
+    name=$(basename "$script" .sh)
+    rm -rf "$work" && mkdir -p "$work"
+    tar -C "$work" -xzf tests/golden/store-0.1.0.tar.gz
+    (cd "$work" && bash "$OLDPWD/$script") >"$work.out" 2>&1
+    if [ "${2:-}" = --update ]; then cp "$work.out" "tests/cli/cases/$name.out"; fi
+    if cmp -s "$work.out" "tests/cli/cases/$name.out"; then echo "ok - cli $name"; else
+        echo "not ok - cli $name"
+        diff "tests/cli/cases/$name.out" "$work.out"
+    fi
+done
