@@ -1,0 +1,206 @@
+/* base: JSON, digests and statistics on every vector level, pool, buffer, hash, UTF-8, names shown. */
+#include "support.h"
+
+#include <math.h>
+
+#include "base/check.h"
+#include "base/dtype.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/stats.h"
+#include "base/utf8.h"
+#include "os/os.h"
+
+static cairn_error err = CAIRN_ERROR_INIT;
+
+static int parse(const char *text, size_t size)
+{
+    struct cn_pool pool;
+    struct cn_json json;
+    cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
+    cn_json_init(&json, text, size, &pool);
+    int code = cn_json_skip(&json, &err);
+    if (!code) code = cn_json_expect(&json, CN_JSON_END, "the end", &err);
+    cn_pool_done(&pool);
+    return code;
+}
+
+static void json_is_strict(void **unused)
+{
+    static const char *const good[] = { "null", " [1 , -2.5e+3 ,\"\\u00e9\\ud83d\\ude00\" ] ", "{}", "[]", "{\"a\":{\"b\":[true,false]}}", "0", "-0", "\"\"", "1e400000e" };
+    static const char *const bad[] = { "", "[1,]", "{\"a\":1,}", "{a:1}", "01", "+1", "1.", ".5", "NaN", "'a'", "\"\\x\"", "\"\\ud800\"", "\"\t\"", "[1 2]", "{\"a\" 1}",
+                                       "nul", "[", "\"a", "1 2", "\xff", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "1e", "--1", "[1]]", "\"\\u12\"", "1e999" };
+    (void)unused;
+    for (size_t i = 0; i + 1 < sizeof good / sizeof *good; i++) test_ok(parse(good[i], strlen(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (parse(bad[i], strlen(bad[i])) != CAIRN_E_FORMAT) fail_msg("accepted: %s", bad[i]);
+    parse("[1, 2, x]", 9);
+    assert_int_equal(err.offset, 7);
+}
+
+static void json_numbers_come_back(void **unused)
+{
+    static const double numbers[] = { 0, -0.0, 1, 0.1, 1e-300, 5e-324, 1.7976931348623157e308, 123456789012345680, 1.0 / 3, 2e22 };
+    (void)unused;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        cn_auto_buf struct cn_buf buf;
+        struct cn_pool pool;
+        struct cn_json json;
+        double found;
+        cn_buf_init(&buf, cn_os_alloc(), 1000);
+        struct cn_json_writer writer = { .buf = &buf };
+        cn_json_put_f64(&writer, numbers[i]);
+        assert_non_null(strpbrk(buf.data, ".e"));
+        cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
+        cn_json_init(&json, buf.data, buf.size, &pool);
+        test_ok(cn_json_f64(&json, &found, &err));
+        assert_memory_equal(&found, &numbers[i], sizeof found);
+        cn_pool_done(&pool);
+    }
+}
+
+static void mutated_json_does_no_harm(void **unused)
+{
+    static const char seed_text[] = "{\"a\":[1,2.5,\"x\\u0041\",null,{\"b\":true}],\"digest\":-7e2}";
+    char text[sizeof seed_text];
+    uint32_t state = 1;
+    (void)unused;
+    for (int round = 0; round < 20000; round++) {
+        memcpy(text, seed_text, sizeof text);
+        for (int k = 0; k < 3; k++) {
+            state = state * 1664525 + 1013904223;
+            text[(state >> 8) % (sizeof text - 1)] = (char)(state >> 24);
+        }
+        (void)parse(text, (state >> 4) % sizeof text);
+    }
+}
+
+static void digests_agree_on_every_level(void **unused)
+{
+    unsigned char *data = malloc(5 << 20);
+    char hex[CN_DIGEST_HEX_BYTES];
+    (void)unused;
+    for (size_t i = 0; i < 5 << 20; i++) data[i] = (unsigned char)(i * 2654435761u >> 13);
+    static const size_t sizes[] = { 0, 1, 3, 8, 16, 17, 128, 129, 240, 241, 1024, 4097, 5 << 20 };
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct cn_digest base = cn_digest_of_at(CN_SIMD_BASELINE, data, sizes[i]);
+        for (int level = 0; level < CN_SIMD_COUNT; level++)
+            if (cn_simd_available((enum cn_simd)level)) {
+                struct cn_digest other = cn_digest_of_at((enum cn_simd)level, data, sizes[i]);
+                assert_true(cn_digest_equal(&base, &other));
+            }
+    }
+    /* the tensor rule of nothing is the digest of nothing; a stream in odd pieces is the same as the whole */
+    struct cn_digest nothing = cn_digest_blocks(NULL, 0);
+    cn_digest_hex(&nothing, hex);
+    assert_string_equal(hex, "99aa06d3014798d86001c324468d497f");
+    struct cn_digest blocks[2] = { cn_digest_of(data, CN_BLOCK_BYTES), cn_digest_of(data + CN_BLOCK_BYTES, 1 << 20) };
+    struct cn_digest whole = cn_digest_blocks(data, 5 << 20), want = cn_digest_of(blocks, sizeof blocks);
+    assert_true(cn_digest_equal(&whole, &want));
+    struct cn_digest_stream stream;
+    cn_digest_stream_init(&stream);
+    for (size_t at = 0; at < 5 << 20; at += 77777) cn_digest_stream_add(&stream, data + at, (5 << 20) - at < 77777 ? (5 << 20) - at : 77777);
+    struct cn_digest streamed = cn_digest_stream_end(&stream);
+    assert_true(cn_digest_equal(&streamed, &whole));
+    free(data);
+}
+
+static void statistics_agree_on_every_level(void **unused)
+{
+    float data[1003];
+    double wide[] = { 3, -4, NAN, INFINITY, -INFINITY, 0 };
+    const uint16_t half[] = { 0x3c00, 0xc000, 0x7c00, 0x7e00, 0x0001 }, brain[] = { 0x3f80, 0xc000, 0x7f80, 0x7fc0 };
+    (void)unused;
+    for (int i = 0; i < 1003; i++) data[i] = sinf((float)i) * (float)i;
+    data[77] = NAN;
+    data[1002] = -INFINITY;
+    struct cn_stats base = cn_stats_of_at(CN_SIMD_BASELINE, CAIRN_F32, data, sizeof data);
+    assert_true(base.nan_count == 1 && base.inf_count == 1 && base.max_abs > 900);
+    for (int level = 1; level < CN_SIMD_COUNT; level++)
+        if (cn_simd_available((enum cn_simd)level)) {
+            struct cn_stats other = cn_stats_of_at((enum cn_simd)level, CAIRN_F32, data, sizeof data);
+            assert_memory_equal(&base, &other, sizeof base);
+        }
+    struct cn_stats stats = cn_stats_of(CAIRN_F64, wide, sizeof wide);
+    assert_true(stats.sum_squares == 25 && stats.max_abs == 4 && stats.nan_count == 1 && stats.inf_count == 2);
+    stats = cn_stats_of(CAIRN_F16, half, sizeof half);
+    assert_true(stats.max_abs == 2 && stats.nan_count == 1 && stats.inf_count == 1 && stats.sum_squares == 5 + 0x1p-48);
+    stats = cn_stats_of(CAIRN_BF16, brain, sizeof brain);
+    assert_true(stats.max_abs == 2 && stats.nan_count == 1 && stats.inf_count == 1);
+}
+
+static void limits_hold(void **unused)
+{
+    struct cn_pool pool;
+    struct cn_buf buf;
+    struct cn_hash hash;
+    uint64_t number = 7;
+    (void)unused;
+    cn_pool_init(&pool, cn_os_alloc(), 10000);
+    assert_non_null(cn_pool_take(&pool, 5000));
+    assert_null(cn_pool_take(&pool, 9000));
+    assert_null(cn_pool_take_array(&pool, UINT64_MAX / 2, 16));
+    cn_pool_done(&pool);
+    cn_buf_init(&buf, cn_os_alloc(), 10);
+    cn_buf_text(&buf, "12345");
+    cn_buf_text(&buf, "678901");
+    assert_true(buf.failed);
+    cn_buf_text(&buf, "x");
+    assert_int_equal(buf.size, 5);
+    cn_buf_done(&buf);
+    assert_false(cn_mul(UINT64_MAX, 2, &number) || cn_add(UINT64_MAX, 1, &number));
+    assert_int_equal(number, 7);
+    cn_hash_init(&hash, cn_os_alloc(), 42);
+    char keys[2000][8];
+    for (uint64_t i = 0; i < 2000; i++) {
+        snprintf(keys[i], 8, "k%u", (unsigned)i);
+        assert_int_equal(cn_hash_add(&hash, keys[i], strlen(keys[i]), i, NULL), 0);
+    }
+    assert_int_equal(cn_hash_add(&hash, "k77", 3, 5, &number), 1);
+    assert_int_equal(number, 77);
+    assert_true(cn_hash_find(&hash, "k1999", 5, &number) && number == 1999);
+    assert_false(cn_hash_find(&hash, "k2000", 5, &number));
+    cn_hash_done(&hash);
+}
+
+static void names_are_shown_harmless(void **unused)
+{
+    struct cn_shown shown;
+    (void)unused;
+    assert_string_equal(cn_show_text(&shown, "a\033[31m\n\xe2\x80\xae\"\xff"), "a\\u001b[31m\\u000a\\u202e\\\"\\xff");
+    char long_name[2000];
+    memset(long_name, 'x', sizeof long_name - 1);
+    long_name[sizeof long_name - 1] = 0;
+    assert_true(strlen(cn_show_text(&shown, long_name)) <= CN_SHOWN_BYTES + 3);
+    cn_error_set(&err, CAIRN_E_IO, "two\nlines");
+    assert_null(strchr(err.message, '\n'));
+    assert_int_equal(cn_utf8_next("\xf4\x90\x80\x80", 4, NULL), 0);
+    assert_int_equal(cn_utf8_next("\xf0\x9f\x98\x80", 4, NULL), 4);
+}
+
+static void sizes_of_shapes(void **unused)
+{
+    uint64_t size = 1;
+    const uint64_t ok[] = { 3, 5 }, wraps[] = { UINT64_C(1) << 63, UINT64_C(1) << 63, 0 }, zero[] = { 0, UINT64_C(1) << 63, UINT64_C(1) << 63 };
+    (void)unused;
+    test_ok(cn_dtype_size(CAIRN_BF16, 2, ok, &size, &err));
+    assert_int_equal(size, 30);
+    test_code(cn_dtype_size(CAIRN_F4, 2, ok, &size, &err), CAIRN_E_FORMAT);
+    test_code(cn_dtype_size(CAIRN_U8, 3, wraps, &size, &err), CAIRN_E_LIMIT);
+    test_ok(cn_dtype_size(CAIRN_U8, 3, zero, &size, &err));
+    for (int i = 1; i < CAIRN_DTYPE_COUNT; i++) {
+        const char *name = cairn_dtype_name((cairn_dtype)i);
+        assert_int_equal(cn_dtype_parse(name, strlen(name)), i);
+    }
+    assert_int_equal(cn_dtype_parse("f32", 3), CAIRN_DTYPE_NONE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_is_strict), cmocka_unit_test(json_numbers_come_back), cmocka_unit_test(mutated_json_does_no_harm),
+        cmocka_unit_test(digests_agree_on_every_level), cmocka_unit_test(statistics_agree_on_every_level), cmocka_unit_test(limits_hold),
+        cmocka_unit_test(names_are_shown_harmless), cmocka_unit_test(sizes_of_shapes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
