@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Branch coverage of the library by its unit tests, per layer and in total.
+set -u
+cd "$(dirname "$0")/.."
+unset MAKEFLAGS MAKELEVEL MFLAGS
+tree=build/coverage
+find "$tree" -name '*.gcda' -delete 2>/dev/null
+make --no-print-directory BUILD=$tree OPT='-O0 -g' SANITIZE=--coverage HARDEN= unit-tests >/dev/null || exit 1
+tests/unit.sh $tree >/dev/null 2>&1
+total_hit=0 total=0
+echo 'branch coverage of the unit tests'
+for layer in base os io format store snapshot manager api; do
+    read -r hit all <<<"$(find $tree/obj/src/$layer -name '*.gcda' -exec gcov -b -n {} + 2>/dev/null |
+        awk -v layer="src/$layer/" '/^File/ {ours = index($0, layer) && /\.c.$/} ours && /^Taken at least once:/ {sub(/.*once:/, ""); split($0, p, "% of "); hit += p[1] * p[2] / 100; all += p[2]} END {printf "%d %d", hit, all}')"
+    [ "${all:-0}" -gt 0 ] && printf '  %-10s %3d %% of %d branches\n' $layer $((100 * hit / all)) "$all"
+    total_hit=$((total_hit + hit)) total=$((total + all))
+done
+[ $total -gt 0 ] && printf '  %-10s %3d %% of %d branches\n' all $((100 * total_hit / total)) $total
