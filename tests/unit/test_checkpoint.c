@@ -1,0 +1,246 @@
+/* An open checkpoint: slices against a plain reference, maps, values of every kind, headers and tables held against each other, verify naming
+ * exactly the damaged blocks, names that people write. */
+#include "support.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static cairn_error err = CAIRN_ERROR_INIT;
+
+enum { A = 7, B = 301, C = 1103 }; /* 9.3 MB of F32: three blocks */
+static float *cube;
+static unsigned char nibbles[8 * 6 / 2];
+
+static void bind(cairn_state *state, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape, void *address)
+{
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    tensor.name = name;
+    tensor.dtype = dtype;
+    tensor.rank = rank;
+    tensor.shape = shape;
+    tensor.flags = CAIRN_TRAINABLE;
+    tensor.address = address;
+    test_ok(cairn_state_bind_tensor(state, item, &tensor, &err));
+}
+
+static cairn_value *tree(void)
+{
+    cairn_value *map = cairn_value_map(), *list = cairn_value_list(), *tuple = cairn_value_tuple(), *pairs = cairn_value_map();
+    double odd;
+    uint64_t bits = UINT64_C(0x7ff8000000001234);
+    memcpy(&odd, &bits, sizeof odd);
+    cairn_value_append(list, cairn_value_float(odd));
+    cairn_value_append(list, cairn_value_int(INT64_MIN));
+    cairn_value_append(list, cairn_value_float(-0.0));
+    cairn_value_append(tuple, list);
+    cairn_value_append(tuple, cairn_value_bytes("\0\1\2", 3));
+    cairn_value_append(tuple, cairn_value_bytes("", 0));
+    cairn_value_set_pair(pairs, cairn_value_int(1), cairn_value_big_int("98765432109876543210"));
+    cairn_value_set_tag(pairs, "Counter");
+    cairn_value_set(map, "$dollar", cairn_value_string("x", 1));
+    cairn_value_set(map, "tuple", tuple);
+    cairn_value_set(map, "pairs", pairs);
+    cairn_value_set(map, "", cairn_value_null());
+    return map;
+}
+
+/* A run with one checkpoint; the path is static. */
+static const char *make(void)
+{
+    static char path[600];
+    static const uint64_t shape[] = { A, B, C }, packed[] = { 8, 6 };
+    cairn_state *state;
+    cairn_run *run;
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    const char *tags[] = { "gold" };
+    if (!cube) cube = malloc(sizeof(float) * A * B * C);
+    for (size_t i = 0; i < (size_t)A * B * C; i++) cube[i] = (float)(i * 2654435761u >> 9);
+    for (size_t i = 0; i < sizeof nibbles; i++) nibbles[i] = (unsigned char)(i * 37);
+    snprintf(path, sizeof path, "%s/run", test_folder("checkpoint"));
+    test_ok(cairn_state_new(&state, &err));
+    bind(state, "model", "cube", CAIRN_F32, 3, shape, cube);
+    bind(state, "model", "packed", CAIRN_F4, 2, packed, nibbles);
+    test_ok(cairn_state_set_value(state, "extra", "a~1b/c", tree(), &err));
+    test_ok(cairn_run_open(path, NULL, &run, &err));
+    options.step = 5;
+    options.tags = tags;
+    options.tags_count = 1;
+    test_ok(cairn_save(run, state, &options, NULL, &err));
+    /* the tree comes back as it was: saved again from what was restored, the file is the same */
+    test_ok(cairn_restore(run, state, NULL, NULL, &err));
+    options.step = 6;
+    test_ok(cairn_save(run, state, &options, NULL, &err));
+    test_shell("cmp %s/checkpoint-5/training/state.json %s/checkpoint-6/training/state.json", path, path);
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(state);
+    return path;
+}
+
+static void open_step(const char *path, const char *selector, cairn_checkpoint **ret)
+{
+    char name[700];
+    snprintf(name, sizeof name, "%s@%s", path, selector);
+    test_ok(cairn_checkpoint_open(NULL, name, ret, &err));
+}
+
+static void slices_are_right(void **unused)
+{
+    cairn_checkpoint *checkpoint;
+    uint32_t random = 7;
+    float *box = malloc(sizeof(float) * A * B * C);
+    (void)unused;
+    open_step(make(), "5", &checkpoint);
+    const cairn_tensor_info *tensor = cairn_checkpoint_find(checkpoint, "model", "cube");
+    assert_non_null(tensor);
+    for (int round = 0; round < 60; round++) {
+        uint64_t shape[] = { A, B, C }, start[3], extent[3], count = 1;
+        for (int d = 0; d < 3; d++) {
+            random = random * 1664525 + 1013904223;
+            start[d] = (random >> 8) % shape[d];
+            random = random * 1664525 + 1013904223;
+            extent[d] = round % 5 == d ? shape[d] - start[d] : 1 + (random >> 8) % (shape[d] - start[d]);
+            count *= extent[d];
+        }
+        test_ok(cairn_checkpoint_read_slice(checkpoint, tensor, start, extent, box, count * sizeof(float), &err));
+        for (uint64_t i = 0, at = 0; i < extent[0]; i++)
+            for (uint64_t j = 0; j < extent[1]; j++, at += extent[2])
+                assert_memory_equal(box + at, cube + ((start[0] + i) * B + start[1] + j) * C + start[2], extent[2] * sizeof(float));
+    }
+    uint64_t start[] = { 0, 0, C }, extent[] = { 1, 1, 1 };
+    test_code(cairn_checkpoint_read_slice(checkpoint, tensor, start, extent, box, 4, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_read(checkpoint, tensor, UINT64_MAX, 1, box, &err), CAIRN_E_USAGE);
+    const cairn_tensor_info *packed = cairn_checkpoint_find(checkpoint, "model", "packed");
+    uint64_t rows[] = { 2, 0 }, two[] = { 2, 6 }, odd[] = { 2, 3 };
+    unsigned char bytes[6];
+    test_ok(cairn_checkpoint_read_slice(checkpoint, packed, rows, two, bytes, 6, &err));
+    assert_memory_equal(bytes, nibbles + 6, 6);
+    assert_int_not_equal(cairn_checkpoint_read_slice(checkpoint, packed, rows, odd, bytes, 3, &err), 0);
+    const void *mapped;
+    test_ok(cairn_checkpoint_map(checkpoint, tensor, &mapped, &err));
+    assert_memory_equal(mapped, cube, sizeof(float) * A * B * C);
+    cairn_checkpoint_close(checkpoint);
+    free(box);
+}
+
+static void values_come_back(void **unused)
+{
+    cairn_checkpoint *checkpoint;
+    uint64_t bits;
+    (void)unused;
+    open_step(make(), "gold", &checkpoint);
+    const cairn_value *extra = cairn_value_find(cairn_checkpoint_values(checkpoint), "extra");
+    const cairn_value *map = cairn_value_find(cairn_value_find(extra, "a/b"), "c");
+    assert_int_equal(cairn_value_count(map), 4);
+    const cairn_value *list = cairn_value_at(cairn_value_find(map, "tuple"), 0);
+    double odd = cairn_value_get_float(cairn_value_at(list, 0));
+    memcpy(&bits, &odd, sizeof bits);
+    assert_true(bits == UINT64_C(0x7ff8000000001234));
+    assert_true(cairn_value_get_int(cairn_value_at(list, 1)) == INT64_MIN && signbit(cairn_value_get_float(cairn_value_at(list, 2))));
+    assert_string_equal(cairn_value_tag(cairn_value_find(map, "pairs")), "Counter");
+    assert_string_equal(cairn_value_get_data(cairn_value_at(cairn_value_find(map, "pairs"), 0), NULL), "98765432109876543210");
+    assert_non_null(strstr(cairn_checkpoint_provenance(checkpoint), "\"host\""));
+    cairn_checkpoint_close(checkpoint);
+}
+
+struct findings {
+    int count;
+    uint64_t blocks[16];
+};
+
+static void note(void *user, const cairn_damage *damage)
+{
+    struct findings *findings = user;
+    if (findings->count < 16) findings->blocks[findings->count] = damage->block;
+    findings->count++;
+}
+
+static void flip(const char *path, const char *file, off_t at)
+{
+    char name[900], byte;
+    snprintf(name, sizeof name, "%s/%s", path, file);
+    int f = open(name, O_RDWR);
+    assert_true(f >= 0 && pread(f, &byte, 1, at) == 1);
+    byte ^= 1;
+    assert_true(pwrite(f, &byte, 1, at) == 1);
+    close(f);
+}
+
+static void verify_names_each_damaged_block(void **unused)
+{
+    char folder[700];
+    (void)unused;
+    snprintf(folder, sizeof folder, "%s/checkpoint-5", make());
+    flip(folder, "model.safetensors", 4096 + (4 << 20) + 17);
+    flip(folder, "model.safetensors", 4096 + A * B * C * 4 - 1);
+    for (uint32_t threads = 1; threads <= 4; threads += 3) {
+        struct findings findings = { 0 };
+        cairn_verify_options options = CAIRN_VERIFY_OPTIONS_INIT;
+        cairn_verify_report report = CAIRN_VERIFY_REPORT_INIT;
+        options.damage = note;
+        options.user = &findings;
+        options.io_threads = threads;
+        test_code(cairn_verify(NULL, folder, &options, &report, &err), CAIRN_E_CORRUPT);
+        assert_int_equal(findings.count, 2);
+        assert_true(findings.blocks[0] + findings.blocks[1] == 3 && report.damaged_blocks == 2);
+        options.quick = 1;
+        test_ok(cairn_verify(NULL, folder, &options, &report, &err));
+    }
+    cairn_checkpoint *checkpoint;
+    float number;
+    test_ok(cairn_checkpoint_open(NULL, folder, &checkpoint, &err));
+    const cairn_tensor_info *tensor = cairn_checkpoint_find(checkpoint, "model", "cube");
+    test_ok(cairn_checkpoint_read(checkpoint, tensor, 0, 4, &number, &err));
+    test_code(cairn_checkpoint_read(checkpoint, tensor, 5 << 20, 4, &number, &err), CAIRN_E_CORRUPT);
+    cairn_checkpoint_close(checkpoint);
+}
+
+static void any_changed_metadata_is_found_at_open(void **unused)
+{
+    static const char *const files[] = { "manifest.json", "training/tensors.json", "training/state.json", "training/provenance.json", "model.safetensors" };
+    char folder[700];
+    (void)unused;
+    snprintf(folder, sizeof folder, "%s/checkpoint-5", make());
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        for (off_t at = 0; at < 700; at += 3) {
+            char name[900];
+            cairn_checkpoint *checkpoint = NULL;
+            snprintf(name, sizeof name, "%s/%s", folder, files[i]);
+            struct stat info;
+            if (stat(name, &info) || at >= info.st_size) break;
+            flip(folder, files[i], at);
+            if (!cairn_checkpoint_open(NULL, folder, &checkpoint, &err)) fail_msg("%s byte %d changed and not found", files[i], (int)at);
+            flip(folder, files[i], at);
+        }
+    cairn_checkpoint *checkpoint;
+    test_ok(cairn_checkpoint_open(NULL, folder, &checkpoint, &err));
+    cairn_checkpoint_close(checkpoint);
+}
+
+static void planted_things_are_not_followed(void **unused)
+{
+    const char *path = make();
+    cairn_checkpoint *checkpoint = NULL;
+    char folder[700];
+    (void)unused;
+    snprintf(folder, sizeof folder, "%s/checkpoint-5", path);
+    test_shell("cd %s && mv model.safetensors away && ln -s away model.safetensors", folder);
+    assert_int_not_equal(cairn_checkpoint_open(NULL, folder, &checkpoint, &err), 0);
+    test_shell("cd %s && rm model.safetensors && mkfifo model.safetensors", folder);
+    assert_int_not_equal(cairn_checkpoint_open(NULL, folder, &checkpoint, &err), 0);
+    test_shell("cd %s && rm model.safetensors && mv away model.safetensors && mv training t && ln -s t training", folder);
+    assert_int_not_equal(cairn_checkpoint_open(NULL, folder, &checkpoint, &err), 0);
+    assert_null(checkpoint);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slices_are_right), cmocka_unit_test(values_come_back), cmocka_unit_test(verify_names_each_damaged_block),
+        cmocka_unit_test(any_changed_metadata_is_found_at_open), cmocka_unit_test(planted_things_are_not_followed),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(cube);
+    return failed;
+}
