@@ -49,7 +49,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/t
 PROGRAMS := $(if $(CLI_SOURCES),$(BUILD)/cairn) $(if $(wildcard examples/train_gpt.c),$(BUILD)/train_gpt) $(if $(wildcard examples/demo.c examples/demo/main.c),$(BUILD)/demo)
 
 .SECONDARY:
-.PHONY: all help setup demo test test-unit test-cli coverage format clean lib
+.PHONY: all help setup demo test test-unit test-cli test-asan test-tsan coverage format clean lib
 all: lib $(PROGRAMS)
 lib: $(BUILD)/libcairn.a $(BUILD)/libcairn.so
 
@@ -58,6 +58,7 @@ help:
 	@echo 'make test      every test; the last line counts them'
 	@echo 'make           library and programs, into $(BUILD)/'
 	@echo 'make test-unit unit tests alone      make test-cli  the program end to end'
+	@echo 'make test-asan unit tests under ASan and UBSan      make test-tsan  threaded ones under TSan'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
 	@echo 'Variables: CC=clang BUILD=folder SANITIZE="-fsanitize=address,undefined"'
 
@@ -129,6 +130,13 @@ test-cli:
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory all
 	@tests/cli/run.sh $(BUILD)
+
+test-asan: SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+test-tsan: SANITIZE := -fsanitize=thread
+test-asan test-tsan: test-%:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory BUILD=build/$* OPT='-O1 -g' SANITIZE='$(SANITIZE)' unit-tests
+	@tests/unit.sh build/$* $(if $(filter tsan,$*),$$(grep -v '^#' tests/tsan.list))
 
 coverage:
 	@tests/coverage.sh

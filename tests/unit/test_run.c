@@ -6,6 +6,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/json.h"
+#include "os/os.h"
+
 static cairn_error err = CAIRN_ERROR_INIT;
 static char messages[8192];
 
@@ -111,6 +114,8 @@ static int save(cairn_run *run, struct trainer *t, uint64_t step)
     options.metrics_count = 1;
     return cairn_save(run, t->state, &options, NULL, &err);
 }
+
+#define SEALED_LATER "{\"cairn\":\"run\",\"version\":2,\"id\":\"0123456789abcdef0123456789abcdef\""
 
 /* A run with checkpoints of steps 10, 20, .. count * 10. */
 static void make_run(const char *path, int count)
@@ -522,6 +527,71 @@ static void cancel_loses_nothing(void **unused)
     cairn_state_free(state);
 }
 
+static void a_newer_format_is_refused_and_untouched(void **unused)
+{
+    char path[600], name[700];
+    cairn_run *run = NULL;
+    cairn_listing *listing = NULL;
+    struct cn_buf buf;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("newer"));
+    test_shell("mkdir %s", path);
+    cn_buf_init(&buf, cn_os_alloc(), 1000);
+    cn_buf_text(&buf, SEALED_LATER);
+    struct cn_json_writer writer = { .buf = &buf, .need_comma = 1 };
+    cn_json_seal(&writer);
+    snprintf(name, sizeof name, "%s/run.json", path);
+    FILE *file = fopen(name, "w");
+    assert_true(file && fwrite(buf.data, 1, buf.size, file) == buf.size && !fclose(file));
+    cn_buf_done(&buf);
+    test_code(cairn_run_open(path, NULL, &run, &err), CAIRN_E_VERSION);
+    test_code(cairn_listing_open(path, &listing, &err), CAIRN_E_VERSION);
+    test_shell("test \"$(ls -A %s)\" = run.json", path);
+}
+
+static void a_read_only_store_is_an_error_and_readable(void **unused)
+{
+    char path[600], command[2000];
+    cairn_run *run = NULL;
+    cairn_checkpoint *checkpoint;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("readonly"));
+    make_run(path, 1);
+    snprintf(command, sizeof command, "mount --bind %s %s 2>/dev/null && mount -o remount,bind,ro %s", path, path, path);
+    if (system(command)) skip();
+    test_code(cairn_run_open(path, NULL, &run, &err), CAIRN_E_IO);
+    assert_non_null(strstr(err.message, "Read-only"));
+    test_ok(cairn_checkpoint_open(NULL, strcat(strcpy(messages, path), "@10"), &checkpoint, &err));
+    cairn_checkpoint_close(checkpoint);
+    test_ok(cairn_verify(NULL, messages, NULL, NULL, &err));
+    test_shell("umount -l %s", path);
+}
+
+static void an_overlay_works(void **unused)
+{
+    char base[300], path[600], command[4000];
+    struct trainer t;
+    (void)unused;
+    snprintf(base, sizeof base, "%.250s", test_folder("overlay"));
+    snprintf(command, sizeof command,
+             "mkdir %s/merged %s/t && mount -t tmpfs tmpfs %s/t 2>/dev/null && mkdir %s/t/lower %s/t/upper %s/t/work && "
+             "mount -t overlay overlay -o lowerdir=%s/t/lower,upperdir=%s/t/upper,workdir=%s/t/work %s/merged 2>/dev/null",
+             base, base, base, base, base, base, base, base, base, base);
+    if (system(command)) {
+        test_shell("umount -l %s/t 2>/dev/null; true", base);
+        skip();
+    }
+    snprintf(path, sizeof path, "%s/merged/run", base);
+    make_run(path, 2);
+    trainer_open(&t);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    assert_int_equal(restore(run, &t), 20);
+    check(&t, 20);
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+    test_shell("umount -l %s/merged %s/t", base, base);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,7 +600,8 @@ int main(void)
         cmocka_unit_test(a_second_writer_is_locked_out_or_fences), cmocka_unit_test(what_stands_in_the_way_is_refused_and_stays),
         cmocka_unit_test(another_tools_folder_is_refused_by_name), cmocka_unit_test(nan_makes_a_checkpoint_unhealthy),
         cmocka_unit_test(keep_last_keeps_what_it_must), cmocka_unit_test(a_mismatch_touches_nothing), cmocka_unit_test(bad_bindings_are_refused),
-        cmocka_unit_test(a_small_disk_says_what_is_missing), cmocka_unit_test(cancel_loses_nothing),
+        cmocka_unit_test(a_small_disk_says_what_is_missing), cmocka_unit_test(cancel_loses_nothing), cmocka_unit_test(a_newer_format_is_refused_and_untouched),
+        cmocka_unit_test(a_read_only_store_is_an_error_and_readable), cmocka_unit_test(an_overlay_works),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
