@@ -33,7 +33,7 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/obj/%.o)
 
 # Vector levels are chosen at run time: each file of SIMD_SOURCES is compiled once per level.
 SIMD_LEVELS := 0
-ifneq ($(filter x86_64-% x86_64,$(shell $(CC) -dumpmachine)),)
+ifneq ($(filter x86_64-% x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 SIMD_LEVELS += 1 2
 endif
 SIMD_FLAGS_0 :=
