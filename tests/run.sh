@@ -49,6 +49,7 @@ all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')
 threaded=$(grep -v '^#' tests/tsan.list)
 part 'build' build
 part 'unit tests' tests/unit.sh build $all_tests
+part 'every fault' env CAIRN_FAULTS=all tests/unit.sh build test_faults
 part 'header' header
 part 'layer borders' tests/borders.sh
 part 'clang' build_clang

@@ -4,18 +4,21 @@
 #define CN_SNAPSHOT_CHECKPOINT_H
 
 #include "base/hash.h"
+#include "base/quota.h"
 #include "io/infile.h"
 #include "snapshot/table.h"
 #include "store/catalog.h"
 
 struct cairn_checkpoint {
-    struct cn_pool pool; /* everything below that is not a descriptor */
+    struct cn_quota quota; /* of the pool, the index and what parsing needs: what an untrusted file may cost */
+    struct cn_pool pool;   /* everything below that is not a descriptor */
     cairn_source source;
     const char *path;   /* for messages */
     struct cn_held held; /* CHECKPOINT only */
     cn_file dir;         /* of the files; CHECKPOINT: same as held.dir */
     struct cn_manifest manifest;
     struct cn_table table;   /* of foreign sources too: blocks NULL, digests unknown */
+    struct cn_table_row *rows; /* of foreign sources: table.rows, owned; else NULL */
     struct cn_infile *files; /* per table file: opened at open */
     struct cn_mapping *maps; /* per table file, made on demand under lock */
     struct cn_mutex *lock;

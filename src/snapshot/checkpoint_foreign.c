@@ -13,7 +13,9 @@
 
 #define INDEX_NAME "model.safetensors.index.json"
 #define SINGLE_NAME "model.safetensors"
-#define FOREIGN_BYTES (UINT64_C(64) << 20) /* that a header may need beside twice its size */
+/* What a file may cost in memory beside twice its header. Some of the promised 64 MiB are left for what is not counted: __metadata__ as
+ * values, the program itself. */
+#define FOREIGN_BYTES (UINT64_C(40) << 20)
 
 static int no_memory(const cairn_checkpoint *checkpoint, cairn_error *err)
 {
@@ -46,18 +48,27 @@ static int parse_header(cairn_checkpoint *checkpoint, const struct cn_infile *in
     int code = cn_infile_read(in, 0, prefix, available, err);
     if (!code) code = cn_st_parse_prefix(prefix, available, in->size_bytes, &json_bytes, err);
     if (code) return code;
-    cn_auto_free char *json = cn_os_new(json_bytes + 1);
+    checkpoint->quota.limit_bytes += FOREIGN_BYTES + 2 * json_bytes;
+    char *json = cn_resize(&checkpoint->quota.alloc, NULL, json_bytes + 1);
     if (!json) return no_memory(checkpoint, err);
     code = cn_infile_read(in, CN_ST_PREFIX_BYTES, json, json_bytes, err);
-    if (code) return code;
-    uint64_t limit = checkpoint->pool.limit_bytes;
-    checkpoint->pool.limit_bytes = cn_min_u64(limit, checkpoint->pool.used_bytes + FOREIGN_BYTES + 2 * json_bytes);
-    code = cn_st_parse_json(json, json_bytes, in->size_bytes, checkpoint->index.seed, &checkpoint->pool, ret_header, err);
-    checkpoint->pool.limit_bytes = limit;
+    if (!code) code = cn_st_parse_json(json, json_bytes, in->size_bytes, checkpoint->index.seed, &checkpoint->pool, ret_header, err);
+    cn_release(&checkpoint->quota.alloc, json);
     return code;
 }
 
-static int add_rows(cairn_checkpoint *checkpoint, uint32_t file, struct cn_buf *rows, cairn_error *err)
+/* Rows of all files must lie one after the other: the array grows file by file. */
+static struct cn_table_row *more_rows(cairn_checkpoint *checkpoint, uint64_t count)
+{
+    uint64_t bytes;
+    if (!cn_mul(checkpoint->table.count + count, sizeof(struct cn_table_row), &bytes)) return NULL;
+    struct cn_table_row *rows = cn_resize(&checkpoint->quota.alloc, checkpoint->rows, bytes);
+    if (!rows) return NULL;
+    checkpoint->table.rows = checkpoint->rows = rows;
+    return rows + checkpoint->table.count;
+}
+
+static int add_rows(cairn_checkpoint *checkpoint, uint32_t file, cairn_error *err)
 {
     struct cn_st_header header;
     struct cn_shown shown;
@@ -65,29 +76,24 @@ static int add_rows(cairn_checkpoint *checkpoint, uint32_t file, struct cn_buf *
     int code = parse_header(checkpoint, in, &header, err);
     if (!code) code = show_metadata(checkpoint, &header, err);
     if (code) return cn_error_prefix(err, code, "%s", cn_show_text(&shown, in->name));
+    struct cn_table_row *rows = more_rows(checkpoint, header.count);
+    if (!rows) return no_memory(checkpoint, err);
     for (uint64_t i = 0; i < header.count; i++) {
         const struct cn_st_tensor *tensor = &header.tensors[i];
         if (memchr(tensor->name, 0, tensor->name_size))
             return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: the tensor name \"%s\" holds a NUL", in->name, cn_show(&shown, tensor->name, tensor->name_size));
-        struct cn_table_row row = { .item = CN_ITEM_MODEL, .name = tensor->name, .dtype = tensor->dtype, .rank = tensor->rank,
-                                    .shape = tensor->shape, .file = file, .begin = header.data_offset + tensor->begin,
-                                    .size_bytes = tensor->end - tensor->begin };
-        cn_buf_append(rows, &row, sizeof row);
+        rows[i] = (struct cn_table_row){ .item = CN_ITEM_MODEL, .name = tensor->name, .dtype = tensor->dtype, .rank = tensor->rank,
+                                         .shape = tensor->shape, .file = file, .begin = header.data_offset + tensor->begin,
+                                         .size_bytes = tensor->end - tensor->begin };
     }
-    return rows->failed ? no_memory(checkpoint, err) : CAIRN_OK;
+    checkpoint->table.count += header.count;
+    return CAIRN_OK;
 }
 
 static int fill_table(cairn_checkpoint *checkpoint, cairn_error *err)
 {
-    struct cn_buf rows;
     int code = CAIRN_OK;
-    cn_buf_init(&rows, cn_os_alloc(), UINT64_C(4) << 30);
-    for (uint32_t i = 0; i < checkpoint->table.files_count && !code; i++) code = add_rows(checkpoint, i, &rows, err);
-    checkpoint->table.count = rows.size / sizeof *checkpoint->table.rows;
-    checkpoint->table.rows = (const void *)cn_pool_copy(&checkpoint->pool, rows.data, rows.size);
-    cn_buf_done(&rows);
-    if (!code && !checkpoint->table.rows) code = no_memory(checkpoint, err);
-    if (code) checkpoint->table.count = 0;
+    for (uint32_t i = 0; i < checkpoint->table.files_count && !code; i++) code = add_rows(checkpoint, i, err);
     return code;
 }
 
@@ -123,6 +129,9 @@ static int finish(cairn_checkpoint *checkpoint, int code, cairn_checkpoint **ret
     if (!code) code = fill_table(checkpoint, err);
     if (!code) code = index_rows(checkpoint, err);
     if (!code) code = fill_files(checkpoint, err);
+    if (code == CAIRN_E_NOMEM && checkpoint->quota.exceeded)
+        code = cn_error_set(err, CAIRN_E_LIMIT, "%s: so many tensors or such long names that it needs more memory than %llu bytes", checkpoint->path,
+                            (unsigned long long)checkpoint->quota.limit_bytes);
     if (code) cn_checkpoint_close(checkpoint);
     else *ret_checkpoint = checkpoint;
     return code;
@@ -132,23 +141,21 @@ static int finish(cairn_checkpoint *checkpoint, int code, cairn_checkpoint **ret
 static int take_files(cairn_checkpoint *checkpoint, uint32_t files_count, struct cn_table_file **ret_files, cairn_error *err)
 {
     struct cn_table_file *files = cn_pool_take_array(&checkpoint->pool, files_count, sizeof *files);
-    checkpoint->files = cn_pool_take_array(&checkpoint->pool, files_count, sizeof *checkpoint->files);
-    checkpoint->maps = cn_pool_take_array(&checkpoint->pool, files_count, sizeof *checkpoint->maps);
-    if (!files || !checkpoint->files || !checkpoint->maps) return no_memory(checkpoint, err);
-    for (uint32_t i = 0; i < files_count; i++) checkpoint->files[i] = (struct cn_infile){ .file = CN_NO_FILE, .direct = CN_NO_FILE };
+    if (!files) return no_memory(checkpoint, err);
     checkpoint->table.files = files;
     checkpoint->table.files_count = files_count;
     *ret_files = files;
-    return CAIRN_OK;
+    return cn_checkpoint_take_files(checkpoint, err);
 }
 
 static int open_one_file(const char *path, cairn_checkpoint **ret_checkpoint, cairn_error *err)
 {
     cairn_checkpoint *checkpoint;
-    struct cn_table_file *files;
+    struct cn_table_file *files = NULL;
     int code = cn_checkpoint_new(path, &checkpoint, err);
     if (code) return code;
     checkpoint->source = CAIRN_SOURCE_FILE;
+    checkpoint->quota.limit_bytes = FOREIGN_BYTES;
     code = take_files(checkpoint, 1, &files, err);
     if (!code) code = cn_infile_open_path(&checkpoint->files[0], checkpoint->path, err);
     if (!code) {
@@ -164,22 +171,32 @@ static int load_index(cairn_checkpoint *checkpoint, struct cn_hub_index *ret_ind
     size_t size;
     int code = cn_smallfile_load(checkpoint->dir, INDEX_NAME, CN_MAX_INDEX_BYTES, &data, &size, err);
     if (code) return code;
+    checkpoint->quota.limit_bytes += 2 * size;
     code = cn_hub_parse(data, size, checkpoint->index.seed, &checkpoint->pool, ret_index, err);
     cn_os_free(data);
     return code ? cn_error_prefix(err, code, "%s/" INDEX_NAME, checkpoint->path) : CAIRN_OK;
 }
 
-/* Every tensor of the map is in the shard the map names. Tensors the map does not name are shown all the same. */
+/* Every tensor of the map is in the shard that the map names, and the shards hold no tensor beside: what loaders make of such a folder
+ * differs, so it is refused (docs/DECISIONS.md). */
 static int check_index(const cairn_checkpoint *checkpoint, const struct cn_hub_index *index, cairn_error *err)
 {
+    const struct cn_table *table = &checkpoint->table;
+    struct cn_shown shown;
+    cn_auto_free bool *named = cn_os_new_array(table->count, sizeof *named);
+    if (!named) return no_memory(checkpoint, err);
     for (uint64_t i = 0; i < index->count; i++) {
         const struct cn_hub_row *entry = &index->rows[i];
-        struct cn_shown shown;
         const struct cn_table_row *row = cn_checkpoint_row(checkpoint, CN_ITEM_MODEL, entry->tensor);
         if (!row || row->file != entry->file || strlen(entry->tensor) != entry->tensor_size)
             return cn_error_set(err, CAIRN_E_FORMAT, "%s/" INDEX_NAME ": tensor \"%s\" is not in %s", checkpoint->path,
                                 cn_show(&shown, entry->tensor, entry->tensor_size), index->files[entry->file]);
+        named[row - table->rows] = true;
     }
+    for (uint64_t i = 0; i < table->count; i++)
+        if (!named[i])
+            return cn_error_set(err, CAIRN_E_FORMAT, "%s/" INDEX_NAME ": tensor \"%s\" of %s is not in it", checkpoint->path,
+                                cn_show_text(&shown, table->rows[i].name), table->files[table->rows[i].file].name);
     return CAIRN_OK;
 }
 
@@ -203,7 +220,7 @@ static int open_shard(cairn_checkpoint *checkpoint, uint32_t i, const char *name
 static int open_folder(const char *path, cn_file dir, bool sharded, cairn_checkpoint **ret_checkpoint, cairn_error *err)
 {
     cairn_checkpoint *checkpoint;
-    struct cn_table_file *files;
+    struct cn_table_file *files = NULL;
     const char *single = SINGLE_NAME;
     struct cn_hub_index index = { .files = &single, .files_count = 1 };
     int code = cn_checkpoint_new(path, &checkpoint, err);
@@ -212,13 +229,14 @@ static int open_folder(const char *path, cn_file dir, bool sharded, cairn_checkp
         return code;
     }
     checkpoint->source = CAIRN_SOURCE_SHARDED;
+    checkpoint->quota.limit_bytes = FOREIGN_BYTES;
     checkpoint->dir = dir;
     if (sharded) code = load_index(checkpoint, &index, err);
     if (!code) code = take_files(checkpoint, index.files_count, &files, err);
     for (uint32_t i = 0; i < index.files_count && !code; i++) code = open_shard(checkpoint, i, index.files[i], &files[i], err);
     cairn_checkpoint *opened = NULL;
     code = finish(checkpoint, code, &opened, err);
-    if (!code) code = check_index(opened, &index, err);
+    if (!code && sharded) code = check_index(opened, &index, err);
     if (code) cn_checkpoint_close(opened);
     else *ret_checkpoint = opened;
     return code;

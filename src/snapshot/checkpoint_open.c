@@ -13,6 +13,11 @@
 #include "store/layout.h"
 #include "store/smallfile.h"
 
+/* What opening may take: so much, and a multiple of the tables' own size. A row of tensors.json needs twice its text; whoever makes one up
+ * gets no more. */
+#define OURS_BYTES (UINT64_C(64) << 20)
+enum { OURS_FACTOR = 4 };
+
 static int no_memory(const cairn_checkpoint *checkpoint, cairn_error *err)
 {
     return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to open it", checkpoint->path);
@@ -25,8 +30,9 @@ int cn_checkpoint_new(const char *path, cairn_checkpoint **ret_checkpoint, cairn
     if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
     cairn_checkpoint *checkpoint = cn_os_new(sizeof *checkpoint);
     if (!checkpoint) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to open it", path);
-    cn_pool_init(&checkpoint->pool, cn_os_alloc(), UINT64_C(8) << 30);
-    cn_hash_init(&checkpoint->index, cn_os_alloc(), seed);
+    cn_quota_init(&checkpoint->quota, cn_os_alloc(), OURS_BYTES);
+    cn_pool_init(&checkpoint->pool, &checkpoint->quota.alloc, UINT64_MAX);
+    cn_hash_init(&checkpoint->index, &checkpoint->quota.alloc, seed);
     checkpoint->held = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
     checkpoint->dir = CN_NO_FILE;
     checkpoint->process = cn_os_process();
@@ -52,6 +58,7 @@ void cn_checkpoint_close(cairn_checkpoint *checkpoint)
     cn_os_free(checkpoint->provenance);
     cn_hash_done(&checkpoint->index);
     cn_mutex_free(checkpoint->lock);
+    cn_release(&checkpoint->quota.alloc, checkpoint->rows);
     cn_pool_done(&checkpoint->pool);
     cn_os_free(checkpoint);
 }
@@ -69,20 +76,26 @@ static int open_folder_of(const cairn_checkpoint *checkpoint, const char *name, 
     return cn_os_open_dir(checkpoint->dir, part, ret_dir);
 }
 
-int cn_checkpoint_open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_error *err)
+int cn_checkpoint_take_files(cairn_checkpoint *checkpoint, cairn_error *err)
 {
     uint32_t count = checkpoint->table.files_count;
-    checkpoint->files = cn_pool_take_array(&checkpoint->pool, count, sizeof *checkpoint->files);
     checkpoint->maps = cn_pool_take_array(&checkpoint->pool, count, sizeof *checkpoint->maps);
-    if (!checkpoint->files || !checkpoint->maps) return no_memory(checkpoint, err);
-    for (uint32_t i = 0; i < count; i++) checkpoint->files[i] = (struct cn_infile){ .file = CN_NO_FILE, .direct = CN_NO_FILE };
-    for (uint32_t i = 0; i < count; i++) {
+    checkpoint->files = cn_pool_take_array(&checkpoint->pool, count, sizeof *checkpoint->files);
+    for (uint32_t i = 0; i < count && checkpoint->files; i++) checkpoint->files[i] = (struct cn_infile){ .file = CN_NO_FILE, .direct = CN_NO_FILE };
+    return checkpoint->files && checkpoint->maps ? CAIRN_OK : no_memory(checkpoint, err);
+}
+
+static int open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_error *err)
+{
+    int code = cn_checkpoint_take_files(checkpoint, err);
+    if (code) return code;
+    for (uint32_t i = 0; i < checkpoint->table.files_count; i++) {
         const struct cn_table_file *entry = &checkpoint->table.files[i];
         cn_auto_close cn_file dir = CN_NO_FILE;
         const char *base;
         int rc = open_folder_of(checkpoint, entry->name, &dir, &base);
         if (rc) return cn_error_errno(err, -rc, "%s/%s: opening its folder", checkpoint->path, entry->name);
-        int code = cn_infile_open(&checkpoint->files[i], dir, base, mode, err);
+        code = cn_infile_open(&checkpoint->files[i], dir, base, mode, err);
         if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
         checkpoint->files[i].name = entry->name;
         if (checkpoint->files[i].size_bytes == entry->size_bytes) continue;
@@ -106,6 +119,7 @@ static int load_own(cairn_checkpoint *checkpoint, const char *name, uint64_t lim
     if (rc) return cn_error_errno(err, -rc, "%s/%s: opening its folder", checkpoint->path, name);
     int code = cn_smallfile_load(dir, base, limit, ret_data, ret_size, err);
     if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
+    checkpoint->quota.limit_bytes += OURS_FACTOR * *ret_size;
     struct cn_digest found = cn_digest_blocks(*ret_data, *ret_size);
     if (cn_digest_equal(&found, &entry->digest)) return CAIRN_OK;
     cn_os_free(*ret_data);
@@ -293,9 +307,11 @@ int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, ca
     code = cn_held_open(parent, name, &checkpoint->pool, &checkpoint->held, &checkpoint->manifest, err);
     checkpoint->dir = checkpoint->held.dir;
     if (!code) code = load_tables(checkpoint, err);
-    if (!code) code = cn_checkpoint_open_files(checkpoint, mode, err);
+    if (!code) code = open_files(checkpoint, mode, err);
     if (!code) code = check_headers(checkpoint, err);
     if (!code) code = fill_faces(checkpoint, name, err);
+    if (code == CAIRN_E_NOMEM && checkpoint->quota.exceeded)
+        code = cn_error_set(err, CAIRN_E_LIMIT, "%s: its tables need more memory than %llu bytes", path, (unsigned long long)checkpoint->quota.limit_bytes);
     if (code) cn_checkpoint_close(checkpoint);
     else *ret_checkpoint = checkpoint;
     return code;

@@ -34,9 +34,8 @@ int cn_save_prepare(struct cn_save *save, cairn_error *err)
     save->outs = cn_os_new_array(plan->files_count ? plan->files_count : 1, sizeof *save->outs);
     save->blocks = cn_os_new_array(plan->blocks_count ? plan->blocks_count : 1, sizeof *save->blocks);
     save->stats = cn_os_new_array(plan->blocks_count ? plan->blocks_count : 1, sizeof *save->stats);
-    if (!save->outs || !save->blocks || !save->stats) return no_memory(err);
-    for (uint32_t i = 0; i < plan->files_count; i++) save->outs[i].file = CN_NO_FILE;
-    return CAIRN_OK;
+    for (uint32_t i = 0; i < plan->files_count && save->outs; i++) save->outs[i].file = CN_NO_FILE;
+    return save->outs && save->blocks && save->stats ? CAIRN_OK : no_memory(err);
 }
 
 /* --------------------------------------------------------------------------------------------------- staging and writing */

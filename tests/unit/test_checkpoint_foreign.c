@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -173,6 +175,7 @@ static void test_bad_folders(void **state)
         { "{\"weight_map\":{\"a\":\"../one.safetensors\"}}", CAIRN_E_PATH, "../one.safetensors" },                                    /* I1 */
         { "{\"weight_map\":{\"a\":\"/etc/passwd\"}}", CAIRN_E_PATH, "/etc/passwd" },                                                  /* I1 */
         { "{\"weight_map\":{\"a\":\"one.safetensors\",\"x\":\"two.safetensors\"}}", CAIRN_E_FORMAT, "\"x\"" },                        /* I3 */
+        { "{\"weight_map\":{\"a\":\"one.safetensors\",\"c\":\"two.safetensors\"}}", CAIRN_E_FORMAT, "\"b\" of one.safetensors" },    /* I3, the reverse */
         { "{\"weight_map\":{\"a\":\"two.safetensors\",\"c\":\"one.safetensors\"}}", CAIRN_E_FORMAT, "is not in" },                    /* I4 */
         { "{\"weight_map\":{\"a\":\"one.safetensors\",\"c\":\"three.safetensors\"}}", CAIRN_E_TRUNCATED, "three.safetensors" },       /* I5 */
         { "{\"weight_map\":{\"a\":\"" INDEX "\"}}", CAIRN_E_PATH, INDEX },                                                            /* I9 */
@@ -189,12 +192,109 @@ static void test_bad_folders(void **state)
     expect(folder, CAIRN_E_FORMAT, "two shards");
 }
 
+/* S57: a file that shrinks while it is open is told, and never a SIGBUS. */
+static void test_shrinking(void **state)
+{
+    (void)state;
+    char path[512];
+    unsigned char bytes[2] = { 0 };
+    cairn_checkpoint *checkpoint;
+    cairn_error err = CAIRN_ERROR_INIT;
+    PUT_TENSORS("x.safetensors", "a", "b");
+    path_of("x.safetensors", path);
+    assert_int_equal(cairn_checkpoint_open(NULL, path, &checkpoint, &err), 0);
+    const cairn_tensor_info *tensor = cairn_checkpoint_find(checkpoint, "model", "b");
+    assert_int_equal(truncate(path, (off_t)tensor->file_offset + 1), 0);
+    assert_int_equal(cairn_checkpoint_read(checkpoint, tensor, 0, 2, bytes, &err), CAIRN_E_TRUNCATED);
+    assert_int_equal(err.offset, tensor->file_offset + 1);
+    assert_int_equal(truncate(path, 9), 0);
+    assert_int_equal(cairn_checkpoint_read(checkpoint, tensor, 0, 2, bytes, &err), CAIRN_E_TRUNCATED);
+    cairn_checkpoint_close(checkpoint);
+    expect(path, CAIRN_E_TRUNCATED, "x.safetensors");
+}
+
+/* ------------------------------------------------------------------------------------------------------------ memory (P13) */
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { MEASURED = 0 };
+#else
+enum { MEASURED = 1 };
+#endif
+
+/* Opens path in a process of its own; the code, and the most memory that process had. */
+static int open_apart(const char *path, uint64_t *ret_peak_bytes)
+{
+    int status;
+    struct rusage usage;
+    pid_t child = fork();
+    if (!child) {
+        cairn_checkpoint *checkpoint;
+        _exit(-cairn_checkpoint_open(NULL, path, &checkpoint, NULL));
+    }
+    assert_int_equal(wait4(child, &status, 0, &usage), child);
+    assert_true(WIFEXITED(status));
+    *ret_peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
+    return -WEXITSTATUS(status);
+}
+
+static void expect_cheap(uint64_t json_bytes, int expected)
+{
+    char path[512];
+    uint64_t idle, peak;
+    path_of("none", path);
+    assert_int_equal(open_apart(path, &idle), CAIRN_E_NOTFOUND);
+    path_of("many.safetensors", path);
+    int code = open_apart(path, &peak);
+    if (code != expected) fail_msg("%s, not %s", cairn_code_name(code), cairn_code_name(expected));
+    uint64_t most = (UINT64_C(64) << 20) + 2 * json_bytes, took = peak > idle ? peak - idle : 0;
+    if (MEASURED) print_message("header of %llu bytes: %llu bytes of memory, at most %llu\n", (unsigned long long)json_bytes, (unsigned long long)took,
+                                (unsigned long long)most);
+    assert_true(!MEASURED || took <= most);
+}
+
+/* Empty tensors, names padded with zeros to width. Returns the header's size. */
+static uint64_t put_many(uint64_t count, int width)
+{
+    char path[512];
+    path_of("many.safetensors", path);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    uint64_t size = 0;
+    fwrite(&size, 8, 1, file);
+    for (uint64_t i = 0; i < count; i++)
+        size += (uint64_t)fprintf(file, "%c\"%0*llx\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? ',' : '{', width, (unsigned long long)i);
+    size += fwrite("}", 1, 1, file);
+    rewind(file);
+    fwrite(&size, 8, 1, file);
+    assert_int_equal(fclose(file), 0);
+    return size;
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    expect_cheap(put_many(60000, 8), CAIRN_OK);
+    expect_cheap(put_many(100000, 200), CAIRN_OK);
+    expect_cheap(put_many(1000000, 1), CAIRN_E_LIMIT); /* S59 */
+    char path[512], spaces[10000];
+    uint64_t size = 100000000;
+    path_of("many.safetensors", path);
+    memset(spaces, ' ', sizeof spaces);
+    FILE *file = fopen(path, "wb"); /* S7 */
+    fwrite(&size, 8, 1, file);
+    fwrite("{}", 2, 1, file);
+    for (uint64_t done = 2; done < size;) done += fwrite(spaces, 1, size - done < sizeof spaces ? size - done : sizeof spaces, file);
+    assert_int_equal(fclose(file), 0);
+    expect_cheap(size, CAIRN_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_file, start, finish),   cmocka_unit_test_setup_teardown(test_bad_files, start, finish),
         cmocka_unit_test_setup_teardown(test_not_a_file, start, finish), cmocka_unit_test_setup_teardown(test_folders, start, finish),
-        cmocka_unit_test_setup_teardown(test_bad_folders, start, finish),
+        cmocka_unit_test_setup_teardown(test_bad_folders, start, finish), cmocka_unit_test_setup_teardown(test_shrinking, start, finish),
+        cmocka_unit_test_setup_teardown(test_memory, start, finish),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
