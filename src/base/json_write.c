@@ -1,5 +1,6 @@
 /* The JSON writer and the seal of our own files (see json.h). Output is a pure function of the calls, on every machine and in every locale. */
 #include <locale.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,7 +135,8 @@ void cn_json_put_f64(struct cn_json_writer *writer, double number)
         cn_json_put_string(writer, isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
         return;
     }
-    for (int digits = 15; digits <= 17; digits++) {
+    /* fewer than 15 digits come out by themselves, for %g drops zeros; not so where precision is lost towards zero */
+    for (int digits = fabs(number) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, number);
         if (strtod(text, NULL) == number) break;
     }

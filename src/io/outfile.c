@@ -14,17 +14,17 @@ static int no_space(cn_file dir, const char *name, uint64_t size_bytes, cairn_er
                         (unsigned long long)(size_bytes > available ? size_bytes - available : 0));
 }
 
-/* Reserving says "full" before anything is lost. Where a file system cannot reserve, the free bytes must do. */
+/* Reserving says "full" before anything is lost. The free bytes are looked at first: a reservation that fails may have taken all there were,
+ * and others write here, too. They must do where a file system cannot reserve. */
 static int reserve(struct cn_outfile *out, cn_file dir, cairn_error *err)
 {
     uint64_t available;
+    if (!cn_os_free_bytes(dir, &available) && available < out->size_bytes) return no_space(dir, out->name, out->size_bytes, err);
     int rc = cn_os_allocate(out->file, out->size_bytes);
+    if (!rc || rc == -EOPNOTSUPP || rc == -ENOSYS) return CAIRN_OK;
+    (void)cn_os_truncate(out->file, 0);
     if (rc == -ENOSPC || rc == -EDQUOT) return no_space(dir, out->name, out->size_bytes, err);
-    if (rc == -EOPNOTSUPP || rc == -ENOSYS) {
-        if (!cn_os_free_bytes(dir, &available) && available < out->size_bytes) return no_space(dir, out->name, out->size_bytes, err);
-        return CAIRN_OK;
-    }
-    return rc ? cn_error_errno(err, -rc, "%s: reserving %llu bytes", out->name, (unsigned long long)out->size_bytes) : CAIRN_OK;
+    return cn_error_errno(err, -rc, "%s: reserving %llu bytes", out->name, (unsigned long long)out->size_bytes);
 }
 
 int cn_outfile_create(struct cn_outfile *out, cn_file dir, const char *name, uint64_t size_bytes, cairn_io_mode mode, cairn_error *err)

@@ -14,7 +14,7 @@
 #include "base/limits.h"
 #include "store/layout.h"
 
-enum { DEEPEST = 32 };
+enum { DEEPEST = 32, TRIES = 100 };
 
 /* ---------------------------------------------------------------------------------------------------------------- trees */
 
@@ -165,16 +165,22 @@ static void retire_below(struct pruner *pruner, const struct cn_catalog *catalog
     }
 }
 
-static int open_folder(struct pruner *pruner, cairn_error *err)
+static int make_folder(struct pruner *pruner)
 {
     struct cn_digest id;
     int rc = cn_os_random(id.bytes, sizeof id.bytes);
-    if (!rc) {
-        pruner->folder[0] = 'p';
-        cn_digest_hex(&id, pruner->folder + 1);
-        rc = cn_os_make_dir(pruner->run->trash, pruner->folder);
-    }
-    if (!rc) rc = cn_os_open_dir(pruner->run->trash, pruner->folder, &pruner->dir);
+    if (rc) return rc;
+    pruner->folder[0] = 'p';
+    cn_digest_hex(&id, pruner->folder + 1);
+    rc = cn_os_make_dir(pruner->run->trash, pruner->folder);
+    return rc ? rc : cn_os_open_dir(pruner->run->trash, pruner->folder, &pruner->dir);
+}
+
+/* A commit may take the folder away between making and opening it. */
+static int open_folder(struct pruner *pruner, cairn_error *err)
+{
+    int rc = -ENOENT;
+    for (int i = 0; i < TRIES && rc == -ENOENT; i++) rc = make_folder(pruner);
     return rc ? cn_error_errno(err, -rc, "%s/.cairn/trash: making a folder", pruner->run->path) : CAIRN_OK;
 }
 

@@ -1,0 +1,126 @@
+/* Covers src/store/layout.c and src/store/utctime.c: names on disk and points in time, both as text alone. */
+#include "support.h"
+
+#include <time.h>
+
+#include "store/layout.h"
+#include "store/utctime.h"
+
+static cairn_error err = CAIRN_ERROR_INIT;
+
+static void folders_have_one_spelling(void **unused)
+{
+    static const struct {
+        const char *name;
+        bool good;
+        uint64_t step, term;
+    } cases[] = {
+        { "checkpoint-0", true, 0, 0 },       { "checkpoint-1200", true, 1200, 0 },
+        { "checkpoint-7~3", true, 7, 3 },     { "checkpoint-18446744073709551615", true, UINT64_MAX, 0 },
+        { "checkpoint-", false, 0, 0 },       { "checkpoint-18446744073709551616", false, 0, 0 },
+        { "checkpoint-007", false, 0, 0 },    { "checkpoint--1", false, 0, 0 },
+        { "checkpoint-1~", false, 0, 0 },     { "checkpoint-1~0", false, 0, 0 },
+        { "checkpoint-1~02", false, 0, 0 },   { "checkpoint-1~2~3", false, 0, 0 },
+        { "checkpoint-1 ", false, 0, 0 },     { "checkpoint-+1", false, 0, 0 },
+        { "Checkpoint-1", false, 0, 0 },      { "checkpoint-1.damaged", false, 0, 0 },
+        { "", false, 0, 0 },                  { "checkpoint", false, 0, 0 },
+    };
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint64_t step = 42, term = 42;
+        char back[CN_FOLDER_NAME_BYTES];
+        bool good = cn_layout_parse_folder(cases[i].name, &step, &term);
+        if (good != cases[i].good) fail_msg("%s", cases[i].name);
+        if (!good) {
+            assert_true(step == 42 && term == 42);
+            continue;
+        }
+        assert_true(step == cases[i].step && term == cases[i].term);
+        cn_layout_folder(step, term, back);
+        assert_string_equal(back, cases[i].name);
+    }
+    assert_true(cn_layout_looks_like_checkpoint("checkpoint-x") && !cn_layout_looks_like_checkpoint("checkpoint"));
+}
+
+static void items_are_plain_words(void **unused)
+{
+    static const char *const good[] = { "model", "a", "A-b_c.9", "_x", "0" };
+    static const char *const bad[] = { "", "state", "tensors", "provenance", ".x", "-x", "a/b", "a b", "\xc3\xa4", "../x", "a:b" };
+    char longest[66];
+    (void)unused;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) test_ok(cn_layout_check_item(good[i], &err));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) test_code(cn_layout_check_item(bad[i], &err), CAIRN_E_USAGE);
+    memset(longest, 'a', 65);
+    longest[65] = 0;
+    test_code(cn_layout_check_item(longest, &err), CAIRN_E_USAGE);
+    longest[64] = 0;
+    test_ok(cn_layout_check_item(longest, &err));
+}
+
+static void attachments_stay_inside_and_out_of_our_way(void **unused)
+{
+    static const char *const good[] = { "config.json", "a/b/c.txt", "tokenizer model", "x~y", "training.json" };
+    static const char *const bad[] = { "", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".hidden", "a/.b", "-x", "a\\b", "c:\\x", "a\nb", "x\x7f", "\xff",
+                                       "manifest.json", "training", "training/x", "marks.3.json", "retired.json", "extra.safetensors", "a/b.safetensors" };
+    char part[300];
+    (void)unused;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) test_ok(cn_layout_check_attachment(good[i], &err));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) test_code(cn_layout_check_attachment(bad[i], &err), CAIRN_E_PATH);
+    memset(part, 'a', 256);
+    part[256] = 0;
+    test_code(cn_layout_check_attachment(part, &err), CAIRN_E_PATH);
+    part[255] = 0;
+    test_ok(cn_layout_check_attachment(part, &err));
+    test_ok(cn_layout_check_file("training/state.json", strlen("training/state.json"), &err));
+    test_code(cn_layout_check_file("manifest.json", strlen("manifest.json"), &err), CAIRN_E_PATH);
+    test_code(cn_layout_check_file("a\0b", 3, &err), CAIRN_E_PATH);
+}
+
+static void files_are_named_as_the_hub_does(void **unused)
+{
+    char name[64];
+    (void)unused;
+    assert_int_equal(cn_layout_data_file("model", NULL, 1, 1, name, sizeof name), 0);
+    assert_string_equal(name, "model.safetensors");
+    assert_int_equal(cn_layout_data_file("model", "adapter_model", 1, 1, name, sizeof name), 0);
+    assert_string_equal(name, "adapter_model.safetensors");
+    assert_int_equal(cn_layout_data_file("optimizer", NULL, 2, 30, name, sizeof name), 0);
+    assert_string_equal(name, "training/optimizer-00002-of-00030.safetensors");
+    assert_int_equal(cn_layout_data_file("model", NULL, 1, 100000, name, sizeof name), CAIRN_E_LIMIT);
+    assert_int_equal(cn_layout_data_file("model", NULL, 1, 1, name, 10), CAIRN_E_LIMIT);
+    assert_int_equal(cn_layout_index_file("model", NULL, name, sizeof name), 0);
+    assert_string_equal(name, "model.safetensors.index.json");
+    assert_int_equal(cn_layout_index_file("ema", NULL, name, 8), CAIRN_E_LIMIT);
+}
+
+/* Against the C library's calendar, over every day that can be written. */
+static void times_come_back(void **unused)
+{
+    static const char *const bad[] = { "", "2026-11-24", "2026-11-24T10:00:00Z", "2026-13-01T00:00:00.000000000Z", "2026-00-01T00:00:00.000000000Z",
+                                       "2026-01-32T00:00:00.000000000Z", "2026-01-00T00:00:00.000000000Z", "2026-01-01T24:00:00.000000000Z",
+                                       "2026-01-01T00:60:00.000000000Z", "2026-01-01T00:00:61.000000000Z", "1969-01-01T00:00:00.000000000Z",
+                                       "2262-01-01T00:00:00.000000000Z", "2026-01-01T00:00:00.000000000Zx", "2026-01-01 00:00:00.000000000Z",
+                                       "2026-01-01T00:00:00.00000000aZ" };
+    char text[CN_UTC_BYTES], want[64];
+    int64_t back;
+    (void)unused;
+    for (int64_t day = 0; day < 106000; day++) {
+        int64_t time_ns = (day * 86400 + day % 86400) * 1000000000 + day;
+        time_t seconds = (time_t)(time_ns / 1000000000);
+        cn_utctime_format(time_ns, text);
+        strftime(want, sizeof want, "%Y-%m-%dT%H:%M:%S", gmtime(&seconds));
+        if (strncmp(text, want, 19) || !cn_utctime_parse(text, &back) || back != time_ns) fail_msg("%s, not %s", text, want);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (cn_utctime_parse(bad[i], &back)) fail_msg("%s", bad[i]);
+    cn_utctime_format(-5, text);
+    assert_string_equal(text, "1970-01-01T00:00:00.000000000Z");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(folders_have_one_spelling), cmocka_unit_test(items_are_plain_words),
+                                        cmocka_unit_test(attachments_stay_inside_and_out_of_our_way), cmocka_unit_test(files_are_named_as_the_hub_does),
+                                        cmocka_unit_test(times_come_back) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
