@@ -52,6 +52,7 @@ part 'unit tests' tests/unit.sh build $all_tests
 part 'every fault' env CAIRN_FAULTS=all tests/unit.sh build test_faults
 part 'header' header
 part 'layer borders' tests/borders.sh
+part 'a test for each file' tests/complete.sh
 part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
 part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded

@@ -4,7 +4,8 @@ set -u
 tree=$1
 shift
 status=0
-if [ $# = 0 ]; then set -- $(cd "$tree/tests" && ls | grep '^test_[a-z_0-9]*$'); fi
+if [ $# = 0 ]; then set -- $(cd "$(dirname "$0")/unit" && ls test_*.c | sed 's/\.c$//'); fi
+export ASAN_OPTIONS=allocator_may_return_null=1
 for test in "$@"; do
     scratch=$(mktemp -d "$tree/scratch.XXXXXX")
     echo "== $test"

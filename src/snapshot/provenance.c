@@ -6,7 +6,9 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/limits.h"
 #include "os/os.h"
+#include "snapshot/revision.h"
 
 enum { COMMAND_BYTES = 64 << 10, TEXT_BYTES = 4096 };
 #define REDACTED "[redacted]"
@@ -63,6 +65,17 @@ static void put_fact(struct cn_json_writer *writer, const char *key, void (*ask)
     cn_json_put_string(writer, text);
 }
 
+static void put_revision(struct cn_json_writer *writer)
+{
+    char folder[CN_MAX_PATH_BYTES], revision[CN_REVISION_BYTES];
+    cn_os_working_dir(folder, sizeof folder);
+    cn_revision_find(folder, revision);
+    cn_json_newline(writer);
+    cn_json_key(writer, "revision");
+    if (revision[0]) cn_json_put_string(writer, revision);
+    else cn_json_put_null(writer);
+}
+
 int cn_provenance_write(const char *config, struct cn_buf *buf, cairn_error *err)
 {
     struct cn_json_writer writer = { .buf = buf };
@@ -78,6 +91,7 @@ int cn_provenance_write(const char *config, struct cn_buf *buf, cairn_error *err
     put_fact(&writer, "system", cn_os_kernel_name);
     put_fact(&writer, "user", cn_os_user_name);
     put_fact(&writer, "folder", cn_os_working_dir);
+    put_revision(&writer);
     cn_json_newline(&writer);
     cn_json_key(&writer, "world_size");
     cn_json_put_u64(&writer, 1);

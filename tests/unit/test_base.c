@@ -1,4 +1,5 @@
-/* base: JSON, digests and statistics on every vector level, pool, buffer, hash, UTF-8, names shown. */
+/* Covers src/base/alloc.c, quota.c, buf.c, digest.c, digest_simd.c, dtype.c, error.c, hash.c, json_read.c, json_write.c, stats.c, stats_simd.c
+ * and utf8.c: JSON, digests and statistics on every vector level, pool, buffer, hash, UTF-8, names shown. */
 #include "support.h"
 
 #include <math.h>
@@ -6,6 +7,7 @@
 #include "base/check.h"
 #include "base/dtype.h"
 #include "base/hash.h"
+#include "base/quota.h"
 #include "base/json.h"
 #include "base/stats.h"
 #include "base/utf8.h"
@@ -195,12 +197,32 @@ static void sizes_of_shapes(void **unused)
     assert_int_equal(cn_dtype_parse("f32", 3), CAIRN_DTYPE_NONE);
 }
 
+static void a_quota_counts_what_is_out(void **unused)
+{
+    struct cn_quota quota;
+    (void)unused;
+    cn_quota_init(&quota, cn_os_alloc(), 1000);
+    char *a = cn_resize(&quota.alloc, NULL, 400), *b = cn_resize(&quota.alloc, NULL, 400);
+    assert_true(a && b && !quota.exceeded);
+    assert_null(cn_resize(&quota.alloc, NULL, 400));
+    assert_true(quota.exceeded);
+    assert_null(cn_resize(&quota.alloc, a, 700)); /* a stays as it is */
+    memset(a, 1, 400);
+    cn_release(&quota.alloc, b);
+    assert_non_null(a = cn_resize(&quota.alloc, a, 700));
+    assert_int_equal(a[399], 1);
+    assert_null(cn_resize(&quota.alloc, NULL, SIZE_MAX));
+    cn_release(&quota.alloc, a);
+    cn_release(&quota.alloc, NULL);
+    assert_int_equal(quota.used_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_is_strict), cmocka_unit_test(json_numbers_come_back), cmocka_unit_test(mutated_json_does_no_harm),
         cmocka_unit_test(digests_agree_on_every_level), cmocka_unit_test(statistics_agree_on_every_level), cmocka_unit_test(limits_hold),
-        cmocka_unit_test(names_are_shown_harmless), cmocka_unit_test(sizes_of_shapes),
+        cmocka_unit_test(names_are_shown_harmless), cmocka_unit_test(sizes_of_shapes), cmocka_unit_test(a_quota_counts_what_is_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* An open checkpoint: slices against a plain reference, maps, values of every kind, headers and tables held against each other, verify naming
- * exactly the damaged blocks, names that people write. */
+/* Covers src/snapshot/checkpoint_open.c, src/snapshot/checkpoint_read.c and src/snapshot/verify.c: an open checkpoint - slices against a plain
+ * reference, ranges, maps, values of every kind, headers and tables held against each other, verify naming exactly the damaged blocks. */
 #include "support.h"
 
 #include <fcntl.h>
@@ -67,6 +67,8 @@ static const char *make(void)
     options.step = 5;
     options.tags = tags;
     options.tags_count = 1;
+    options.attachments = &(cairn_attachment){ .name = "config.json", .data = "{}", .size_bytes = 2 };
+    options.attachments_count = 1;
     test_ok(cairn_save(run, state, &options, NULL, &err));
     /* the tree comes back as it was: saved again from what was restored, the file is the same */
     test_ok(cairn_restore(run, state, NULL, NULL, &err));
@@ -116,12 +118,53 @@ static void slices_are_right(void **unused)
     unsigned char bytes[6];
     test_ok(cairn_checkpoint_read_slice(checkpoint, packed, rows, two, bytes, 6, &err));
     assert_memory_equal(bytes, nibbles + 6, 6);
-    assert_int_not_equal(cairn_checkpoint_read_slice(checkpoint, packed, rows, odd, bytes, 3, &err), 0);
+    test_code(cairn_checkpoint_read_slice(checkpoint, packed, rows, odd, bytes, 3, &err), CAIRN_E_UNSUPPORTED); /* rows of half bytes */
+    uint64_t inner[] = { 3, 1 }, four[] = { 1, 4 };
+    test_code(cairn_checkpoint_read_slice(checkpoint, packed, inner, four, bytes, 2, &err), CAIRN_E_UNSUPPORTED); /* starts within a byte */
+    inner[1] = 2;
+    test_ok(cairn_checkpoint_read_slice(checkpoint, packed, inner, four, bytes, 2, &err));
+    assert_memory_equal(bytes, nibbles + 3 * 3 + 1, 2);
+    test_code(cairn_checkpoint_read_slice(checkpoint, packed, NULL, four, bytes, 2, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_read_slice(checkpoint, packed, inner, four, bytes, 3, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_read_slice(checkpoint, packed + 10, inner, four, bytes, 2, &err), CAIRN_E_USAGE);
     const void *mapped;
     test_ok(cairn_checkpoint_map(checkpoint, tensor, &mapped, &err));
     assert_memory_equal(mapped, cube, sizeof(float) * A * B * C);
     cairn_checkpoint_close(checkpoint);
     free(box);
+}
+
+enum { BLOCK = 4 << 20, SIZE = A * B * C * 4 };
+
+static void ranges_are_checked(void **unused)
+{
+    cairn_checkpoint *checkpoint;
+    unsigned char *got = malloc(SIZE);
+    const void *mapped;
+    (void)unused;
+    open_step(make(), "latest", &checkpoint);
+    const cairn_tensor_info *tensor = cairn_checkpoint_find(checkpoint, "model", "cube"), *other = tensor + 5;
+    test_ok(cairn_checkpoint_read(checkpoint, tensor, BLOCK - 3, BLOCK + 7, got, &err)); /* a part, a whole block, a part */
+    assert_memory_equal(got, (char *)cube + BLOCK - 3, BLOCK + 7);
+    test_ok(cairn_checkpoint_read(checkpoint, tensor, SIZE, 0, NULL, &err));
+    test_code(cairn_checkpoint_read(checkpoint, tensor, SIZE, 1, got, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_read(checkpoint, tensor, 1, SIZE_MAX, got, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_read(checkpoint, tensor, 0, 1, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_read(checkpoint, other, 0, 1, got, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_read(NULL, tensor, 0, 1, got, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_map(checkpoint, other, &mapped, &err), CAIRN_E_USAGE);
+    assert_null(cairn_checkpoint_tensor(checkpoint, 2));
+    assert_null(cairn_checkpoint_tensor(NULL, 0));
+    assert_null(cairn_checkpoint_file(checkpoint, 99));
+    assert_null(cairn_checkpoint_find(checkpoint, "model", "nothing"));
+    assert_null(cairn_checkpoint_find(checkpoint, NULL, "cube"));
+    assert_null(cairn_checkpoint_get_info(NULL));
+    assert_null(cairn_checkpoint_values(NULL));
+    assert_null(cairn_checkpoint_provenance(NULL));
+    assert_int_equal(strlen(cairn_checkpoint_file(checkpoint, 0)->digest), 32);
+    cairn_checkpoint_close(checkpoint);
+    cairn_checkpoint_close(NULL);
+    free(got);
 }
 
 static void values_come_back(void **unused)
@@ -193,7 +236,23 @@ static void verify_names_each_damaged_block(void **unused)
     const cairn_tensor_info *tensor = cairn_checkpoint_find(checkpoint, "model", "cube");
     test_ok(cairn_checkpoint_read(checkpoint, tensor, 0, 4, &number, &err));
     test_code(cairn_checkpoint_read(checkpoint, tensor, 5 << 20, 4, &number, &err), CAIRN_E_CORRUPT);
+    assert_int_equal(err.offset, 4096 + (4 << 20));
     cairn_checkpoint_close(checkpoint);
+    /* cut and attached: told by file */
+    struct findings findings = { 0 };
+    cairn_verify_options options = CAIRN_VERIFY_OPTIONS_INIT;
+    options.damage = note;
+    options.user = &findings;
+    test_shell("truncate -s -1 %s/model.safetensors && rm %s/config.json", folder, folder);
+    test_code(cairn_verify(NULL, folder, &options, NULL, &err), CAIRN_E_TRUNCATED);
+    assert_int_equal(findings.count, 2);
+    options.io_threads = 17;
+    test_shell("cp %s/../checkpoint-6/model.safetensors %s/../checkpoint-6/config.json %s", folder, folder, folder);
+    test_code(cairn_verify(NULL, folder, &options, NULL, &err), CAIRN_E_USAGE);
+    options.io_threads = 0;
+    test_ok(cairn_verify(NULL, folder, &options, NULL, &err));
+    test_shell("echo x > %s/config.json", folder);
+    test_code(cairn_verify(NULL, folder, &options, NULL, &err), CAIRN_E_CORRUPT);
 }
 
 static void any_changed_metadata_is_found_at_open(void **unused)
@@ -237,7 +296,7 @@ static void planted_things_are_not_followed(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slices_are_right), cmocka_unit_test(values_come_back), cmocka_unit_test(verify_names_each_damaged_block),
+        cmocka_unit_test(slices_are_right), cmocka_unit_test(ranges_are_checked), cmocka_unit_test(values_come_back), cmocka_unit_test(verify_names_each_damaged_block),
         cmocka_unit_test(any_changed_metadata_is_found_at_open), cmocka_unit_test(planted_things_are_not_followed),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

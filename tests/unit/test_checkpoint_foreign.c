@@ -1,4 +1,4 @@
-/* Opening what Cairn did not write: single files, folders, the Hub's shards; and folders made to mislead. */
+/* Covers src/snapshot/checkpoint_foreign.c: opening what Cairn did not write: single files, folders, the Hub's shards; and folders made to mislead. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,16 +1,20 @@
-/* Every system call and every allocation of every operation fails once (src/os/os.h is the border; the linker's --wrap stands in for it,
- * see test_faults.wrap). After each failure: a code with a message, or success that is true on disk; no descriptor lost; what was committed
- * before comes back bit for bit; the next save works. Leaks are told by the run under ASan. */
+/* Every system call and every allocation of every operation fails once, and a writer is killed before every one of them (src/os/os.h is the
+ * border; the linker's --wrap stands in for it, see test_faults.wrap). After each failure: a code with a message, or success that is true on
+ * disk; no descriptor lost; what was committed before comes back bit for bit; the next save works. Leaks are told by the run under ASan. */
 #include "support.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/os.h"
 
 /* ------------------------------------------------------------------------------------------------------------ the faults */
+
+enum { KILLED = -1 }; /* in place of an errno */
 
 static struct {
     bool armed, fired;
@@ -24,6 +28,7 @@ static bool counted(const char *name)
     if (!fault.armed || ++fault.calls != fault.at) return false;
     fault.fired = true;
     fault.name = name;
+    if (fault.error == KILLED) kill(getpid(), SIGKILL);
     return true;
 }
 
@@ -296,6 +301,32 @@ static void many_tasks(void **unused)
     fail_each_call_of_a_run("tasks", 3, 3 * stride());
 }
 
+/* The writer is killed before its n-th call, for every n: the next one finds the old checkpoint or the new one, and goes on. */
+static void killed_before_each_call(void **unused)
+{
+    char path[600];
+    unsigned long cases = 0;
+    uint64_t step = 0;
+    int status = 1;
+    (void)unused;
+    for (unsigned long at = 1; status; at += stride(), cases++) {
+        if (cases % FAULTS_PER_RUN == 0) {
+            snprintf(path, sizeof path, "%s/run", test_folder("killed"));
+            for (step = 0; step < 40;) test_ok(live(path, step += 10, 1));
+        }
+        pid_t child = fork();
+        if (!child) {
+            arm(at, KILLED);
+            _exit(live(path, step + 10, 1) ? 1 : 0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (!WIFSIGNALED(status)) assert_int_equal(status, 0);
+        step = look_what_stands(path, step, WIFSIGNALED(status));
+    }
+    print_message("%lu kills\n", cases);
+    assert_true(cases > 50);
+}
+
 static void a_new_run(void **unused)
 {
     char folder[600], path[700];
@@ -405,7 +436,7 @@ int main(void)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_new_run), cmocka_unit_test(a_run_that_goes_on_and_retires), cmocka_unit_test(many_tasks),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_new_run), cmocka_unit_test(a_run_that_goes_on_and_retires), cmocka_unit_test(many_tasks), cmocka_unit_test(killed_before_each_call),
                                         cmocka_unit_test(readers) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The Hub's index: what is read, what is refused (file names that are paths above all), what we write, byte by byte. */
+/* Covers src/format/hubindex.c. The Hub's index: what is read, what is refused (file names that are paths above all), what we write, byte by byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* manifest.json: what was written comes back; any changed byte and any cut is found; what is sealed and hostile is refused by its kind. */
+/* Covers src/store/manifest_encode.c and manifest_decode.c. manifest.json: what was written comes back; any changed byte and any cut is found; what is sealed and hostile is refused by its kind. */
 #include "support.h"
 
 #include "base/json.h"

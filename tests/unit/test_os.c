@@ -1,4 +1,4 @@
-/* The system behind os.h: names that must not be followed, renames that replace nothing, locks that die with their owner. */
+/* Covers src/os/os_dir.c, os_file.c, os_lock.c, os_memory.c, os_process.c and os_task.c, the system behind os.h: names that must not be followed, renames that replace nothing, locks that die with their owner. */
 #include "support.h"
 
 #include <errno.h>
@@ -124,9 +124,139 @@ static void leases_exclude(void **unused)
     cn_os_close(dir);
 }
 
+static void facts_fit_their_room(void **unused)
+{
+    char text[4096], small[4];
+    (void)unused;
+    void (*const facts[])(char *, size_t) = { cn_os_host_name, cn_os_kernel_name, cn_os_user_name, cn_os_working_dir };
+    for (size_t i = 0; i < 4; i++) {
+        facts[i](text, sizeof text);
+        assert_true(strlen(text) < sizeof text);
+        small[3] = 'x';
+        facts[i](small, 3);
+        assert_true(memchr(small, 0, 3) && small[3] == 'x');
+    }
+    cn_os_kernel_name(text, sizeof text);
+    assert_int_equal(strncmp(text, "Linux ", 6), 0);
+    size_t size = cn_os_command_line(text, sizeof text);
+    assert_true(size > 1 && !text[size - 1]);
+    assert_true(cn_os_process() == (uint64_t)getpid() && cn_os_cores() >= 1);
+}
+
+static void clocks_go_on(void **unused)
+{
+    uint64_t before = cn_os_now_ns();
+    (void)unused;
+    cn_os_sleep_ns(3000000);
+    assert_true(cn_os_now_ns() - before >= 3000000);
+    assert_true(cn_os_wall_ns() > INT64_C(1700000000000000000));
+    unsigned char a[16], b[16];
+    assert_true(!cn_os_random(a, 16) && !cn_os_random(b, 16) && memcmp(a, b, 16));
+}
+
+static void memory_is_bounded_and_aligned(void **unused)
+{
+    void *pages = NULL;
+    (void)unused;
+    assert_int_equal(cn_os_pages_new(3 << 20, &pages), 0);
+    assert_int_equal((uintptr_t)pages % 4096, 0);
+    memset(pages, 1, 3 << 20);
+    pid_t child = fork();
+    if (!child) { /* not copied by a fork: touching it there is a fault */
+        signal(SIGSEGV, SIG_DFL);
+        _exit(*(volatile char *)pages);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_true(!WIFEXITED(status) || WEXITSTATUS(status) != 1);
+    cn_os_pages_free(pages, 3 << 20);
+    cn_os_pages_free(NULL, 0);
+    assert_int_not_equal(cn_os_pages_new(UINT64_C(1) << 60, &pages), 0);
+    uint64_t free_memory = cn_os_free_memory();
+    assert_true(free_memory > (1 << 20) && free_memory < (UINT64_C(1) << 50));
+    assert_null(cn_os_new_array(UINT64_MAX, 16));
+    cn_file dir = folder("free");
+    uint64_t bytes = 0;
+    assert_true(!cn_os_free_bytes(dir, &bytes) && bytes > 0);
+    cn_os_close(dir);
+}
+
+static void links_and_maps(void **unused)
+{
+    cn_file dir = folder("links"), file = CN_NO_FILE;
+    char target[32], tiny[4];
+    struct cn_mapping mapping = { 0 };
+    struct cn_file_info info;
+    (void)unused;
+    put(dir, "data", "0123456789");
+    assert_int_equal(cn_os_symlink("data", dir, "link"), 0);
+    assert_int_equal(cn_os_read_link(dir, "link", target, sizeof target), 0);
+    assert_string_equal(target, "data");
+    assert_int_equal(cn_os_read_link(dir, "link", tiny, sizeof tiny), -ENAMETOOLONG);
+    assert_int_equal(cn_os_read_link(dir, "data", target, sizeof target), -EINVAL);
+    assert_true(!cn_os_stat_at(dir, "link", &info) && info.type == CN_TYPE_SYMLINK);
+    assert_int_equal(cn_os_open_read(dir, "data", &file), 0);
+    assert_int_equal(cn_os_map(file, 10, &mapping), 0);
+    assert_memory_equal(mapping.address, "0123456789", 10);
+    cn_os_unmap(&mapping);
+    cn_os_unmap(&mapping);
+    assert_true(cn_os_cached_percent(file, 0, 0) == 100 && cn_os_cached_percent(file, 0, 10) <= 100);
+    cn_os_close(file);
+    assert_int_equal(cn_os_close(CN_NO_FILE), 0);
+    assert_int_equal(cn_os_rename_over(dir, "data", dir, "link"), 0);
+    assert_true(!cn_os_stat_at(dir, "link", &info) && info.type == CN_TYPE_FILE && info.size_bytes == 10);
+    assert_int_equal(cn_os_remove_dir(dir, "link"), -ENOTDIR);
+    assert_int_equal(cn_os_unlink(dir, "link"), 0);
+    assert_int_equal(cn_os_unlink(dir, "link"), -ENOENT);
+    assert_false(cn_os_is_volatile(dir));
+    cn_os_close(dir);
+    assert_int_equal(cn_os_open_dir_path("/dev/shm", &dir), 0);
+    assert_true(cn_os_is_volatile(dir));
+    cn_os_close(dir);
+}
+
+struct waiting {
+    struct cn_mutex *mutex;
+    struct cn_cond *cond;
+    bool ready;
+};
+
+static void make_ready(void *user)
+{
+    struct waiting *waiting = user;
+    cn_os_sleep_ns(5000000);
+    cn_mutex_lock(waiting->mutex);
+    waiting->ready = true;
+    cn_cond_signal_all(waiting->cond);
+    cn_mutex_unlock(waiting->mutex);
+}
+
+static void who_waits_is_woken(void **unused)
+{
+    struct waiting waiting = { .ready = false };
+    struct cn_task *task;
+    (void)unused;
+    assert_true(!cn_mutex_new(&waiting.mutex) && !cn_cond_new(&waiting.cond));
+    cn_mutex_lock(waiting.mutex);
+    assert_false(cn_cond_wait_for(waiting.cond, waiting.mutex, 2000000));
+    cn_mutex_unlock(waiting.mutex);
+    assert_int_equal(cn_task_start(make_ready, &waiting, &task), 0);
+    cn_mutex_lock(waiting.mutex);
+    while (!waiting.ready) cn_cond_wait(waiting.cond, waiting.mutex);
+    cn_mutex_unlock(waiting.mutex);
+    cn_task_join(task);
+    cn_task_join(NULL);
+    cn_cond_free(waiting.cond);
+    cn_cond_free(NULL);
+    cn_mutex_free(waiting.mutex);
+    cn_mutex_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(only_regular_files_open), cmocka_unit_test(renames_replace_nothing),
-                                        cmocka_unit_test(locks_die_with_their_owner), cmocka_unit_test(leases_exclude) };
+                                        cmocka_unit_test(locks_die_with_their_owner), cmocka_unit_test(leases_exclude), cmocka_unit_test(facts_fit_their_room),
+                                        cmocka_unit_test(clocks_go_on), cmocka_unit_test(memory_is_bounded_and_aligned),
+                                        cmocka_unit_test(links_and_maps), cmocka_unit_test(who_waits_is_woken) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

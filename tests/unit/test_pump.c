@@ -1,4 +1,4 @@
-/* The pump: every piece exactly once through both stages, over one thread and many, over an arena of three slots; failures and cancel stop it. */
+/* Covers src/io/pump.c: every piece exactly once through both stages, over one thread and many, over an arena of three slots; failures and cancel stop it. */
 #include "support.h"
 
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
-/* The whole way through the public calls: save, restore, fall back, fence, refuse - over direct and buffered I/O, one thread and several, an
- * arena of three pieces. */
+/* Covers src/snapshot/save.c, src/snapshot/restore.c, src/manager/run_save.c and src/manager/run_restore.c: the whole way through the public calls -
+ * save, restore, fall back, fence, refuse - over direct and buffered I/O, one thread and several, an arena of three pieces. */
 #include "support.h"
 
 #include <sys/stat.h>
@@ -418,6 +418,100 @@ static void a_mismatch_touches_nothing(void **unused)
     cairn_state_free(t.state);
 }
 
+static void note_outcome(void *user, const char *item, const char *name, cairn_outcome outcome)
+{
+    size_t used = strlen(user);
+    snprintf((char *)user + used, 2000 - used, "%s/%s=%d ", item, name, (int)outcome);
+}
+
+/* Each leaf is told once; items select; what is missing is an error unless it is allowed; another kind of value is a mismatch. */
+static void a_restore_tells_what_it_did(void **unused)
+{
+    struct trainer t, u = { 0 };
+    char path[600], told[2000] = "";
+    float lost[6] = { 1, 2, 3, 4, 5, 6 };
+    int64_t unheard = 77, as_integer = 5;
+    const uint64_t shape[] = { 2, 3 };
+    const char *const items[] = { "data", "scheduler" };
+    cairn_restore_options options = CAIRN_RESTORE_OPTIONS_INIT;
+    cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("tells"));
+    make_run(path, 1);
+    trainer_open(&t);
+    report.leaf = note_outcome;
+    report.user = told;
+    options.items = items;
+    options.items_count = 2;
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    test_ok(cairn_restore(run, t.state, &options, &report, &err));
+    assert_true(t.position == -10 && t.weights[5] == 0 && report.counts[CAIRN_RESTORED] == 3 && report.counts[CAIRN_SKIPPED] == 7);
+    assert_non_null(strstr(told, "data/position=0 "));
+    assert_non_null(strstr(told, "model/wte=5 "));
+    trainer_close(&t);
+    test_ok(cairn_state_new(&u.state, &err));
+    bind(&u, "model", "lost", CAIRN_F32, 2, shape, CAIRN_OPTIMIZER, lost);
+    test_ok(cairn_state_bind_i64(u.state, "data", "unheard", &unheard, &err));
+    test_ok(cairn_state_bind_i64(u.state, "data", "position", &as_integer, &err));
+    report = (cairn_restore_report)CAIRN_RESTORE_REPORT_INIT;
+    test_code(cairn_restore(run, u.state, NULL, &report, &err), CAIRN_E_MISMATCH);
+    assert_non_null(strstr(err.message, "model/lost"));
+    options = (cairn_restore_options)CAIRN_RESTORE_OPTIONS_INIT;
+    options.allow_missing = 1;
+    test_ok(cairn_restore(run, u.state, &options, &report, &err));
+    assert_true(lost[5] == 6 && unheard == 77 && as_integer == -10);
+    assert_true(report.counts[CAIRN_MISSING] == 1 && report.counts[CAIRN_NEW] == 1 && report.counts[CAIRN_RESTORED] == 1 && report.counts[CAIRN_UNEXPECTED] == 5);
+    options.items = items + 1; /* scheduler: nothing of it is bound */
+    options.items_count = 1;
+    test_code(cairn_restore(run, u.state, &options, &report, &err), CAIRN_E_MISMATCH);
+    cairn_state_free(u.state);
+    static const struct {
+        const char *item, *name;
+        int kind;
+    } wrong[] = { { "scheduler", "rate", 0 }, { "scheduler", "warm", 0 }, { "data", "position", 1 }, { "data", "position", 3 }, { "rng", "words/0", 0 },
+                  { "scheduler", "warm", 2 } };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        uint64_t number = 0;
+        double real = 0;
+        int truth = 0;
+        test_ok(cairn_state_new(&u.state, &err));
+        if (wrong[i].kind == 0) test_ok(cairn_state_bind_i64(u.state, wrong[i].item, wrong[i].name, &unheard, &err));
+        if (wrong[i].kind == 1) test_ok(cairn_state_bind_u64(u.state, wrong[i].item, wrong[i].name, &number, &err));
+        if (wrong[i].kind == 2) test_ok(cairn_state_bind_f64(u.state, wrong[i].item, wrong[i].name, &real, &err));
+        if (wrong[i].kind == 3) test_ok(cairn_state_bind_bool(u.state, wrong[i].item, wrong[i].name, &truth, &err));
+        test_code(cairn_restore(run, u.state, NULL, NULL, &err), CAIRN_E_MISMATCH);
+        cairn_state_free(u.state);
+    }
+    test_ok(cairn_run_close(run, &err));
+}
+
+/* A torn attempt is made good by an older checkpoint only if that one covers all that was touched. */
+static void an_older_one_must_cover_what_was_torn(void **unused)
+{
+    struct trainer t, small = { 0 };
+    char path[600];
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    cairn_save_options saving = CAIRN_SAVE_OPTIONS_INIT;
+    float weights[6] = { 0 };
+    const uint64_t shape[] = { 2, 3 };
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("cover"));
+    options.io_threads = 1;
+    cairn_run *run = open_run(path, options);
+    test_ok(cairn_state_new(&small.state, &err)); /* step 5 holds less than step 10 */
+    bind(&small, "model", "other", CAIRN_F32, 2, shape, 0, weights);
+    saving.step = 5;
+    test_ok(cairn_save(run, small.state, &saving, NULL, &err));
+    trainer_open(&t);
+    test_ok(save(run, &t, 10));
+    test_shell("printf X | dd of=%s/checkpoint-10/training/optimizer.safetensors bs=1 seek=12000000 conv=notrunc status=none", path);
+    messages[0] = 0;
+    test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_TORN_STATE);
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+    cairn_state_free(small.state);
+}
+
 static void bad_bindings_are_refused(void **unused)
 {
     cairn_state *state;
@@ -599,7 +693,8 @@ int main(void)
         cmocka_unit_test(only_damage_after_the_first_byte_is_torn), cmocka_unit_test(going_back_takes_another_way),
         cmocka_unit_test(a_second_writer_is_locked_out_or_fences), cmocka_unit_test(what_stands_in_the_way_is_refused_and_stays),
         cmocka_unit_test(another_tools_folder_is_refused_by_name), cmocka_unit_test(nan_makes_a_checkpoint_unhealthy),
-        cmocka_unit_test(keep_last_keeps_what_it_must), cmocka_unit_test(a_mismatch_touches_nothing), cmocka_unit_test(bad_bindings_are_refused),
+        cmocka_unit_test(keep_last_keeps_what_it_must), cmocka_unit_test(a_mismatch_touches_nothing), cmocka_unit_test(a_restore_tells_what_it_did),
+        cmocka_unit_test(an_older_one_must_cover_what_was_torn), cmocka_unit_test(bad_bindings_are_refused),
         cmocka_unit_test(a_small_disk_says_what_is_missing), cmocka_unit_test(cancel_loses_nothing), cmocka_unit_test(a_newer_format_is_refused_and_untouched),
         cmocka_unit_test(a_read_only_store_is_an_error_and_readable), cmocka_unit_test(an_overlay_works),
     };

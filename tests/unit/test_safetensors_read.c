@@ -1,4 +1,4 @@
-/* safetensors headers that are fine: what the reader makes of them. The bad ones are in test_safetensors_hostile.c. */
+/* Covers src/format/safetensors_read.c: headers that are fine: what the reader makes of them. The bad ones are in test_safetensors_hostile.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

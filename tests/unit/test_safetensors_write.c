@@ -1,4 +1,4 @@
-/* The header we write: byte by byte, padded to a page, in a fixed order, and what the reader makes of it. */
+/* Covers src/format/safetensors_write.c. The header we write: byte by byte, padded to a page, in a fixed order, and what the reader makes of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* tensors.json and state.json: what was written comes back; what is sealed and hostile is refused by its kind, without harm. */
+/* Covers src/snapshot/table_encode.c and table_decode.c. tensors.json and state.json: what was written comes back; what is sealed and hostile is refused by its kind, without harm. */
 #include "support.h"
 
 #include "base/json.h"

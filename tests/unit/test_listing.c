@@ -1,0 +1,278 @@
+/* Covers src/api/run.c, src/api/checkpoint.c, src/api/listing.c, src/manager/resolve.c and src/manager/run.c: what callers may pass, the names that
+ * people write, the listings. */
+#include "support.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+static cairn_error err = CAIRN_ERROR_INIT;
+static char store[600];
+static float weights[4];
+
+static cairn_state *new_state(void)
+{
+    static const uint64_t shape[] = { 4 };
+    cairn_state *state;
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    test_ok(cairn_state_new(&state, &err));
+    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = shape, tensor.address = weights, tensor.flags = CAIRN_TRAINABLE;
+    test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
+    return state;
+}
+
+static int save(cairn_run *run, cairn_state *state, uint64_t step, double loss, const char *tag)
+{
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_metric metric = { "loss", loss };
+    weights[0] = (float)step;
+    options.step = step;
+    options.metrics = &metric;
+    options.metrics_count = 1;
+    options.tags = &tag;
+    options.tags_count = tag != NULL;
+    return cairn_save(run, state, &options, NULL, &err);
+}
+
+/* run: steps 10 20 30 (gold: 10 and 20; best 20), then back to 20 and 25; other: empty. */
+static void make(const char *name)
+{
+    char path[700];
+    cairn_run *run;
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    cairn_restore_options back = CAIRN_RESTORE_OPTIONS_INIT;
+    cairn_state *state = new_state();
+    snprintf(store, sizeof store, "%s", test_folder(name));
+    snprintf(path, sizeof path, "%s/run", store);
+    options.best_metric = "loss";
+    test_ok(cairn_run_open(path, &options, &run, &err));
+    test_ok(save(run, state, 10, 3, "gold"));
+    test_ok(save(run, state, 20, 1, "gold"));
+    test_ok(save(run, state, 30, 2, "away"));
+    back.step = 20;
+    test_ok(cairn_restore(run, state, &back, NULL, &err));
+    test_ok(save(run, state, 25, 5, NULL));
+    test_ok(cairn_run_close(run, &err));
+    snprintf(path, sizeof path, "%s/other", store);
+    test_ok(cairn_run_open(path, NULL, &run, &err));
+    test_ok(cairn_run_close(run, &err));
+    test_shell("mkdir %s/no-run && touch %s/file && ln -s run %s/.hidden", store, store, store);
+    cairn_state_free(state);
+}
+
+static void names_lead_to_checkpoints(void **unused)
+{
+    static const struct {
+        const char *name;
+        uint64_t step, term;
+    } good[] = { { "run@10", 10, 1 },   { "run@25", 25, 2 },   { "run@latest", 25, 2 }, { "run@best", 20, 1 },         { "run@gold", 20, 1 },
+                 { "run@30~1", 30, 1 }, { "run@20~1", 20, 1 }, { "run@away", 30, 1 },   { "run/checkpoint-10", 10, 1 }, { "run/latest", 25, 2 } };
+    static const char *const bad[] = { "run@7", "run@25~1", "run@", "@10", "run", "other@latest", "other@best", "no-run@10", "nothing@10", "run@010", "nothing" };
+    (void)unused;
+    make("names");
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        cairn_checkpoint *checkpoint;
+        test_ok(cairn_checkpoint_open(store, good[i].name, &checkpoint, &err));
+        const cairn_checkpoint_info *info = cairn_checkpoint_get_info(checkpoint);
+        if (info->entry.step != good[i].step || info->entry.term != good[i].term) fail_msg("%s", good[i].name);
+        cairn_checkpoint_close(checkpoint);
+        test_ok(cairn_verify(store, good[i].name, NULL, NULL, &err));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        cairn_checkpoint *none = NULL;
+        test_code(cairn_checkpoint_open(store, bad[i], &none, &err), CAIRN_E_NOTFOUND);
+        assert_true(!none && err.message[0]);
+        test_code(cairn_verify(store, bad[i], NULL, NULL, &err), CAIRN_E_NOTFOUND);
+    }
+    cairn_checkpoint *none = NULL;
+    test_code(cairn_checkpoint_open(store, "run@7", &none, &err), CAIRN_E_NOTFOUND);
+    assert_non_null(strstr(err.message, "25, 20, 10"));
+    /* a path that exists wins over a selector */
+    test_shell("cp -r %s/run/checkpoint-10 %s/run@best", store, store);
+    test_ok(cairn_checkpoint_open(store, "run@best", &none, &err));
+    assert_int_equal(cairn_checkpoint_get_info(none)->entry.step, 10);
+    cairn_checkpoint_close(none);
+}
+
+static int note(void *user, const char *name)
+{
+    strcat(strcat(user, name), " ");
+    return 0;
+}
+
+static int stop(void *user, const char *name)
+{
+    (void)user, (void)name;
+    return 77;
+}
+
+static void listings_show_what_there_is(void **unused)
+{
+    char names[200] = "", path[700];
+    cairn_listing *listing = NULL;
+    (void)unused;
+    make("listing");
+    test_ok(cairn_store_list(store, note, names, &err));
+    assert_string_equal(names, "other run ");
+    assert_int_equal(cairn_store_list(store, stop, names, &err), 77);
+    test_code(cairn_store_list("/nowhere", note, names, &err), CAIRN_E_NOTFOUND);
+    snprintf(path, sizeof path, "%s/run", store);
+    test_ok(cairn_listing_open(path, &listing, &err));
+    assert_int_equal(cairn_listing_count(listing), 4);
+    static const uint64_t steps[] = { 10, 20, 30, 25 };
+    for (size_t i = 0; i < 4; i++) assert_int_equal(cairn_listing_entry(listing, i)->step, steps[i]);
+    assert_true(cairn_listing_entry(listing, 1)->is_best && cairn_listing_entry(listing, 3)->is_latest && cairn_listing_entry(listing, 3)->is_head);
+    assert_int_equal(cairn_listing_entry(listing, 2)->standing, CAIRN_SUPERSEDED);
+    assert_null(cairn_listing_entry(listing, 4));
+    assert_int_equal(strlen(cairn_listing_run_id(listing)), 32);
+    cairn_listing_close(listing);
+    cairn_listing_close(NULL);
+    assert_true(!cairn_listing_count(NULL) && !cairn_listing_entry(NULL, 0) && !*cairn_listing_run_id(NULL));
+    snprintf(path, sizeof path, "%s/no-run", store);
+    test_code(cairn_listing_open(path, &listing, &err), CAIRN_E_NOTFOUND);
+}
+
+static void calls_without_what_they_need(void **unused)
+{
+    cairn_run *run = NULL;
+    cairn_listing *listing;
+    cairn_checkpoint *checkpoint;
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    cairn_save_options saving = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_restore_options restoring = CAIRN_RESTORE_OPTIONS_INIT;
+    cairn_verify_options verifying = CAIRN_VERIFY_OPTIONS_INIT;
+    cairn_status status = CAIRN_STATUS_INIT;
+    cairn_state *state = new_state();
+    char path[700];
+    (void)unused;
+    make("calls");
+    snprintf(path, sizeof path, "%s/third", store);
+    test_code(cairn_run_open(NULL, NULL, &run, &err), CAIRN_E_USAGE);
+    test_code(cairn_run_open("", NULL, &run, &err), CAIRN_E_USAGE);
+    test_code(cairn_run_open(path, NULL, NULL, &err), CAIRN_E_USAGE);
+    options.io_threads = 17;
+    test_code(cairn_run_open(path, &options, &run, &err), CAIRN_E_USAGE);
+    options.io_threads = 0, options.piece_bytes = 12345;
+    test_code(cairn_run_open(path, &options, &run, &err), CAIRN_E_USAGE);
+    options.piece_bytes = 16 << 20, options.io_mode = (cairn_io_mode)9;
+    test_code(cairn_run_open(path, &options, &run, &err), CAIRN_E_USAGE);
+    options.io_mode = CAIRN_IO_AUTO, options.struct_size = 0;
+    test_code(cairn_run_open(path, &options, &run, &err), CAIRN_E_USAGE);
+    options.struct_size = sizeof options;
+    test_ok(cairn_run_open(path, &options, &run, &err));
+    test_code(cairn_save(NULL, state, &saving, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_save(run, NULL, &saving, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_save(run, state, NULL, NULL, &err), CAIRN_E_USAGE);
+    saving.struct_size = 1;
+    test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
+    saving.struct_size = sizeof saving;
+    static const char *const tags[] = { "7", "latest", "best", "", "a b", "a/b", "a@b", "1~2", "\xff", "x\ny", NULL };
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
+        saving.tags = &tags[i], saving.tags_count = 1;
+        test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
+    }
+    saving.tags_count = 0;
+    static const cairn_metric metrics[] = { { "a", 1 }, { "a", 2 }, { "", 1 }, { NULL, 1 }, { "\xff", 1 } };
+    saving.metrics = metrics, saving.metrics_count = 2;
+    test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
+    for (size_t i = 2; i < 5; i++) {
+        saving.metrics = &metrics[i], saving.metrics_count = 1;
+        test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
+    }
+    saving.metrics_count = 1001;
+    test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_LIMIT);
+    saving.metrics_count = 0;
+    static const cairn_attachment attachments[] = { { NULL, NULL, "", 0 }, { "../x", NULL, "", 0 }, { "a", NULL, NULL, 5 }, { "a", "/nowhere/a", NULL, 0 },
+                                                    { "training/state.json", NULL, "", 0 }, { "a", "/dev", NULL, 0 } };
+    static const int codes[] = { CAIRN_E_USAGE, CAIRN_E_PATH, CAIRN_E_USAGE, CAIRN_E_NOTFOUND, CAIRN_E_PATH, CAIRN_E_PATH };
+    for (size_t i = 0; i < 6; i++) {
+        saving.step = i + 1, saving.attachments = &attachments[i], saving.attachments_count = 1;
+        test_code(cairn_save(run, state, &saving, NULL, &err), codes[i]);
+    }
+    const cairn_attachment twice[] = { { "a", NULL, "x", 1 }, { "a", NULL, "y", 1 } };
+    saving.attachments = twice, saving.attachments_count = 2;
+    test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_restore(NULL, state, NULL, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_restore(run, NULL, NULL, NULL, &err), CAIRN_E_USAGE);
+    restoring.struct_size = 3;
+    test_code(cairn_restore(run, state, &restoring, NULL, &err), CAIRN_E_USAGE);
+    restoring.struct_size = sizeof restoring, restoring.step = 5;
+    test_code(cairn_restore(run, state, &restoring, NULL, &err), CAIRN_E_NOTFOUND);
+    assert_int_equal(cairn_run_status(NULL, &status), CAIRN_E_USAGE);
+    status.struct_size = 1;
+    assert_int_equal(cairn_run_status(run, &status), CAIRN_E_USAGE);
+    status.struct_size = sizeof status;
+    assert_int_equal(cairn_run_status(run, &status), CAIRN_OK);
+    assert_true(status.saves_failed == 7 && status.saves_done == 0 && status.phase == CAIRN_PHASE_FAILED && status.term == 1);
+    cairn_run_cancel(NULL);
+    test_ok(cairn_run_close(run, &err));
+    test_ok(cairn_run_close(NULL, &err));
+    test_code(cairn_listing_open(NULL, &listing, &err), CAIRN_E_USAGE);
+    test_code(cairn_listing_open("x", NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_store_list(NULL, note, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_store_list("x", NULL, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_open(NULL, NULL, &checkpoint, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_open(NULL, "", &checkpoint, &err), CAIRN_E_USAGE);
+    test_code(cairn_checkpoint_open(NULL, "x", NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_verify(NULL, "", NULL, NULL, &err), CAIRN_E_USAGE);
+    verifying.struct_size = 0;
+    test_code(cairn_verify(store, "run@10", &verifying, NULL, &err), CAIRN_E_USAGE);
+    assert_string_equal(cairn_version(), CAIRN_VERSION_STRING);
+    cairn_state_free(state);
+}
+
+/* A fetch callback that forks in the middle of a save: the child may use nothing of it, its exit disturbs nothing. */
+static cairn_run *forking_run;
+static cairn_state *forking_state;
+
+static int forking_fetch(void *user, uint64_t offset, size_t size, void *destination)
+{
+    static int forked;
+    int status;
+    (void)user, (void)offset;
+    memset(destination, 7, size);
+    if (forked++) return 0;
+    pid_t child = fork();
+    if (!child) {
+        cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+        options.step = 99;
+        if (cairn_save(forking_run, forking_state, &options, NULL, NULL) != CAIRN_E_FORKED) _exit(1);
+        if (cairn_restore(forking_run, forking_state, NULL, NULL, NULL) != CAIRN_E_FORKED) _exit(2);
+        _exit(cairn_run_close(forking_run, NULL) == CAIRN_E_FORKED ? 0 : 3);
+    }
+    return waitpid(child, &status, 0) == child && status == 0 ? 0 : 1;
+}
+
+static int no_store(void *user, uint64_t offset, size_t size, const void *source)
+{
+    (void)user, (void)offset, (void)size, (void)source;
+    return 0;
+}
+
+static void a_fork_during_a_save_disturbs_nothing(void **unused)
+{
+    static const uint64_t shape[] = { 9000000 };
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    char path[700];
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("fork"));
+    test_ok(cairn_state_new(&forking_state, &err));
+    tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = shape, tensor.fetch = forking_fetch, tensor.store = no_store;
+    test_ok(cairn_state_bind_tensor(forking_state, "model", &tensor, &err));
+    test_ok(cairn_run_open(path, NULL, &forking_run, &err));
+    options.step = 1;
+    test_ok(cairn_save(forking_run, forking_state, &options, NULL, &err));
+    options.step = 2;
+    test_ok(cairn_save(forking_run, forking_state, &options, NULL, &err));
+    test_ok(cairn_run_close(forking_run, &err));
+    strcat(path, "@1");
+    test_ok(cairn_verify(NULL, path, NULL, NULL, &err));
+    cairn_state_free(forking_state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(names_lead_to_checkpoints), cmocka_unit_test(listings_show_what_there_is),
+                                        cmocka_unit_test(calls_without_what_they_need), cmocka_unit_test(a_fork_during_a_save_disturbs_nothing) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
