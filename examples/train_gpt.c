@@ -7,6 +7,7 @@
  *  1. Whatever the next step depends on is in the state: weights, Adam's moments, the dropout generator, the data's order and
  *     position. That, and nothing else, is why a killed run ends with the bits of one that was never stopped.
  *  2. A signal sets a flag; the step is finished, saved, and the program ends.
+ *  3. Saves are lazy: the weights are copied behind the next forward and backward pass, and cairn_fence stands before the first change.
  */
 #include "gpt/check.h"
 #include "gpt/model.h"
@@ -115,8 +116,8 @@ static int bind_state(struct trainer *t, cairn_error *err)
         cairn_state_bind_u64(state, "data", "order_seed", &t->order.order_seed, err) != 0 ||
         cairn_state_bind_u64(state, "data", "fingerprint", &t->fingerprint, err) != 0 ||
         cairn_state_set_value(state, "data", "characters", cairn_value_bytes(t->text.characters, t->text.vocabulary), err) != 0 ||
-        bind_vector(state, "history", "loss", CAIRN_F32, (uint64_t)t->options.steps, 0, t->loss, err) != 0 ||
-        bind_vector(state, "history", "val_loss", CAIRN_F32, (uint64_t)t->evaluations + 1, 0, t->val_loss, err) != 0)
+        bind_vector(state, "history", "loss", CAIRN_F32, (uint64_t)t->options.steps, CAIRN_VOLATILE, t->loss, err) != 0 ||
+        bind_vector(state, "history", "val_loss", CAIRN_F32, (uint64_t)t->evaluations + 1, CAIRN_VOLATILE, t->val_loss, err) != 0)
         return err->code;
     return CAIRN_OK;
 }
@@ -125,6 +126,16 @@ static void print_warning(void *user, const char *message)
 {
     (void)user;
     fprintf(stderr, "train_gpt: %s\n", message);
+}
+
+/* Called behind training, when a checkpoint is durable. */
+static void print_saved(void *user, const cairn_save_report *report)
+{
+    const struct trainer *t = user;
+
+    if (!t->options.quiet)
+        printf("%ssaved %s (%.1f MB in %.0f ms)\n", t->terminal ? "\r\033[K" : "", report->name, (double)report->total_bytes * 1e-6,
+               (double)report->elapsed_ns * 1e-6);
 }
 
 /* Opens the run and brings its newest checkpoint back; a new run stays at step 0. */
@@ -136,6 +147,9 @@ static int resume(struct trainer *t, cairn_error *err)
     options.keep_last = t->options.keep;
     options.best_metric = "val_loss";
     options.message = print_warning;
+    options.committed = print_saved;
+    options.user = t;
+    options.check_early_writes = 1; /* a demo proves what a long training run may take for granted */
     if (cairn_run_open(t->options.out, &options, &t->run, err) != 0 || cairn_restore(t->run, t->state, NULL, &report, err) != 0)
         return err->code;
     t->saved_step = t->step;
@@ -168,8 +182,8 @@ static int save(struct trainer *t, cairn_error *err)
     cairn_metric metrics[2] = { { "loss", (double)t->loss[t->step - 1] }, { "val_loss", (double)t->val_loss[evaluation_index(t)] } };
     cairn_attachment config = { "config.json", NULL, t->config, strlen(t->config) };
     cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
-    cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
 
+    options.mode = CAIRN_SAVE_LAZY;
     options.step = (uint64_t)t->step;
     options.epoch = (double)t->order.epoch + (double)t->order.position / (double)t->order.count;
     options.metrics = metrics;
@@ -177,12 +191,9 @@ static int save(struct trainer *t, cairn_error *err)
     options.attachments = &config;
     options.attachments_count = 1;
     options.config = t->config;
-    if (cairn_save(t->run, t->state, &options, &report, err) != 0)
+    if (cairn_save(t->run, t->state, &options, NULL, err) != 0)
         return err->code;
     t->saved_step = t->step;
-    if (!t->options.quiet)
-        printf("%ssaved %s (%.1f MB in %.0f ms)\n", t->terminal ? "\r\033[K" : "", report.name, (double)report.total_bytes * 1e-6,
-               (double)report.elapsed_ns * 1e-6);
     return CAIRN_OK;
 }
 
@@ -197,13 +208,16 @@ static double scheduled_rate(const struct gpt_options *options, int64_t step)
     return options->learning_rate * (0.1 + 0.45 * (1.0 + cos(3.141592653589793 * progress)));
 }
 
-static void train_step(struct trainer *t)
+static int train_step(struct trainer *t, cairn_error *err)
 {
     gpt_order_batch(&t->order, &t->text, t->model.sequences, t->tokens);
     t->loss[t->step] = (float)gpt_model_loss(&t->model, t->tokens, &t->dropout);
+    if (cairn_fence(t->run, err) != 0) /* the weights change now: a save that still copies them must be done with it */
+        return err->code;
     t->learning_rate = scheduled_rate(&t->options, t->step);
     t->step++;
     gpt_model_update(&t->model, (uint64_t)t->step, t->learning_rate, 0.1, 1.0);
+    return CAIRN_OK;
 }
 
 static void evaluate(struct trainer *t)
@@ -240,7 +254,8 @@ static int train(struct trainer *t, cairn_error *err)
 
     while (t->step < t->options.steps && !stop_asked) {
         double begin = seconds_now();
-        train_step(t);
+        if (train_step(t, err) != 0)
+            return err->code;
         double now = (double)tokens_per_step / (seconds_now() - begin);
         rate = rate > 0.0 ? 0.9 * rate + 0.1 * now : now;
         if (is_evaluated(t))
@@ -251,7 +266,7 @@ static int train(struct trainer *t, cairn_error *err)
     }
     if (t->step > t->saved_step && save(t, err) != 0)
         return err->code;
-    return CAIRN_OK;
+    return cairn_wait(t->run, err);
 }
 
 /* ==================================================================================================== around it all */

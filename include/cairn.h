@@ -147,8 +147,10 @@ typedef struct cairn_tensor {
     cairn_fetch_fn fetch;
     cairn_store_fn store;
     void *user;
+    const uint64_t *generation; /* a counter that you raise whenever the tensor changes (torch's _version), or NULL. It may make a lazy save
+                                   fail with EARLY_WRITE; it never skips work. Must stay valid like address */
 } cairn_tensor;
-#define CAIRN_TENSOR_INIT { sizeof(cairn_tensor), NULL, CAIRN_DTYPE_NONE, 0, NULL, 0, NULL, NULL, NULL, NULL }
+#define CAIRN_TENSOR_INIT { sizeof(cairn_tensor), NULL, CAIRN_DTYPE_NONE, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL }
 
 /* -------------------------------------------------------------------------------------------------------------- values */
 
@@ -226,25 +228,30 @@ typedef enum cairn_phase {
     CAIRN_PHASE_ABANDONED, CAIRN_PHASE_RESTORING
 } cairn_phase;
 
-/* Figures of the job that runs, or of the last one. */
+/* Figures of the job that runs, or of the last one. written_bytes / elapsed_ns is its speed. */
 typedef struct cairn_status {
     size_t struct_size;
-    cairn_phase phase;
+    cairn_phase phase;      /* STAGING: must not be modified yet; WRITING: staged, the job goes on behind */
     uint64_t step;
     uint64_t total_bytes;   /* tensor bytes of the job */
     uint64_t staged_bytes;  /* copied into the arena */
     uint64_t written_bytes; /* handed to the disk */
-    uint64_t stall_ns;      /* how long the caller was held so far */
+    uint64_t linked_bytes;  /* of files that did not change and were linked instead */
+    uint64_t stall_ns;      /* how long the job held the caller: in the save, in fences, in waits for it */
     uint64_t elapsed_ns;
     uint64_t saves_done;    /* DURABLE since the run was opened */
     uint64_t saves_failed;
     uint64_t term;
+    uint64_t arena_bytes;   /* as it is now */
     int warnings;           /* messages given so far */
 } cairn_status;
-#define CAIRN_STATUS_INIT { sizeof(cairn_status), CAIRN_PHASE_IDLE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define CAIRN_STATUS_INIT { sizeof(cairn_status), CAIRN_PHASE_IDLE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+struct cairn_save_report;
 
 typedef void (*cairn_progress_fn)(void *user, const cairn_status *status); /* about ten times a second, and at the end */
 typedef void (*cairn_message_fn)(void *user, const char *message);         /* a warning: one line */
+typedef void (*cairn_committed_fn)(void *user, const struct cairn_save_report *report); /* a checkpoint is durable */
 
 typedef struct cairn_run_options {
     size_t struct_size;
@@ -259,14 +266,21 @@ typedef struct cairn_run_options {
     uint64_t shard_bytes;    /* a larger item is split into shards; 0: 5,000,000,000 */
     cairn_message_fn message;
     cairn_progress_fn progress;
-    void *user; /* for both callbacks */
+    cairn_committed_fn committed;
+    void *user; /* for these callbacks */
+    int check_early_writes; /* non-zero: lazy saves digest everything at the save and again before the fence opens: for tests, and for whoever
+                               is not sure where the first write after a save is. Slow */
 } cairn_run_options;
-#define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL }
+#define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0 }
 
 /* Opens a run for writing; the last part of path is the run's name, the folder above it the store. Both are made if missing.
  * LOCKED: another process writes it. VERSION: a newer format. FOREIGN: holds another tool's checkpoint-N folders. */
 CAIRN_API int cairn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err);
-/* Gives the run back. Takes NULL. */
+/* Makes the arena for saves of this state behind the caller's back, so that the first save does not have to. May be called again when the state has
+ * grown. */
+CAIRN_API int cairn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err);
+/* Waits for the save that may still run and gives the run back. Its failure, or that of an earlier one not told yet, is returned - the run is closed
+ * all the same. Takes NULL. */
 CAIRN_API int cairn_run_close(cairn_run *run, cairn_error *err);
 CAIRN_API int cairn_run_status(const cairn_run *run, cairn_status *ret_status); /* any thread */
 CAIRN_API void cairn_run_cancel(cairn_run *run); /* any thread: the save or restore now running ends with CANCELLED, nothing is lost */
@@ -284,9 +298,27 @@ typedef struct cairn_attachment {
     size_t size_bytes;
 } cairn_attachment;
 
+/* When cairn_save returns. In each mode the bound memory must not be modified before the bytes are staged. */
+typedef enum cairn_save_mode {
+    CAIRN_SAVE_EAGER = 0, /* when staged: the bytes are safe from the caller, writing goes on behind */
+    CAIRN_SAVE_SYNC,      /* when durable */
+    CAIRN_SAVE_LAZY       /* at once: values, VOLATILE tensors and those under 64 KiB are copied, the others are staged behind. Call cairn_fence
+                             before the first change. A change before that makes the save fail with EARLY_WRITE */
+} cairn_save_mode;
+
+/* What to do when the save before still runs. */
+typedef enum cairn_if_running {
+    CAIRN_IF_RUNNING_WAIT = 0,
+    CAIRN_IF_RUNNING_SKIP,    /* do nothing; report.skipped says so */
+    CAIRN_IF_RUNNING_REPLACE, /* give the earlier one up if it is not staged yet and was not itself a replacement; else wait */
+    CAIRN_IF_RUNNING_ERROR    /* LOCKED */
+} cairn_if_running;
+
 typedef struct cairn_save_options {
     size_t struct_size;
     uint64_t step; /* optimizer steps completed; beyond the line's last */
+    cairn_save_mode mode;
+    cairn_if_running if_running;
     double epoch;
     int inexact; /* non-zero: saved on an exception; taken at a restore only by name */
     const cairn_metric *metrics;
@@ -297,25 +329,35 @@ typedef struct cairn_save_options {
     size_t tags_count;
     const char *config; /* text kept in provenance.json: the hyperparameters, as JSON or any text */
 } cairn_save_options;
-#define CAIRN_SAVE_OPTIONS_INIT { sizeof(cairn_save_options), 0, 0.0, 0, NULL, 0, NULL, 0, NULL, 0, NULL }
+#define CAIRN_SAVE_OPTIONS_INIT { sizeof(cairn_save_options), 0, CAIRN_SAVE_EAGER, CAIRN_IF_RUNNING_WAIT, 0.0, 0, NULL, 0, NULL, 0, NULL, 0, NULL }
 
+/* From a sync save, and to the committed callback: whole. From an eager or lazy save: step, term and total_bytes; the rest is not known yet. */
 typedef struct cairn_save_report {
     size_t struct_size;
     uint64_t step, term;
     uint64_t total_bytes;   /* tensor bytes in the checkpoint */
     uint64_t written_bytes; /* of data files, this save */
+    uint64_t linked_bytes;  /* of data files that did not change and are hard links to the last checkpoint's */
     uint64_t elapsed_ns;    /* call to durable */
+    int skipped;            /* non-zero: nothing was saved (CAIRN_IF_RUNNING_SKIP) */
     int healthy;            /* 0: NaN or Inf in TRAINABLE or OPTIMIZER leaves */
     char name[64];          /* "checkpoint-1200" */
     char id[33];
 } cairn_save_report;
-#define CAIRN_SAVE_REPORT_INIT { sizeof(cairn_save_report), 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
+#define CAIRN_SAVE_REPORT_INIT { sizeof(cairn_save_report), 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
 
-/* Saves state as a checkpoint and returns when it is durable: it then survives kill -9 and a power cut.
+/* Saves state as a checkpoint. When it is durable it survives kill -9 and a power cut. What fails behind the caller's back is returned, once, by the
+ * next call on the run - save, fence, wait, restore or close -, which then does nothing else (close closes). The state may be freed while its save
+ * runs.
  * EXISTS: the step is there. FENCED: another writer took over. NOSPACE: says the bytes missing; nothing is lost.
  * USAGE: the run holds checkpoints and was not restored from, or the step is not beyond the line's last. */
-CAIRN_API int cairn_save(cairn_run *run, const cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report,
+CAIRN_API int cairn_save(cairn_run *run, cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report,
                          cairn_error *err);
+
+/* Returns when the bytes of the save that runs are staged: the caller may modify the state again. At once if none runs. */
+CAIRN_API int cairn_fence(cairn_run *run, cairn_error *err);
+/* Returns when the save that runs is durable or has failed. */
+CAIRN_API int cairn_wait(cairn_run *run, cairn_error *err);
 
 #define CAIRN_STEP_DEFAULT UINT64_MAX /* the newest healthy and exact one that passes the quick check */
 

@@ -18,11 +18,30 @@ int cairn_run_close(cairn_run *run, cairn_error *err)
     if (!run) return CAIRN_OK;
     int code = cn_run_check_process(run, err);
     if (code) return code; /* the parent's handle: touch nothing */
-    cn_run_close(run);
-    return CAIRN_OK;
+    return cn_run_close(run, err);
 }
 
-int cairn_save(cairn_run *run, const cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err)
+int cairn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err)
+{
+    if (!run || !state) return cn_error_set(err, CAIRN_E_USAGE, "cairn_run_reserve: run and state must be given");
+    return cn_run_reserve(run, state, err);
+}
+
+int cairn_fence(cairn_run *run, cairn_error *err)
+{
+    if (!run) return cn_error_set(err, CAIRN_E_USAGE, "cairn_fence: run must be given");
+    int code = cn_run_check_process(run, err);
+    return code ? code : cn_job_fence(run, err);
+}
+
+int cairn_wait(cairn_run *run, cairn_error *err)
+{
+    if (!run) return cn_error_set(err, CAIRN_E_USAGE, "cairn_wait: run must be given");
+    int code = cn_run_check_process(run, err);
+    return code ? code : cn_job_collect(run, err);
+}
+
+int cairn_save(cairn_run *run, cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err)
 {
     if (!run || !state || !options) return cn_error_set(err, CAIRN_E_USAGE, "cairn_save: run, state and options must be given");
     return cn_run_save(run, state, options, ret_report, err);

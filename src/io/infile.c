@@ -21,15 +21,12 @@ static int open_error(int rc, const char *name, cairn_error *err)
 
 static int look(struct cn_infile *in, cairn_error *err)
 {
-    struct cn_file_info info;
-    int rc = cn_os_stat(in->file, &info);
+    int rc = cn_os_stat(in->file, &in->info);
     if (rc) {
         cn_infile_close(in);
         return open_error(rc, in->name, err);
     }
-    in->size_bytes = info.size_bytes;
-    in->device = info.device;
-    in->inode = info.inode;
+    in->size_bytes = in->info.size_bytes;
     return CAIRN_OK;
 }
 
@@ -43,7 +40,7 @@ int cn_infile_open(struct cn_infile *in, cn_file dir, const char *name, cairn_io
     struct cn_file_info info;
     if (cn_os_open_read_direct(dir, name, &in->direct)) in->direct = CN_NO_FILE;
     /* the name may lead elsewhere by now: one file, or none */
-    else if (cn_os_stat(in->direct, &info) || info.inode != in->inode || info.device != in->device) {
+    else if (cn_os_stat(in->direct, &info) || info.inode != in->info.inode || info.device != in->info.device) {
         (void)cn_os_close(in->direct);
         in->direct = CN_NO_FILE;
     }

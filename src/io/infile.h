@@ -13,7 +13,7 @@ struct cn_infile {
     cn_file file;   /* buffered */
     cn_file direct; /* CN_NO_FILE where refused or not wanted */
     uint64_t size_bytes;
-    uint64_t device, inode;
+    struct cn_file_info info; /* as it was at the open */
     const char *name; /* for messages; owned by the caller */
 };
 

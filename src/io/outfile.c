@@ -57,6 +57,7 @@ int cn_outfile_finish(struct cn_outfile *out, cairn_error *err)
     int rc = cn_os_truncate(out->file, out->size_bytes);
     if (!rc) step = "setting its mode", rc = cn_os_set_mode(out->file, 0444);
     if (!rc) step = "syncing it", rc = cn_os_sync(out->file);
+    if (!rc) step = "looking at it", rc = cn_os_stat(out->file, &out->info);
     int closed = cn_os_close(out->file);
     out->file = CN_NO_FILE;
     if (!rc) step = "closing it", rc = closed;

@@ -16,6 +16,7 @@ struct cn_outfile {
     const char *name; /* for messages; owned by the caller */
     uint64_t size_bytes;
     bool direct;
+    struct cn_file_info info; /* as it was left: set by cn_outfile_finish */
 };
 
 /* NOSPACE names the bytes that are missing. Sets direct to what is used; DIRECT forced and refused is UNSUPPORTED. */

@@ -90,7 +90,7 @@ static void produce_all(void *user)
         bool last = ++engine->produced == pump->pieces;
         cn_cond_signal_all(engine->changed);
         cn_mutex_unlock(engine->mutex);
-        if (last && pump->staged) pump->staged(pump->user);
+        if (last && pump->staged && (code = pump->staged(pump->user, &error))) fail(engine, code, &error);
     }
     end_task(engine);
 }
@@ -158,7 +158,7 @@ static int run_inline(const struct cn_pump *pump, cairn_error *err)
     for (uint64_t piece = 0; piece < pump->pieces && !code; piece++) {
         if (cancelled(pump)) code = cn_error_set(err, CAIRN_E_CANCELLED, "cancelled");
         if (!code && pump->produce) code = pump->produce(pump->user, piece, slot, err);
-        if (!code && pump->produce && pump->staged && piece + 1 == pump->pieces) pump->staged(pump->user);
+        if (!code && pump->produce && pump->staged && piece + 1 == pump->pieces) code = pump->staged(pump->user, err);
         if (!code) code = pump->consume(pump->user, piece, slot, err);
         if (pump->tick && cn_os_now_ns() - ticked >= TICK_NS) {
             pump->tick(pump->user);
@@ -220,8 +220,8 @@ static int run_tasks(struct engine *engine, cairn_error *err)
 int cn_pump_run(const struct cn_pump *pump, cairn_error *err)
 {
     if (!pump->pieces) {
-        if (pump->staged) pump->staged(pump->user);
-        return cancelled(pump) ? cn_error_set(err, CAIRN_E_CANCELLED, "cancelled") : CAIRN_OK;
+        if (cancelled(pump)) return cn_error_set(err, CAIRN_E_CANCELLED, "cancelled");
+        return pump->staged ? pump->staged(pump->user, err) : CAIRN_OK;
     }
     cn_arena_start(pump->arena);
     if (pump->threads <= 1) return run_inline(pump, err);

@@ -23,7 +23,7 @@ struct cn_pump {
     uint64_t pieces;
     cn_pump_fn produce; /* may be NULL */
     cn_pump_fn consume;
-    void (*staged)(void *user); /* called once, when the last piece has been produced; may be NULL */
+    int (*staged)(void *user, cairn_error *err); /* called once, when the last piece has been produced: a failure stops all; may be NULL */
     void *user;
     struct cn_arena *arena;
     uint32_t threads;               /* writers; 1: the caller's task does it all */

@@ -26,9 +26,9 @@ void cn_run_message(cairn_run *run, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    cn_mutex_lock(run->figures_lock);
+    cn_mutex_lock(run->lock);
     run->status.warnings++;
-    cn_mutex_unlock(run->figures_lock);
+    cn_mutex_unlock(run->lock);
     if (run->options.message) run->options.message(run->options.user, text);
 }
 
@@ -39,13 +39,14 @@ void cn_run_tell(void *run, const char *message)
 
 static void read_status(const cairn_run *run, cairn_status *ret_status)
 {
-    cn_mutex_lock(run->figures_lock);
+    cn_mutex_lock(run->lock);
     *ret_status = run->status;
     ret_status->staged_bytes = atomic_load(&run->figures.staged_bytes);
     ret_status->written_bytes = atomic_load(&run->figures.written_bytes);
-    if (run->started_ns) ret_status->elapsed_ns = ret_status->stall_ns = cn_os_now_ns() - run->started_ns;
+    ret_status->linked_bytes = atomic_load(&run->figures.linked_bytes);
+    if (run->started_ns) ret_status->elapsed_ns = cn_os_now_ns() - run->started_ns;
     ret_status->term = run->term;
-    cn_mutex_unlock(run->figures_lock);
+    cn_mutex_unlock(run->lock);
 }
 
 int cairn_run_status(const cairn_run *run, cairn_status *ret_status)
@@ -77,32 +78,34 @@ void cn_run_begin_job(cairn_run *run, cairn_phase phase, uint64_t step)
     atomic_store(&run->cancel, false);
     atomic_store(&run->figures.staged_bytes, 0);
     atomic_store(&run->figures.written_bytes, 0);
-    cn_mutex_lock(run->figures_lock);
+    atomic_store(&run->figures.linked_bytes, 0);
+    cn_mutex_lock(run->lock);
     run->status.phase = phase;
     run->status.step = step;
     run->status.total_bytes = 0;
+    run->status.stall_ns = 0;
     run->started_ns = cn_os_now_ns();
-    cn_mutex_unlock(run->figures_lock);
+    cn_mutex_unlock(run->lock);
 }
 
 void cn_run_set_phase(cairn_run *run, cairn_phase phase, uint64_t total_bytes)
 {
-    cn_mutex_lock(run->figures_lock);
+    cn_mutex_lock(run->lock);
     run->status.phase = phase;
     run->status.total_bytes = total_bytes;
-    cn_mutex_unlock(run->figures_lock);
+    cn_mutex_unlock(run->lock);
 }
 
-void cn_run_end_job(cairn_run *run, int code)
+void cn_run_end_job(cairn_run *run, int code, bool abandoned)
 {
-    cn_mutex_lock(run->figures_lock);
+    cn_mutex_lock(run->lock);
     bool saving = run->status.phase != CAIRN_PHASE_RESTORING;
-    run->status.elapsed_ns = run->status.stall_ns = cn_os_now_ns() - run->started_ns;
+    run->status.elapsed_ns = cn_os_now_ns() - run->started_ns;
     run->started_ns = 0;
     if (saving) run->status.saves_done += !code;
-    if (saving) run->status.saves_failed += code != 0;
-    run->status.phase = code ? CAIRN_PHASE_FAILED : saving ? CAIRN_PHASE_DURABLE : CAIRN_PHASE_IDLE;
-    cn_mutex_unlock(run->figures_lock);
+    if (saving) run->status.saves_failed += code && !abandoned;
+    run->status.phase = abandoned ? CAIRN_PHASE_ABANDONED : code ? CAIRN_PHASE_FAILED : saving ? CAIRN_PHASE_DURABLE : CAIRN_PHASE_IDLE;
+    cn_mutex_unlock(run->lock);
     cn_run_tick(run);
 }
 
@@ -120,16 +123,83 @@ uint64_t cn_run_piece_bytes(const cairn_run *run)
     return run->options.piece_bytes ? run->options.piece_bytes : DEFAULT_PIECE_BYTES;
 }
 
-int cn_run_need_arena(cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes, cairn_error *err)
+/* How large an arena for total_bytes may be: enough for all of it, within the limits. */
+static void size_arena(const cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes, uint64_t *ret_slot_bytes, uint32_t *ret_slots)
 {
     uint64_t slot = cn_align_up(cn_save_slot_bytes(piece_bytes), CN_PAGE_BYTES), limit = run->options.arena_bytes;
     if (!limit) limit = cn_os_free_memory() / 2 + (run->arena ? cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena) : 0);
     uint64_t wanted = total_bytes / piece_bytes + 2 + cn_run_threads(run), most = limit / slot;
-    uint64_t slots = cn_max_u64(CN_MIN_ARENA_PIECES, cn_min_u64(cn_min_u64(wanted, most), 1u << 20));
-    if (run->arena && cn_arena_slot_bytes(run->arena) >= slot && cn_arena_slots(run->arena) >= slots) return CAIRN_OK;
+    *ret_slot_bytes = slot;
+    *ret_slots = (uint32_t)cn_max_u64(CN_MIN_ARENA_PIECES, cn_min_u64(cn_min_u64(wanted, most), 1u << 20));
+}
+
+static bool arena_fits(const cairn_run *run, uint64_t slot_bytes, uint32_t slots)
+{
+    return run->arena && cn_arena_slot_bytes(run->arena) >= slot_bytes && cn_arena_slots(run->arena) >= slots;
+}
+
+static void set_arena(cairn_run *run, struct cn_arena *arena)
+{
     cn_arena_free(run->arena);
-    run->arena = NULL;
-    return cn_arena_new(slot, (uint32_t)slots, &run->arena, err);
+    run->arena = arena;
+    cn_mutex_lock(run->lock);
+    run->status.arena_bytes = arena ? cn_arena_slot_bytes(arena) * cn_arena_slots(arena) : 0;
+    cn_mutex_unlock(run->lock);
+}
+
+static void make_reserve(void *user)
+{
+    struct cn_reserve *reserve = user;
+    if (cn_arena_new(reserve->slot_bytes, reserve->slots, &reserve->arena, NULL)) reserve->arena = NULL;
+}
+
+static void end_reserve(cairn_run *run)
+{
+    struct cn_reserve *reserve = &run->reserve;
+    if (!reserve->task) return;
+    cn_task_join(reserve->task);
+    reserve->task = NULL;
+    if (reserve->arena) set_arena(run, reserve->arena);
+    reserve->arena = NULL;
+}
+
+static uint64_t bytes_of(const cairn_state *state)
+{
+    uint64_t total = 0;
+    for (uint64_t i = 0; i < state->count; i++) total += state->leaves[i]->size_bytes;
+    return total;
+}
+
+int cn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err)
+{
+    int code = cn_run_check_process(run, err);
+    if (!code) code = cn_job_collect(run, err);
+    if (code) return code;
+    end_reserve(run);
+    size_arena(run, cn_run_piece_bytes(run), bytes_of(state), &run->reserve.slot_bytes, &run->reserve.slots);
+    if (arena_fits(run, run->reserve.slot_bytes, run->reserve.slots)) return CAIRN_OK;
+    set_arena(run, NULL);
+    int rc = cn_task_start(make_reserve, &run->reserve, &run->reserve.task);
+    return rc ? cn_error_errno(err, -rc, "%s: a thread could not be started", run->dir.path) : CAIRN_OK;
+}
+
+int cn_run_need_arena(cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes, cairn_error *err)
+{
+    uint64_t slot_bytes;
+    uint32_t slots;
+    struct cn_arena *arena = NULL;
+    end_reserve(run);
+    size_arena(run, piece_bytes, total_bytes, &slot_bytes, &slots);
+    if (arena_fits(run, slot_bytes, slots)) return CAIRN_OK;
+    set_arena(run, NULL);
+    int code = cn_arena_new(slot_bytes, slots, &arena, err);
+    set_arena(run, arena);
+    return code;
+}
+
+int cn_run_need_arena_for(cairn_run *run, const cairn_state *state, cairn_error *err)
+{
+    return cn_run_need_arena(run, cn_run_piece_bytes(run), bytes_of(state), err);
 }
 
 /* ----------------------------------------------------------------------------------------------------------------- best */
@@ -182,7 +252,7 @@ int cn_run_take_term(cairn_run *run, cairn_error *err)
 
 static int take_lock(cairn_run *run, cairn_error *err)
 {
-    int rc = cn_os_lock_take(run->dir.private_dir, CN_NAME_LOCK, &run->lock);
+    int rc = cn_os_lock_take(run->dir.private_dir, CN_NAME_LOCK, &run->run_lock);
     if (rc == -EBUSY)
         return cn_error_set(err, CAIRN_E_LOCKED, "%s: this process has the run open for writing already: close it first", run->dir.path);
     if (rc == -EAGAIN && run->options.take_over) return CAIRN_OK;
@@ -230,28 +300,34 @@ int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **
     if (!run->options.shard_bytes) run->options.shard_bytes = DEFAULT_SHARD_BYTES;
     run->dir = (struct cn_rundir){ .dir = CN_NO_FILE, .private_dir = CN_NO_FILE, .terms = CN_NO_FILE, .staging = CN_NO_FILE, .trash = CN_NO_FILE };
     run->resumed = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
+    run->base = (struct cn_base){ .dir = CN_NO_FILE };
     run->status = (cairn_status)CAIRN_STATUS_INIT;
     run->process = cn_os_process();
     if (options->best_metric) run->best_metric = cn_os_copy_text(options->best_metric);
-    if (cn_mutex_new(&run->figures_lock) || (options->best_metric && !run->best_metric)) code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
+    if (cn_mutex_new(&run->lock) || cn_cond_new(&run->changed) || (options->best_metric && !run->best_metric)) code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
     if (!code) code = cn_rundir_open(path, &run->dir, err);
     if (!code) code = take_lock(run, err);
     if (!code) code = cn_run_take_term(run, err);
     if (!code) code = look_around(run, err);
-    if (code) cn_run_close(run);
+    if (code) (void)cn_run_close(run, NULL);
     else *ret_run = run;
     return code;
 }
 
-void cn_run_close(cairn_run *run)
+int cn_run_close(cairn_run *run, cairn_error *err)
 {
-    if (!run) return;
+    int code = cn_job_collect(run, err);
+    end_reserve(run);
     cn_held_close(&run->resumed);
-    cn_os_lock_give(run->lock);
+    cn_os_lock_give(run->run_lock);
+    cn_base_clear(&run->base);
     cn_rundir_close(&run->dir);
     cn_arena_free(run->arena);
-    cn_mutex_free(run->figures_lock);
+    cn_os_free(run->early.bytes);
+    cn_cond_free(run->changed);
+    cn_mutex_free(run->lock);
     cn_os_free(run->line.lineage);
     cn_os_free(run->best_metric);
     cn_os_free(run);
+    return code;
 }

@@ -49,6 +49,16 @@ static int remember_torn(struct attempt *attempt, const struct cn_restore *resto
     return CAIRN_OK;
 }
 
+/* Files of which every tensor was just read and found right are what the next save may link to. */
+static int remember_files(struct attempt *attempt, const struct cn_restore *restore)
+{
+    const cairn_checkpoint *checkpoint = restore->checkpoint;
+    cn_auto_free bool *wanted = cn_os_new_array(checkpoint->table.count, sizeof *wanted);
+    if (!wanted) return cn_error_set(&attempt->error, CAIRN_E_NOMEM, "%s: no memory", checkpoint->path);
+    for (uint64_t i = 0; i < checkpoint->table.count; i++) wanted[i] = restore->leaves[i] != NULL;
+    return cn_base_from_checkpoint(&attempt->run->base, checkpoint, wanted, &attempt->error);
+}
+
 static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoint)
 {
     cairn_run *run = attempt->run;
@@ -65,6 +75,7 @@ static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoin
         if (code && atomic_load(&restore.touched) && remember_torn(attempt, &restore)) code = CAIRN_E_NOMEM;
     }
     if (!code) cn_restore_report(&restore, &attempt->report);
+    if (!code) code = remember_files(attempt, &restore);
     cn_restore_free(&restore);
     return code;
 }
@@ -183,6 +194,7 @@ int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_optio
     struct cn_catalog catalog;
     struct attempt attempt = { .run = run, .state = state, .options = options, .report = CAIRN_RESTORE_REPORT_INIT, .error = CAIRN_ERROR_INIT };
     int code = cn_run_check_process(run, err);
+    if (!code) code = cn_job_collect(run, err);
     if (!code) code = cn_catalog_load(&run->dir, &catalog, err);
     if (code) return code;
     if (ret_report) attempt.report.leaf = ret_report->leaf, attempt.report.user = ret_report->user;
@@ -193,7 +205,7 @@ int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_optio
     if (!code) code = choose(&attempt, &catalog, err);
     cn_catalog_done(&catalog);
     cn_os_free(attempt.torn);
-    cn_run_end_job(run, code);
+    cn_run_end_job(run, code, false);
     if (code) return code;
     attempt.report.elapsed_ns = cn_os_now_ns() - started;
     if (ret_report) *ret_report = attempt.report;

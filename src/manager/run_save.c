@@ -1,57 +1,14 @@
-/* A save from its options to DURABLE and what follows (see run.h): check, snapshot into staging, manifest, commit; then links, retention,
- * trash, whose failures are messages and never undo the save. */
+/* A save from its options to DURABLE and what follows (see run.h): check and capture on the caller's task; then, as a job, snapshot into staging,
+ * manifest, commit; then links, retention, trash, whose failures are messages and never undo the save. */
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/limits.h"
-#include "base/utf8.h"
 #include "manager/run.h"
-#include "snapshot/provenance.h"
 #include "store/commit.h"
 #include "store/layout.h"
 #include "store/retire.h"
 #include "store/term.h"
-
-/* ------------------------------------------------------------------------------------------------------------- checking */
-
-static int check_metrics(const cairn_save_options *options, cairn_error *err)
-{
-    struct cn_shown shown;
-    if (options->metrics_count > CN_MAX_METRICS) return cn_error_set(err, CAIRN_E_LIMIT, "at most %d metrics", CN_MAX_METRICS);
-    for (size_t i = 0; i < options->metrics_count; i++) {
-        const char *name = options->metrics[i].name;
-        size_t size = name ? strlen(name) : 0;
-        if (!size || size > CN_MAX_METRIC_NAME_BYTES || cn_utf8_check(name, size) != size)
-            return cn_error_set(err, CAIRN_E_USAGE, "metric %zu: its name must be 1 to %d bytes of UTF-8", i, CN_MAX_METRIC_NAME_BYTES);
-        for (size_t k = 0; k < i; k++)
-            if (!strcmp(options->metrics[k].name, name)) return cn_error_set(err, CAIRN_E_USAGE, "metric \"%s\" is given twice", cn_show_text(&shown, name));
-    }
-    return CAIRN_OK;
-}
-
-/* A tag must not be taken for a step or a selector of ours. */
-static bool is_tag(const char *tag)
-{
-    size_t size = tag ? strlen(tag) : 0;
-    if (!size || size > CN_MAX_TAG_BYTES || !strcmp(tag, CN_NAME_LATEST) || !strcmp(tag, CN_NAME_BEST)) return false;
-    if (strspn(tag, "0123456789~") == size) return false;
-    for (size_t i = 0; i < size; i++)
-        if ((unsigned char)tag[i] <= 0x20 || tag[i] == 0x7f || strchr("/@~", tag[i])) return false;
-    return cn_utf8_check(tag, size) == size;
-}
-
-static int check_options(const cairn_save_options *options, cairn_error *err)
-{
-    struct cn_shown shown;
-    if (options->struct_size < sizeof *options) return cn_error_set(err, CAIRN_E_USAGE, "save options: struct_size is not set; start from CAIRN_SAVE_OPTIONS_INIT");
-    if (options->tags_count > CN_MAX_TAGS) return cn_error_set(err, CAIRN_E_LIMIT, "at most %d tags", CN_MAX_TAGS);
-    for (size_t i = 0; i < options->tags_count; i++)
-        if (!is_tag(options->tags[i]))
-            return cn_error_set(err, CAIRN_E_USAGE, "tag \"%s\": no number, not latest or best, no space, '/', '@' or '~'",
-                                cn_show_text(&shown, options->tags[i] ? options->tags[i] : ""));
-    return check_metrics(options, err);
-}
 
 static int check_step(const cairn_run *run, uint64_t step, cairn_error *err)
 {
@@ -66,25 +23,26 @@ static int check_step(const cairn_run *run, uint64_t step, cairn_error *err)
 
 /* --------------------------------------------------------------------------------------------------------------- saving */
 
-static int put_extras(struct cn_save *save, const cairn_save_options *options, cairn_error *err)
+static int put_extras(struct cn_job *job, cairn_error *err)
 {
-    cn_auto_buf struct cn_buf buf;
-    cn_buf_init(&buf, cn_os_alloc(), CN_MAX_PROVENANCE_BYTES);
-    int code = cn_provenance_write(options->config, &buf, err);
-    if (!code) code = cn_save_put(save, CN_NAME_PROVENANCE, CN_FILE_OWN, buf.data, buf.size, err);
-    for (size_t i = 0; i < options->attachments_count && !code; i++) code = cn_save_attach(save, &options->attachments[i], err);
+    const struct cn_request *request = &job->request;
+    int code = cn_save_put(&job->save, CN_NAME_PROVENANCE, CN_FILE_OWN, request->provenance.data, request->provenance.size, err);
+    for (uint64_t i = 0; i < request->files_count && !code; i++)
+        code = cn_save_attach(&job->save, request->files[i].name, request->files[i].data, request->files[i].size, err);
     return code;
 }
 
-static int describe(const cairn_run *run, const struct cn_save *save, const cairn_save_options *options, struct cn_manifest *ret_manifest,
-                    cairn_error *err)
+static int describe(const struct cn_job *job, struct cn_manifest *ret_manifest, cairn_error *err)
 {
+    const cairn_run *run = job->run;
+    const struct cn_save *save = &job->save;
+    const struct cn_request *request = &job->request;
     struct cn_manifest manifest = {
-        .term = run->term, .step = options->step, .epoch = options->epoch, .time_ns = cn_os_wall_ns(),
-        .healthy = !save->nan_count && !save->inf_count, .exact = !options->inexact, .nan_count = save->nan_count, .inf_count = save->inf_count,
-        .lineage = run->line.lineage, .lineage_count = run->line.lineage_count, .metrics = options->metrics,
-        .metrics_count = options->metrics_count, .tags = options->tags, .tags_count = options->tags_count, .items = save->items,
-        .items_count = save->items_count, .files = save->files, .files_count = save->files_count,
+        .term = run->term, .step = request->step, .epoch = request->epoch, .time_ns = cn_os_wall_ns(),
+        .healthy = !save->nan_count && !save->inf_count, .exact = request->exact, .nan_count = save->nan_count, .inf_count = save->inf_count,
+        .lineage = run->line.lineage, .lineage_count = run->line.lineage_count, .metrics = request->metrics,
+        .metrics_count = request->metrics_count, .tags = request->tags, .tags_count = request->tags_count, .items = save->items,
+        .items_count = save->items_count, .files = save->rows, .files_count = save->rows_count,
     };
     struct cn_digest id;
     int rc = cn_os_random(id.bytes, sizeof id.bytes);
@@ -94,18 +52,6 @@ static int describe(const cairn_run *run, const struct cn_save *save, const cair
     memcpy(manifest.parent_id, run->line.parent_id, sizeof manifest.parent_id);
     *ret_manifest = manifest;
     return CAIRN_OK;
-}
-
-static int write_snapshot(cairn_run *run, struct cn_save *save, const cairn_save_options *options, cairn_error *err)
-{
-    int code = cn_save_prepare(save, err);
-    if (!code) code = cn_run_need_arena(run, save->limits.piece_bytes, save->plan.total_bytes, err);
-    if (code) return code;
-    cn_run_set_phase(run, CAIRN_PHASE_WRITING, save->plan.total_bytes);
-    save->arena = run->arena;
-    code = cn_save_run(save, err);
-    if (!code) code = cn_save_finish(save, err);
-    return code ? code : put_extras(save, options, err);
 }
 
 static void guard(cairn_run *run, const struct cn_save *save, uint64_t step)
@@ -150,66 +96,159 @@ static void tidy(cairn_run *run, const char *name)
     cn_retire_empty_trash(&run->dir);
 }
 
-static void fill_report(cairn_run *run, const struct cn_save *save, const struct cn_manifest *manifest, const char *name, cairn_save_report *report)
+static void fill_report(struct cn_job *job, const struct cn_manifest *manifest, const char *name)
 {
-    if (!report) return;
-    report->step = manifest->step;
-    report->term = manifest->term;
-    report->total_bytes = save->plan.total_bytes;
-    report->written_bytes = save->plan.data_bytes;
-    report->elapsed_ns = cn_os_now_ns() - run->started_ns;
+    cairn_save_report *report = &job->report;
+    report->written_bytes = cn_save_written_bytes(&job->save);
+    report->linked_bytes = atomic_load(&job->run->figures.linked_bytes);
+    report->elapsed_ns = cn_os_now_ns() - job->run->started_ns;
     report->healthy = manifest->healthy;
     snprintf(report->name, sizeof report->name, "%s", name);
     memcpy(report->id, manifest->id, sizeof report->id);
 }
 
-static int save_job(cairn_run *run, struct cn_save *save, struct cn_staging *staging, const cairn_save_options *options, cairn_save_report *ret_report,
-                    cairn_error *err)
+static void remember_files(cairn_run *run, const struct cn_save *save)
 {
-    struct cn_manifest manifest;
-    int code = cn_staging_begin(&run->dir, run->term, staging, err);
-    if (!code) code = write_snapshot(run, save, options, err);
-    if (!code) code = describe(run, save, options, &manifest, err);
-    if (code) return code;
-    if (atomic_load(&run->cancel)) return cn_error_set(err, CAIRN_E_CANCELLED, "%s: the save of step %llu was cancelled", run->dir.path, (unsigned long long)options->step);
-    cn_run_set_phase(run, CAIRN_PHASE_COMMITTING, save->plan.total_bytes);
-    struct cn_commit commit = { .manifest = &manifest, .uuid = run->uuid, .message = cn_run_tell, .user = run };
-    code = cn_staging_commit(staging, &commit, err);
-    if (code) return code;
-    fill_report(run, save, &manifest, commit.name, ret_report);
-    guard(run, save, options->step);
-    advance(run, &manifest, commit.name);
-    tidy(run, commit.name);
-    return CAIRN_OK;
+    cairn_error error = CAIRN_ERROR_INIT;
+    if (cn_save_make_base(save, &run->base, &error)) cn_run_message(run, "the next save will write all files afresh: %s", error.message);
 }
 
 /* A writer that was overtaken finds its staging folder moved away: whatever failed then, FENCED is the reason that helps. */
-static int explain(cairn_run *run, int code, uint64_t step, cairn_error *err)
+static int explain(struct cn_job *job, int code, cairn_error *err)
 {
+    cairn_run *run = job->run;
     cairn_error fenced = CAIRN_ERROR_INIT;
     if (code == CAIRN_E_NOTFOUND && cn_term_check(&run->dir, run->term, run->uuid, &fenced) == CAIRN_E_FENCED) {
         if (err) *err = fenced;
         return CAIRN_E_FENCED;
     }
     if (code == CAIRN_E_FENCED || code == CAIRN_E_EXISTS || code == CAIRN_E_FOREIGN || code == CAIRN_E_CANCELLED || code == CAIRN_E_USAGE) return code;
-    return cn_error_prefix(err, code, "%s: step %llu was not saved", run->dir.path, (unsigned long long)step);
+    return cn_error_prefix(err, code, "%s: step %llu was not saved", run->dir.path, (unsigned long long)job->request.step);
 }
 
-int cn_run_save(cairn_run *run, const cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err)
+static int write_and_commit(struct cn_job *job, cairn_error *err)
 {
-    int code = cn_run_check_process(run, err);
-    if (!code) code = check_options(options, err);
-    if (!code) code = check_step(run, options->step, err);
+    cairn_run *run = job->run;
+    struct cn_manifest manifest;
+    int code = cn_staging_begin(&run->dir, run->term, &job->staging, err);
+    if (!code) code = cn_save_run(&job->save, err);
+    if (!code) code = cn_save_finish(&job->save, err);
+    if (!code) code = put_extras(job, err);
+    if (!code) code = describe(job, &manifest, err);
     if (code) return code;
-    struct cn_staging staging = { .dir = CN_NO_FILE, .training = CN_NO_FILE };
-    struct cn_save save = { .state = state, .staging = &staging, .io_mode = run->options.io_mode, .threads = cn_run_threads(run),
-                            .limits = { run->options.shard_bytes, cn_run_piece_bytes(run) }, .cancel = &run->cancel,
-                            .figures = &run->figures, .tick = cn_run_tick, .tick_user = run };
+    if (atomic_load(&run->cancel))
+        return cn_error_set(err, CAIRN_E_CANCELLED, "%s: the save of step %llu was cancelled", run->dir.path, (unsigned long long)job->request.step);
+    cn_run_set_phase(run, CAIRN_PHASE_COMMITTING, job->save.plan.total_bytes);
+    struct cn_commit commit = { .manifest = &manifest, .uuid = run->uuid, .message = cn_run_tell, .user = run };
+    code = cn_staging_commit(&job->staging, &commit, err);
+    if (code) return code;
+    fill_report(job, &manifest, commit.name);
+    guard(run, &job->save, job->request.step);
+    advance(run, &manifest, commit.name);
+    remember_files(run, &job->save);
+    if (run->options.committed) run->options.committed(run->options.user, &job->report);
+    tidy(run, commit.name);
+    return CAIRN_OK;
+}
+
+static int work(struct cn_job *job, cairn_error *err)
+{
+    int code = write_and_commit(job, err);
+    return code ? explain(job, code, err) : CAIRN_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------- starting a job */
+
+static void tick(void *user)
+{
+    cn_run_tick(((struct cn_job *)user)->run);
+}
+
+static void captured(void *user)
+{
+    cn_job_reach(user, CN_JOB_CAPTURED);
+}
+
+/* Told once per run: a state that does not fit holds training for as long as the disk needs for the rest. */
+static void tell_stall(struct cn_job *job)
+{
+    cairn_run *run = job->run;
+    uint64_t room = cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena), total = job->save.plan.total_bytes;
+    if (run->stall_told || total <= room) return;
+    run->stall_told = true;
+    cn_run_message(run, "%s: the state (%llu bytes) is larger than the arena (%llu bytes): staging it took %.2f s, and so will each save; arena_bytes or memory limits it",
+                   run->dir.path, (unsigned long long)total, (unsigned long long)room, (double)(cn_os_now_ns() - run->started_ns) / 1e9);
+}
+
+static void staged(void *user)
+{
+    struct cn_job *job = user;
+    cn_run_set_phase(job->run, CAIRN_PHASE_WRITING, job->save.plan.total_bytes);
+    tell_stall(job);
+    cn_job_reach(job, CN_JOB_STAGED);
+}
+
+static struct cn_job *new_job(cairn_run *run, cairn_state *state, const cairn_save_options *options)
+{
+    struct cn_job *job = cn_os_new(sizeof *job);
+    if (!job) return NULL;
+    cn_state_hold(state);
+    job->run = run;
+    job->work = work;
+    job->state = state;
+    job->staging = (struct cn_staging){ .dir = CN_NO_FILE, .training = CN_NO_FILE };
+    job->report = (cairn_save_report){ .struct_size = sizeof job->report, .step = options->step, .term = run->term };
+    job->save = (struct cn_save){ .state = state, .staging = &job->staging, .limits = { run->options.shard_bytes, cn_run_piece_bytes(run) },
+                                  .io_mode = run->options.io_mode, .threads = cn_run_threads(run), .cancel = &run->cancel, .figures = &run->figures,
+                                  .base = &run->base, .lazy = options->mode == CAIRN_SAVE_LAZY, .check_writes = run->options.check_early_writes,
+                                  .early = &run->early, .tick = tick, .captured = captured, .staged = staged, .user = job };
+    return job;
+}
+
+/* Everything that is copied before the caller goes on. */
+static int capture(struct cn_job *job, const cairn_save_options *options, cairn_error *err)
+{
+    cairn_run *run = job->run;
+    int code = cn_request_make(options, &job->request, err);
+    if (!code) code = cn_run_need_arena_for(run, job->state, err);
+    if (!code) code = cn_save_prepare(&job->save, err);
+    if (code) return code;
+    job->save.arena = run->arena;
+    job->report.total_bytes = job->save.plan.total_bytes;
+    cn_run_set_phase(run, CAIRN_PHASE_STAGING, job->save.plan.total_bytes);
+    return CAIRN_OK;
+}
+
+static int start(cairn_run *run, cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err)
+{
+    struct cn_job *job = new_job(run, state, options);
+    if (!job) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory for a save", run->dir.path);
+    uint64_t since = cn_os_now_ns();
     cn_run_begin_job(run, CAIRN_PHASE_STAGING, options->step);
-    code = save_job(run, &save, &staging, options, ret_report, err);
-    cn_save_free(&save);
-    cn_staging_abandon(&staging);
-    if (code) code = explain(run, code, options->step, err);
-    cn_run_end_job(run, code);
+    int code = capture(job, options, err);
+    cn_mutex_lock(run->lock);
+    run->status.stall_ns += cn_os_now_ns() - since;
+    cn_mutex_unlock(run->lock);
+    *ret_report = job->report; /* what is known now: the job may be gone when it has started */
+    if (!code) return cn_job_start(job, options->mode, err);
+    code = explain(job, code, err);
+    cn_run_end_job(run, code, false);
+    cn_job_free(job);
     return code;
+}
+
+int cn_run_save(cairn_run *run, cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err)
+{
+    bool skip = false;
+    cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
+    int code = cn_run_check_process(run, err);
+    if (!code) code = cn_request_check(options, err);
+    if (!code) code = cn_job_make_way(run, options->if_running, &skip, err);
+    if (!code && !skip) code = check_step(run, options->step, err);
+    if (!code && !skip) code = start(run, state, options, &report, err);
+    if (code || !ret_report) return code;
+    if (!skip && options->mode == CAIRN_SAVE_SYNC) report = run->last_report;
+    if (skip) report.step = options->step, report.skipped = 1;
+    *ret_report = report;
+    return CAIRN_OK;
 }

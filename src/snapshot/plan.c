@@ -42,7 +42,7 @@ static int collect(const cairn_state *state, struct cn_plan *plan, cairn_error *
     plan->tensors = cn_os_new_array(state->count ? state->count : 1, sizeof *plan->tensors);
     if (!plan->tensors) return no_memory(err);
     for (uint64_t i = 0; i < state->count; i++) {
-        const struct cn_leaf *leaf = &state->leaves[i];
+        const struct cn_leaf *leaf = state->leaves[i];
         if (leaf->kind != CN_LEAF_TENSOR) continue;
         plan->tensors[plan->tensors_count++].leaf = leaf;
         if (!cn_add(plan->total_bytes, leaf->size_bytes, &plan->total_bytes) || plan->total_bytes > CN_MAX_FILE_BYTES)

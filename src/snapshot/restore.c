@@ -28,7 +28,7 @@ static bool is_selected(const struct cn_restore *restore, const char *item)
 
 static int missing(struct cn_restore *restore, uint64_t at, cairn_error *err)
 {
-    const struct cn_leaf *leaf = &restore->state->leaves[at];
+    const struct cn_leaf *leaf = restore->state->leaves[at];
     bool required = leaf->flags & (CAIRN_TRAINABLE | CAIRN_OPTIMIZER);
     struct cn_shown shown;
     restore->outcomes[at] = required ? CAIRN_MISSING : CAIRN_NEW;
@@ -39,7 +39,7 @@ static int missing(struct cn_restore *restore, uint64_t at, cairn_error *err)
 
 static int match_tensor(struct cn_restore *restore, uint64_t at, cairn_error *err)
 {
-    const struct cn_leaf *leaf = &restore->state->leaves[at];
+    const struct cn_leaf *leaf = restore->state->leaves[at];
     const cairn_checkpoint *checkpoint = restore->checkpoint;
     const struct cn_table_row *row = cn_checkpoint_row(checkpoint, cn_state_item(restore->state, leaf), leaf->name);
     if (!row) return missing(restore, at, err);
@@ -86,7 +86,7 @@ static bool fits(const struct cn_leaf *leaf, const cairn_value *value)
 
 static int match_value(struct cn_restore *restore, uint64_t at, cairn_error *err)
 {
-    const struct cn_leaf *leaf = &restore->state->leaves[at];
+    const struct cn_leaf *leaf = restore->state->leaves[at];
     struct cn_shown shown;
     const char *item = cn_state_item(restore->state, leaf);
     const cairn_value *value = restore->checkpoint->values ? cn_statejson_find(restore->checkpoint->values, item, leaf->name) : NULL;
@@ -108,7 +108,7 @@ static int match(struct cn_restore *restore, cairn_error *err)
     const cairn_state *state = restore->state;
     bool any = false;
     for (uint64_t i = 0; i < state->count; i++) {
-        const struct cn_leaf *leaf = &state->leaves[i];
+        const struct cn_leaf *leaf = state->leaves[i];
         int code = CAIRN_OK;
         if (!is_selected(restore, cn_state_item(state, leaf))) restore->outcomes[i] = CAIRN_SKIPPED;
         else code = leaf->kind == CN_LEAF_TENSOR ? match_tensor(restore, i, err) : match_value(restore, i, err);
@@ -188,7 +188,7 @@ int cn_restore_run(struct cn_restore *restore, cairn_error *err)
     int code = cn_pump_run(&pump, err);
     if (code) return cn_error_prefix(err, code, "%s", restore->checkpoint->path);
     for (uint64_t i = 0; i < restore->state->count; i++)
-        if (restore->values[i]) set_value(&restore->state->leaves[i], &restore->values[i]);
+        if (restore->values[i]) set_value(restore->state->leaves[i], &restore->values[i]);
     return CAIRN_OK;
 }
 
@@ -204,7 +204,7 @@ void cn_restore_report(const struct cn_restore *restore, cairn_restore_report *r
 {
     const struct cn_table *table = &restore->checkpoint->table;
     for (uint64_t i = 0; i < restore->state->count; i++) {
-        const struct cn_leaf *leaf = &restore->state->leaves[i];
+        const struct cn_leaf *leaf = restore->state->leaves[i];
         report_leaf(report, cn_state_item(restore->state, leaf), leaf->name, (cairn_outcome)restore->outcomes[i]);
     }
     for (uint64_t i = 0; i < table->count; i++)

@@ -21,6 +21,12 @@ int cairn_state_new(cairn_state **ret_state, cairn_error *err)
     if (!state) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for a state");
     cn_hash_init(&state->index, cn_os_alloc(), seed);
     state->process = cn_os_process();
+    atomic_init(&state->holders, 1);
+    state->items = cn_os_new_array(CN_MAX_ITEMS, sizeof *state->items);
+    if (!state->items) {
+        cairn_state_free(state);
+        return cn_error_set(err, CAIRN_E_NOMEM, "no memory for a state");
+    }
     *ret_state = state;
     return CAIRN_OK;
 }
@@ -31,13 +37,19 @@ static void free_leaf(struct cn_leaf *leaf)
     cn_os_free(leaf->key);
     cn_os_free(leaf->shape);
     cairn_value_free(leaf->value);
+    cn_os_free(leaf);
+}
+
+void cn_state_hold(cairn_state *state)
+{
+    atomic_fetch_add(&state->holders, 1);
 }
 
 void cairn_state_free(cairn_state *state)
 {
-    if (!state) return;
+    if (!state || atomic_fetch_sub(&state->holders, 1) > 1) return;
     cn_hash_done(&state->index);
-    for (uint64_t i = 0; i < state->count; i++) free_leaf(&state->leaves[i]);
+    for (uint64_t i = 0; i < state->count; i++) free_leaf(state->leaves[i]);
     for (uint32_t i = 0; i < state->items_count; i++) {
         cn_os_free(state->items[i].name);
         cn_os_free(state->items[i].file_stem);
@@ -49,17 +61,6 @@ void cairn_state_free(cairn_state *state)
 
 /* ------------------------------------------------------------------------------------------------------ items and names */
 
-static void *grown(void *old, uint64_t count, uint64_t *capacity, size_t size)
-{
-    uint64_t wanted = *capacity ? *capacity * 2 : 16;
-    void *memory = cn_os_new_array(wanted, size);
-    if (!memory) return NULL;
-    if (count) memcpy(memory, old, count * size);
-    cn_os_free(old);
-    *capacity = wanted;
-    return memory;
-}
-
 static int find_item(cairn_state *state, const char *name, uint32_t *ret_item, cairn_error *err)
 {
     for (uint32_t i = 0; i < state->items_count; i++)
@@ -70,13 +71,6 @@ static int find_item(cairn_state *state, const char *name, uint32_t *ret_item, c
     int code = cn_layout_check_item(name, err);
     if (code) return code;
     if (state->items_count == CN_MAX_ITEMS) return cn_error_set(err, CAIRN_E_LIMIT, "a state has at most %d items", CN_MAX_ITEMS);
-    if (state->items_count == state->items_capacity) {
-        uint64_t capacity = state->items_capacity;
-        struct cn_item *items = grown(state->items, state->items_count, &capacity, sizeof *items);
-        if (!items) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for item '%s'", name);
-        state->items = items;
-        state->items_capacity = (uint32_t)capacity;
-    }
     char *copy = cn_os_copy_text(name);
     if (!copy) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for item '%s'", name);
     state->items[state->items_count] = (struct cn_item){ .name = copy };
@@ -125,10 +119,30 @@ static char *join_key(const char *item, const char *name)
     return key;
 }
 
-/* Adds the leaf and takes over what it owns; on failure all of that is freed. */
-static int add_leaf(cairn_state *state, const char *item, const char *name, struct cn_leaf leaf, cairn_error *err)
+static bool reserve_leaf(cairn_state *state)
 {
-    int code = find_item(state, item, &leaf.item, err);
+    if (state->count < state->capacity) return true;
+    uint64_t capacity = state->capacity ? state->capacity * 2 : 16;
+    struct cn_leaf **leaves = cn_os_new_array(capacity, sizeof *leaves);
+    if (!leaves) return false;
+    if (state->count) memcpy(leaves, state->leaves, state->count * sizeof *leaves);
+    cn_os_free(state->leaves);
+    state->leaves = leaves;
+    state->capacity = capacity;
+    return true;
+}
+
+/* Adds a leaf of this description and takes over what it owns; on failure all of that is freed. */
+static int add_leaf(cairn_state *state, const char *item, const char *name, struct cn_leaf description, cairn_error *err)
+{
+    struct cn_leaf *leaf = cn_os_new(sizeof *leaf);
+    if (!leaf) {
+        cn_os_free(description.shape);
+        cairn_value_free(description.value);
+        return cn_error_set(err, CAIRN_E_NOMEM, "no memory to bind a leaf of item '%s'", item);
+    }
+    *leaf = description;
+    int code = find_item(state, item, &leaf->item, err);
     if (!code) code = check_name(item, name, err);
     if (code) goto fail;
     if (state->count == CN_MAX_TENSORS) {
@@ -136,15 +150,11 @@ static int add_leaf(cairn_state *state, const char *item, const char *name, stru
         goto fail;
     }
     code = CAIRN_E_NOMEM;
-    if (state->count == state->capacity) {
-        struct cn_leaf *leaves = grown(state->leaves, state->count, &state->capacity, sizeof *leaves);
-        if (!leaves) goto fail_memory;
-        state->leaves = leaves;
-    }
-    leaf.name = cn_os_copy_text(name);
-    leaf.key = join_key(item, name);
-    if (!leaf.name || !leaf.key) goto fail_memory;
-    int added = cn_hash_add(&state->index, leaf.key, strlen(leaf.key), state->count, NULL);
+    leaf->number = state->count;
+    leaf->name = cn_os_copy_text(name);
+    leaf->key = join_key(item, name);
+    if (!reserve_leaf(state) || !leaf->name || !leaf->key) goto fail_memory;
+    int added = cn_hash_add(&state->index, leaf->key, strlen(leaf->key), state->count, NULL);
     if (added == 1) {
         struct cn_shown shown;
         code = cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"%s\" is bound twice", item, cn_show_text(&shown, name));
@@ -156,7 +166,7 @@ static int add_leaf(cairn_state *state, const char *item, const char *name, stru
 fail_memory:
     cn_error_set(err, code, "no memory to bind a leaf of item '%s'", item);
 fail:
-    free_leaf(&leaf);
+    free_leaf(leaf);
     return code;
 }
 
@@ -171,7 +181,7 @@ const struct cn_leaf *cn_state_find(const cairn_state *state, const char *item, 
     uint64_t at;
     cn_auto_free char *key = join_key(item, name);
     if (!key || !cn_hash_find(&state->index, key, strlen(key), &at)) return NULL;
-    return &state->leaves[at];
+    return state->leaves[at];
 }
 
 /* -------------------------------------------------------------------------------------------------------------- binding */
@@ -205,7 +215,7 @@ int cairn_state_bind_tensor(cairn_state *state, const char *item, const cairn_te
     if (code) return code == CAIRN_E_FORMAT ? CAIRN_E_USAGE : code;
     struct cn_leaf leaf = { .kind = CN_LEAF_TENSOR, .dtype = tensor->dtype, .rank = tensor->rank, .flags = tensor->flags,
                             .size_bytes = size_bytes, .address = tensor->address, .fetch = tensor->fetch, .store = tensor->store,
-                            .user = tensor->user };
+                            .user = tensor->user, .generation = tensor->generation };
     leaf.shape = cn_os_new_array(tensor->rank ? tensor->rank : 1, sizeof *leaf.shape);
     if (!leaf.shape) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to bind a tensor of item '%s'", item);
     if (tensor->rank) memcpy(leaf.shape, tensor->shape, tensor->rank * sizeof *leaf.shape);
@@ -222,7 +232,7 @@ int cairn_state_bind_alias(cairn_state *state, const char *item, const char *nam
         return cn_error_set(err, CAIRN_E_USAGE, "item '%s': alias target \"%s\" is not a tensor bound before", item,
                             cn_show_text(&shown, target ? target : ""));
     }
-    return add_leaf(state, item, name, (struct cn_leaf){ .kind = CN_LEAF_ALIAS, .target = (uint64_t)(leaf - state->leaves) }, err);
+    return add_leaf(state, item, name, (struct cn_leaf){ .kind = CN_LEAF_ALIAS, .target = leaf->number }, err);
 }
 
 static int bind_scalar(cairn_state *state, const char *item, const char *name, enum cn_leaf_kind kind, void *address, cairn_error *err)

@@ -2,6 +2,8 @@
 #ifndef CN_SNAPSHOT_STATE_H
 #define CN_SNAPSHOT_STATE_H
 
+#include <stdatomic.h>
+
 #include "base/error.h"
 #include "base/hash.h"
 
@@ -9,6 +11,7 @@ enum cn_leaf_kind { CN_LEAF_TENSOR, CN_LEAF_ALIAS, CN_LEAF_I64, CN_LEAF_U64, CN_
 
 struct cn_leaf {
     enum cn_leaf_kind kind;
+    uint64_t number; /* its place in the state */
     uint32_t item; /* index into items */
     char *name;
     char *key; /* "item/name", the key in the state's table */
@@ -22,6 +25,7 @@ struct cn_leaf {
     cairn_fetch_fn fetch;
     cairn_store_fn store;
     void *user;
+    const uint64_t *generation; /* the caller's counter; NULL: none */
     uint64_t target;    /* alias: the leaf it stands for */
     cairn_value *value; /* VALUE: owned */
 };
@@ -31,14 +35,19 @@ struct cn_item {
     char *file_stem; /* NULL: the name */
 };
 
+/* Shared between the caller, who binds, and a save job, which reads leaves it knows: a leaf and an item stay where they are and as they were
+ * bound until the last holder lets go. */
 struct cairn_state {
-    struct cn_leaf *leaves;
+    struct cn_leaf **leaves;
     uint64_t count, capacity;
-    struct cn_item *items;
-    uint32_t items_count, items_capacity;
+    struct cn_item *items; /* CN_MAX_ITEMS */
+    uint32_t items_count;
     struct cn_hash index; /* key -> leaf */
     uint64_t process;
+    atomic_uint holders;
 };
+
+void cn_state_hold(cairn_state *state); /* let go with cairn_state_free */
 
 const struct cn_leaf *cn_state_find(const cairn_state *state, const char *item, const char *name); /* NULL */
 static inline const char *cn_state_item(const cairn_state *state, const struct cn_leaf *leaf)

@@ -102,7 +102,7 @@ static int write_leaf(struct cn_json_writer *writer, const cairn_state *state, c
     case CN_LEAF_ALIAS:
         cn_json_begin_object(writer);
         cn_json_key(writer, "$tensor");
-        cn_json_put_string(writer, leaf->kind == CN_LEAF_ALIAS ? state->leaves[leaf->target].name : leaf->name);
+        cn_json_put_string(writer, leaf->kind == CN_LEAF_ALIAS ? state->leaves[leaf->target]->name : leaf->name);
         cn_json_end_object(writer);
         return CAIRN_OK;
     case CN_LEAF_I64: number.as.integer = *(const int64_t *)leaf->address; break;
@@ -177,7 +177,7 @@ int cn_statejson_write(const cairn_state *state, struct cn_buf *buf, cairn_error
     cn_hash_init(&tree.paths, cn_os_alloc(), state->index.seed);
     int code = reserve_node(&tree) ? CAIRN_OK : no_memory(err);
     if (!code) tree.nodes[tree.count++] = (struct node){ 0 };
-    for (uint64_t i = 0; i < state->count && !code; i++) code = add_leaf(&tree, state, &state->leaves[i], err);
+    for (uint64_t i = 0; i < state->count && !code; i++) code = add_leaf(&tree, state, state->leaves[i], err);
     struct cn_json_writer writer = { .buf = buf };
     if (!code) {
         cn_json_begin_object(&writer);

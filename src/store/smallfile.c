@@ -26,13 +26,11 @@ static int refused(int rc, const char *name, cairn_error *err)
     return cn_error_errno(err, -rc, "%s: opening it", shown.text);
 }
 
-int cn_smallfile_load(cn_file dir, const char *name, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err)
+static int load(cn_file file, const char *name, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err)
 {
-    cn_auto_close cn_file file = CN_NO_FILE;
     struct cn_file_info info;
     struct cn_shown shown;
-    int rc = cn_os_open_read(dir, name, &file);
-    if (!rc) rc = cn_os_stat(file, &info);
+    int rc = cn_os_stat(file, &info);
     if (rc) return refused(rc, name, err);
     cn_show_text(&shown, name);
     if (info.size_bytes > limit_bytes)
@@ -51,40 +49,16 @@ int cn_smallfile_load(cn_file dir, const char *name, uint64_t limit_bytes, char 
     return CAIRN_OK;
 }
 
-enum { COPY_BYTES = 1 << 20 };
-
-static int copy_bytes(cn_file from, cn_file to, char *room, uint64_t *ret_size, struct cn_digest *ret_digest)
+int cn_smallfile_load(cn_file dir, const char *name, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err)
 {
-    struct cn_digest_stream stream;
-    uint64_t done = 0;
-    size_t count;
-    cn_digest_stream_init(&stream);
-    do {
-        int rc = cn_os_read_at(from, done, room, COPY_BYTES, &count);
-        if (!rc) rc = cn_os_write_at(to, done, room, count);
-        if (rc) return rc;
-        cn_digest_stream_add(&stream, room, count);
-        done += count;
-    } while (count == COPY_BYTES);
-    *ret_size = done;
-    *ret_digest = cn_digest_stream_end(&stream);
-    return 0;
+    cn_auto_close cn_file file = CN_NO_FILE;
+    int rc = cn_os_open_read(dir, name, &file);
+    return rc ? refused(rc, name, err) : load(file, name, limit_bytes, ret_data, ret_size, err);
 }
 
-int cn_smallfile_copy(const char *from_path, cn_file dir, const char *name, uint64_t *ret_size, struct cn_digest *ret_digest,
-                      cairn_error *err)
+int cn_smallfile_load_path(const char *path, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err)
 {
-    cn_auto_close cn_file from = CN_NO_FILE;
-    cn_file to = CN_NO_FILE;
-    cn_auto_free char *room = cn_os_new(COPY_BYTES);
-    if (!room) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to copy it", name);
-    int rc = cn_os_open_read_path(from_path, &from);
-    if (rc) return refused(rc, from_path, err);
-    rc = cn_os_create(dir, name, 0644, false, &to);
-    if (rc) return cn_error_errno(err, -rc, "%s: creating it", name);
-    rc = copy_bytes(from, to, room, ret_size, ret_digest);
-    if (!rc) rc = cn_os_sync(to);
-    int closed = cn_os_close(to);
-    if (!rc) rc = closed;
-    return rc ? cn_error_errno(err, -rc, "%s: copying %s", name, from_path) : CAIRN_OK;
+    cn_auto_close cn_file file = CN_NO_FILE;
+    int rc = cn_os_open_read_path(path, &file);
+    return rc ? refused(rc, path, err) : load(file, path, limit_bytes, ret_data, ret_size, err);
 }

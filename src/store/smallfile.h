@@ -2,7 +2,6 @@
 #ifndef CN_STORE_SMALLFILE_H
 #define CN_STORE_SMALLFILE_H
 
-#include "base/digest.h"
 #include "base/error.h"
 #include "os/os.h"
 
@@ -10,9 +9,7 @@
 int cn_smallfile_put(cn_file dir, const char *name, const void *data, size_t size, uint32_t mode, cairn_error *err);
 /* Reads a regular file whole, NUL-terminated besides; LIMIT beyond limit_bytes; PATH for symlinks and special files. cn_os_free it. */
 int cn_smallfile_load(cn_file dir, const char *name, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err);
-/* Copies a user's file into dir as name (0644), fsynced; size and digest (tensor rule) of what was copied. name may hold folders
- * that exist. */
-int cn_smallfile_copy(const char *from_path, cn_file dir, const char *name, uint64_t *ret_size, struct cn_digest *ret_digest,
-                      cairn_error *err);
+/* The same by a path that a user gave: symlinks are followed. */
+int cn_smallfile_load_path(const char *path, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err);
 
 #endif

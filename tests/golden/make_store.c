@@ -99,6 +99,7 @@ static void train(uint64_t step)
 static void save(cairn_run *run, cairn_state *state, uint64_t step, int broken)
 {
     cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    options.mode = CAIRN_SAVE_SYNC;
     cairn_metric metrics[] = { { "loss", 100.0 / (double)step }, { "accuracy", step == 20 ? NAN : 0.5 } };
     cairn_attachment config = { "config.json", NULL, "{\"model_type\": \"golden\"}\n", 25 };
     const char *tags[] = { "release" };

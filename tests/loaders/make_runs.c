@@ -42,6 +42,7 @@ static int write_saves(const char *dir, const char *name, uint64_t shard_bytes, 
     cairn_run *run;
     cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
     cairn_save_options save = CAIRN_SAVE_OPTIONS_INIT;
+    save.mode = CAIRN_SAVE_SYNC;
     options.shard_bytes = shard_bytes;
     save.attachments = attachments;
     save.attachments_count = 2;

@@ -37,6 +37,9 @@ static inline void test_shell(const char *format, ...)
     if (system(command)) fail_msg("failed: %s", command);
 }
 
+/* Most tests look at the disk afterwards. */
+#define TEST_SAVE_OPTIONS { .struct_size = sizeof(cairn_save_options), .mode = CAIRN_SAVE_SYNC }
+
 #define test_ok(call)                                                      \
     do {                                                                   \
         int test_code = (call);                                            \

@@ -53,7 +53,7 @@ static const char *make(void)
     static const uint64_t shape[] = { A, B, C }, packed[] = { 8, 6 };
     cairn_state *state;
     cairn_run *run;
-    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_options options = TEST_SAVE_OPTIONS;
     const char *tags[] = { "gold" };
     if (!cube) cube = malloc(sizeof(float) * A * B * C);
     for (size_t i = 0; i < (size_t)A * B * C; i++) cube[i] = (float)(i * 2654435761u >> 9);
@@ -215,6 +215,7 @@ static void verify_names_each_damaged_block(void **unused)
     char folder[700];
     (void)unused;
     snprintf(folder, sizeof folder, "%s/checkpoint-5", make());
+    test_shell("cp -r %s/model.safetensors %s/../good", folder, folder);
     flip(folder, "model.safetensors", 4096 + (4 << 20) + 17);
     flip(folder, "model.safetensors", 4096 + A * B * C * 4 - 1);
     for (uint32_t threads = 1; threads <= 4; threads += 3) {
@@ -247,7 +248,7 @@ static void verify_names_each_damaged_block(void **unused)
     test_code(cairn_verify(NULL, folder, &options, NULL, &err), CAIRN_E_TRUNCATED);
     assert_int_equal(findings.count, 2);
     options.io_threads = 17;
-    test_shell("cp %s/../checkpoint-6/model.safetensors %s/../checkpoint-6/config.json %s", folder, folder, folder);
+    test_shell("cp %s/../good %s/model.safetensors && cp %s/../checkpoint-6/config.json %s", folder, folder, folder, folder);
     test_code(cairn_verify(NULL, folder, &options, NULL, &err), CAIRN_E_USAGE);
     options.io_threads = 0;
     test_ok(cairn_verify(NULL, folder, &options, NULL, &err));

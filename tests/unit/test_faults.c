@@ -152,7 +152,7 @@ static int save(cairn_run *run, struct trainer *t, uint64_t step)
     static const char *const tags[] = { "good" };
     static const cairn_attachment config = { .name = "more/config.json", .data = "{}", .size_bytes = 2 };
     static const cairn_metric loss = { "loss", 0.5 };
-    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_options options = TEST_SAVE_OPTIONS;
     train(t, step);
     options.step = step;
     options.metrics = &loss;

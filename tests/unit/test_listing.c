@@ -22,7 +22,7 @@ static cairn_state *new_state(void)
 
 static int save(cairn_run *run, cairn_state *state, uint64_t step, double loss, const char *tag)
 {
-    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_options options = TEST_SAVE_OPTIONS;
     cairn_metric metric = { "loss", loss };
     weights[0] = (float)step;
     options.step = step;
@@ -137,7 +137,7 @@ static void calls_without_what_they_need(void **unused)
     cairn_listing *listing;
     cairn_checkpoint *checkpoint;
     cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
-    cairn_save_options saving = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_options saving = TEST_SAVE_OPTIONS;
     cairn_restore_options restoring = CAIRN_RESTORE_OPTIONS_INIT;
     cairn_verify_options verifying = CAIRN_VERIFY_OPTIONS_INIT;
     cairn_status status = CAIRN_STATUS_INIT;
@@ -202,7 +202,7 @@ static void calls_without_what_they_need(void **unused)
     assert_int_equal(cairn_run_status(run, &status), CAIRN_E_USAGE);
     status.struct_size = sizeof status;
     assert_int_equal(cairn_run_status(run, &status), CAIRN_OK);
-    assert_true(status.saves_failed == 7 && status.saves_done == 0 && status.phase == CAIRN_PHASE_FAILED && status.term == 1);
+    assert_true(status.saves_failed == 3 && status.saves_done == 0 && status.phase == CAIRN_PHASE_FAILED && status.term == 1);
     cairn_run_cancel(NULL);
     test_ok(cairn_run_close(run, &err));
     test_ok(cairn_run_close(NULL, &err));
@@ -233,7 +233,7 @@ static int forking_fetch(void *user, uint64_t offset, size_t size, void *destina
     if (forked++) return 0;
     pid_t child = fork();
     if (!child) {
-        cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+        cairn_save_options options = TEST_SAVE_OPTIONS;
         options.step = 99;
         if (cairn_save(forking_run, forking_state, &options, NULL, NULL) != CAIRN_E_FORKED) _exit(1);
         if (cairn_restore(forking_run, forking_state, NULL, NULL, NULL) != CAIRN_E_FORKED) _exit(2);
@@ -252,7 +252,7 @@ static void a_fork_during_a_save_disturbs_nothing(void **unused)
 {
     static const uint64_t shape[] = { 9000000 };
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
-    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_options options = TEST_SAVE_OPTIONS;
     char path[700];
     (void)unused;
     snprintf(path, sizeof path, "%s/run", test_folder("fork"));

@@ -43,9 +43,11 @@ static int consume_alone(void *user, uint64_t piece, unsigned char *slot, cairn_
     return consume(user, piece, slot, error);
 }
 
-static void staged(void *user)
+static int staged(void *user, cairn_error *error)
 {
+    (void)error;
     atomic_fetch_add(&((struct work *)user)->staged, 1);
+    return 0;
 }
 
 static struct work *new_work(void)

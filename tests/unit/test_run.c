@@ -106,7 +106,7 @@ static cairn_run *open_run(const char *path, cairn_run_options options)
 
 static int save(cairn_run *run, struct trainer *t, uint64_t step)
 {
-    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_options options = TEST_SAVE_OPTIONS;
     cairn_metric metric = { "loss", 1.0 / (double)step };
     train(t, step);
     options.step = step;
@@ -342,7 +342,7 @@ static void nan_makes_a_checkpoint_unhealthy(void **unused)
 {
     struct trainer t;
     char path[600];
-    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_options options = TEST_SAVE_OPTIONS;
     cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
     (void)unused;
     snprintf(path, sizeof path, "%s/run", test_folder("nan"));
@@ -491,7 +491,7 @@ static void an_older_one_must_cover_what_was_torn(void **unused)
     struct trainer t, small = { 0 };
     char path[600];
     cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
-    cairn_save_options saving = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_options saving = TEST_SAVE_OPTIONS;
     float weights[6] = { 0 };
     const uint64_t shape[] = { 2, 3 };
     (void)unused;
@@ -599,7 +599,7 @@ static void cancel_loses_nothing(void **unused)
     char path[600];
     cairn_run *run;
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
-    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_options options = TEST_SAVE_OPTIONS;
     const uint64_t shape[] = { 64 << 20 };
     cairn_state *state;
     (void)unused;

@@ -1,0 +1,460 @@
+/* Covers src/manager/job.c, src/manager/request.c, src/snapshot/save_stage.c and src/snapshot/save_capture.c: saves that go on behind the caller's
+ * back - when they return, what may be changed when, who is told of a failure. */
+#include "support.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+#include <unistd.h>
+
+static cairn_error err = CAIRN_ERROR_INIT;
+static char path[600], messages[8192];
+
+enum { LARGE = 24 << 20, SMALL = 1000, VOLATILE_BYTES = 6 << 20 };
+
+/* Two large late tensors, one small, one large volatile one; a value. */
+struct trainer {
+    cairn_state *state;
+    unsigned char *a, *b, *running, small[SMALL];
+    int64_t position;
+    uint64_t generation;
+};
+
+static void bind(struct trainer *t, const char *item, const char *name, uint64_t size, uint32_t flags, void *address, const uint64_t *generation)
+{
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    tensor.name = name, tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.flags = flags, tensor.address = address;
+    tensor.generation = generation;
+    test_ok(cairn_state_bind_tensor(t->state, item, &tensor, &err));
+}
+
+static void open_trainer(struct trainer *t)
+{
+    memset(t, 0, sizeof *t);
+    t->a = malloc(LARGE), t->b = malloc(LARGE), t->running = malloc(VOLATILE_BYTES);
+    test_ok(cairn_state_new(&t->state, &err));
+    bind(t, "model", "a", LARGE, CAIRN_TRAINABLE, t->a, &t->generation);
+    bind(t, "model", "small", SMALL, CAIRN_TRAINABLE, t->small, NULL);
+    bind(t, "optimizer", "b", LARGE, CAIRN_OPTIMIZER, t->b, NULL);
+    bind(t, "ema", "running", VOLATILE_BYTES, CAIRN_VOLATILE, t->running, NULL);
+    test_ok(cairn_state_bind_i64(t->state, "data", "position", &t->position, &err));
+}
+
+static void train(struct trainer *t, int step)
+{
+    for (size_t i = 0; i < LARGE; i++) t->a[i] = (unsigned char)(i * 7 + (size_t)step), t->b[i] = (unsigned char)(i / 3 ^ (size_t)step);
+    memset(t->running, step, VOLATILE_BYTES);
+    memset(t->small, step + 1, SMALL);
+    t->position = step;
+    t->generation++;
+}
+
+static void close_trainer(struct trainer *t)
+{
+    cairn_state_free(t->state);
+    free(t->a), free(t->b), free(t->running);
+}
+
+static void note(void *user, const char *message)
+{
+    size_t used = strlen(messages);
+    (void)user;
+    snprintf(messages + used, sizeof messages - used, "%s\n", message);
+}
+
+static atomic_int committed_count;
+static cairn_save_report committed_report;
+
+static void note_committed(void *user, const cairn_save_report *report)
+{
+    (void)user;
+    committed_report = *report;
+    atomic_fetch_add(&committed_count, 1);
+}
+
+static cairn_run *open_run(const char *name, cairn_run_options options)
+{
+    cairn_run *run;
+    if (name) snprintf(path, sizeof path, "%s/run", test_folder(name));
+    messages[0] = 0;
+    atomic_store(&committed_count, 0);
+    options.message = note;
+    options.committed = note_committed;
+    test_ok(cairn_run_open(path, &options, &run, &err));
+    return run;
+}
+
+static int save(cairn_run *run, struct trainer *t, uint64_t step, cairn_save_mode mode)
+{
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    options.step = step;
+    options.mode = mode;
+    return cairn_save(run, t->state, &options, NULL, &err);
+}
+
+/* The checkpoint holds what the trainer had at that step. */
+static void expect_saved(uint64_t step)
+{
+    struct trainer t, want;
+    cairn_run *run;
+    cairn_restore_options options = CAIRN_RESTORE_OPTIONS_INIT;
+    open_trainer(&t);
+    open_trainer(&want);
+    train(&want, (int)step);
+    test_ok(cairn_run_open(path, NULL, &run, &err));
+    options.step = step;
+    test_ok(cairn_restore(run, t.state, &options, NULL, &err));
+    assert_true(!memcmp(t.a, want.a, LARGE) && !memcmp(t.b, want.b, LARGE) && !memcmp(t.running, want.running, VOLATILE_BYTES));
+    assert_true(!memcmp(t.small, want.small, SMALL) && t.position == want.position);
+    test_ok(cairn_run_close(run, &err));
+    close_trainer(&t);
+    close_trainer(&want);
+}
+
+static cairn_status status_of(cairn_run *run)
+{
+    cairn_status status = CAIRN_STATUS_INIT;
+    assert_int_equal(cairn_run_status(run, &status), 0);
+    return status;
+}
+
+static void an_eager_save_may_be_overwritten_at_once(void **unused)
+{
+    (void)unused;
+    for (int kind = 0; kind < 4; kind++) { /* threads and arena: all of it, three pieces, one thread, direct or not */
+        struct trainer t;
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        cairn_save_options saving = CAIRN_SAVE_OPTIONS_INIT;
+        cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
+        options.arena_bytes = kind == 1 || kind == 3;
+        options.io_threads = kind == 2 ? 1 : kind == 3 ? 4 : 0;
+        options.io_mode = kind == 3 ? CAIRN_IO_BUFFERED : CAIRN_IO_AUTO;
+        open_trainer(&t);
+        cairn_run *run = open_run("eager", options);
+        for (uint64_t step = 1; step <= 3; step++) {
+            train(&t, (int)step);
+            saving.step = step;
+            test_ok(cairn_save(run, t.state, &saving, &report, &err));
+            assert_true(report.step == step && report.total_bytes == 2 * LARGE + VOLATILE_BYTES + SMALL && !report.skipped);
+            cairn_status status = status_of(run);
+            assert_true(status.phase == CAIRN_PHASE_WRITING || status.phase == CAIRN_PHASE_COMMITTING || status.phase == CAIRN_PHASE_DURABLE);
+            assert_true(status.staged_bytes == report.total_bytes && status.stall_ns > 0);
+            memset(t.a, 0xee, LARGE); /* what training does next */
+        }
+        test_ok(cairn_wait(run, &err));
+        assert_true(status_of(run).phase == CAIRN_PHASE_DURABLE && status_of(run).saves_done == 3 && status_of(run).written_bytes == report.total_bytes);
+        assert_true(atomic_load(&committed_count) == 3 && !strcmp(committed_report.name, "checkpoint-3") && committed_report.written_bytes > 2 * LARGE);
+        assert_true(!!strstr(messages, "larger than the arena") == (kind == 1 || kind == 3));
+        test_ok(cairn_run_close(run, &err));
+        for (uint64_t step = 1; step <= 3; step++) expect_saved(step);
+        close_trainer(&t);
+    }
+}
+
+/* The state, its tensors' memory and the options may all go as soon as the save returned. */
+static void a_state_may_be_freed_while_its_job_runs(void **unused)
+{
+    struct trainer t;
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    char metric_name[] = "loss", tag[] = "first", text[] = "{}", name[] = "config.json";
+    const char *tags[] = { tag };
+    cairn_metric metric = { metric_name, 0.5 };
+    cairn_attachment attachment = { name, NULL, text, 2 };
+    (void)unused;
+    open_trainer(&t);
+    train(&t, 5);
+    cairn_run *run = open_run("freed", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    options.step = 5;
+    options.metrics = &metric, options.metrics_count = 1, options.tags = tags, options.tags_count = 1, options.attachments = &attachment, options.attachments_count = 1;
+    test_ok(cairn_save(run, t.state, &options, NULL, &err));
+    memset(metric_name, 'x', 4), memset(tag, 'x', 5), memset(text, 'x', 2), memset(name, 'x', 5);
+    bind(&t, "more", "later", SMALL, 0, t.small, NULL); /* bound while the job runs: not in this checkpoint */
+    close_trainer(&t);
+    test_ok(cairn_run_close(run, &err));
+    expect_saved(5);
+    test_shell("test \"$(cat %s/checkpoint-5/config.json)\" = {} && ! grep -q later %s/checkpoint-5/manifest.json && grep -q loss %s/checkpoint-5/manifest.json", path, path, path);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- failures */
+
+static void a_failure_is_told_once_by_the_next_call(void **unused)
+{
+    (void)unused;
+    for (int teller = 0; teller < 5; teller++) {
+        struct trainer t;
+        open_trainer(&t);
+        train(&t, 1);
+        cairn_run *run = open_run("failure", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+        test_shell("mkdir %s/checkpoint-1", path); /* in the way, found at the commit */
+        test_ok(save(run, &t, 1, CAIRN_SAVE_EAGER));
+        err = (cairn_error)CAIRN_ERROR_INIT;
+        if (teller == 0) test_code(save(run, &t, 2, CAIRN_SAVE_EAGER), CAIRN_E_FOREIGN);
+        if (teller == 1) test_code(cairn_wait(run, &err), CAIRN_E_FOREIGN);
+        if (teller == 2) test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_FOREIGN);
+        if (teller == 3) {
+            while (status_of(run).phase != CAIRN_PHASE_FAILED) usleep(1000);
+            test_code(cairn_fence(run, &err), CAIRN_E_FOREIGN);
+        }
+        if (teller == 4) test_code(cairn_run_close(run, &err), CAIRN_E_FOREIGN);
+        assert_non_null(strstr(err.message, "checkpoint-1"));
+        if (teller < 4) {
+            assert_true(status_of(run).saves_failed == 1 && status_of(run).saves_done == 0);
+            test_ok(save(run, &t, 2, CAIRN_SAVE_SYNC)); /* told: the run goes on */
+            test_ok(cairn_run_close(run, &err));
+            test_shell("! test -e %s/checkpoint-1/manifest.json && test -d %s/checkpoint-2", path, path);
+        }
+        close_trainer(&t);
+    }
+}
+
+/* A gate: the job's tasks may fetch so many ranges and then wait, so that a test can do something in between. The caller's task passes. */
+static struct {
+    atomic_int allowed, passed;
+    pthread_t caller;
+    unsigned char *bytes;
+} gate;
+
+static int gated_fetch(void *user, uint64_t offset, size_t size, void *destination)
+{
+    (void)user;
+    if (!pthread_equal(pthread_self(), gate.caller)) {
+        while (atomic_load(&gate.passed) >= atomic_load(&gate.allowed)) usleep(500);
+        memcpy(destination, gate.bytes + offset, size);
+        atomic_fetch_add(&gate.passed, 1);
+    } else memcpy(destination, gate.bytes + offset, size);
+    return 0;
+}
+
+static int copy_back(void *user, uint64_t offset, size_t size, const void *source)
+{
+    memcpy((unsigned char *)user + offset, source, size);
+    return 0;
+}
+
+enum { GATED = 20 << 20 };
+
+/* A state of one tensor behind a gate that lets nothing pass yet. */
+static cairn_state *new_gated(const uint64_t *generation)
+{
+    static const uint64_t size = GATED;
+    cairn_state *state;
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    free(gate.bytes);
+    gate.bytes = calloc(1, GATED);
+    gate.caller = pthread_self();
+    atomic_store(&gate.allowed, 0);
+    atomic_store(&gate.passed, 0);
+    test_ok(cairn_state_new(&state, &err));
+    tensor.name = "w", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = gated_fetch, tensor.store = copy_back;
+    tensor.user = gate.bytes, tensor.generation = generation;
+    test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
+    return state;
+}
+
+static void what_to_do_when_one_still_runs(void **unused)
+{
+    struct trainer t = { .state = new_gated(NULL) };
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
+    (void)unused;
+    cairn_run *run = open_run("running", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    test_ok(save(run, &t, 2, CAIRN_SAVE_LAZY));
+    assert_int_equal(status_of(run).phase, CAIRN_PHASE_STAGING);
+    options.step = 3;
+    options.if_running = CAIRN_IF_RUNNING_SKIP;
+    test_ok(cairn_save(run, t.state, &options, &report, &err));
+    assert_true(report.skipped == 1 && report.step == 3);
+    options.if_running = CAIRN_IF_RUNNING_ERROR;
+    test_code(cairn_save(run, t.state, &options, &report, &err), CAIRN_E_LOCKED);
+    assert_non_null(strstr(err.message, "step 2"));
+    options.if_running = (cairn_if_running)9;
+    test_code(cairn_save(run, t.state, &options, &report, &err), CAIRN_E_USAGE);
+    atomic_store(&gate.allowed, 1000);
+    test_ok(cairn_wait(run, &err));
+    test_ok(cairn_wait(run, &err));
+    test_ok(cairn_fence(run, &err));
+    test_ok(cairn_run_close(run, &err));
+    test_shell("test -d %s/checkpoint-2 && ! test -e %s/checkpoint-3", path, path);
+    cairn_state_free(t.state);
+}
+
+static atomic_int slow_ms;
+
+static int crawling_fetch(void *user, uint64_t offset, size_t size, void *destination)
+{
+    if (size > 1000) usleep((useconds_t)atomic_load(&slow_ms) * 1000);
+    memcpy(destination, (unsigned char *)user + offset, size);
+    return 0;
+}
+
+static void a_job_not_yet_staged_may_be_replaced_but_not_two(void **unused)
+{
+    static unsigned char bytes[40 << 20];
+    uint64_t size = sizeof bytes;
+    cairn_state *state;
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    (void)unused;
+    test_ok(cairn_state_new(&state, &err));
+    tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = crawling_fetch, tensor.store = copy_back, tensor.user = bytes;
+    test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
+    cairn_run *run = open_run("replace", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    options.mode = CAIRN_SAVE_LAZY;
+    options.if_running = CAIRN_IF_RUNNING_REPLACE;
+    atomic_store(&slow_ms, 40);
+    for (options.step = 1; options.step <= 3; options.step++) test_ok(cairn_save(run, state, &options, NULL, &err));
+    test_ok(cairn_run_close(run, &err)); /* 2 replaced 1; 3 waited for 2 */
+    test_shell("! test -e %s/checkpoint-1 && test -d %s/checkpoint-2 && test -d %s/checkpoint-3 && test -z \"$(ls %s/.cairn/staging)\"", path, path, path, path);
+    cairn_state_free(state);
+}
+
+static void a_cancelled_job_is_told_as_such(void **unused)
+{
+    static unsigned char bytes[40 << 20];
+    uint64_t size = sizeof bytes;
+    cairn_state *state;
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    (void)unused;
+    struct trainer t = { 0 };
+    test_ok(cairn_state_new(&state, &err));
+    tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = crawling_fetch, tensor.store = copy_back, tensor.user = bytes;
+    test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
+    t.state = state;
+    cairn_run *run = open_run("cancelled", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    atomic_store(&slow_ms, 40);
+    test_ok(save(run, &t, 1, CAIRN_SAVE_LAZY));
+    cairn_run_cancel(run);
+    test_code(cairn_wait(run, &err), CAIRN_E_CANCELLED);
+    atomic_store(&slow_ms, 0);
+    test_ok(save(run, &t, 2, CAIRN_SAVE_SYNC));
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(state);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ lazy */
+
+static void small_and_volatile_leaves_may_change_at_once(void **unused)
+{
+    (void)unused;
+    for (int kind = 0; kind < 3; kind++) {
+        struct trainer t;
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        options.check_early_writes = kind != 2;
+        options.arena_bytes = kind == 1;
+        options.io_threads = kind == 1 ? 1 : 0;
+        open_trainer(&t);
+        cairn_run *run = open_run("lazy", options);
+        for (int step = 1; step <= 3; step++) {
+            train(&t, step);
+            test_ok(save(run, &t, (uint64_t)step, CAIRN_SAVE_LAZY));
+            memset(t.running, 0xee, VOLATILE_BYTES); /* before the fence */
+            memset(t.small, 0xee, SMALL);
+            t.position = -1;
+            test_ok(cairn_fence(run, &err));
+            memset(t.a, 0xee, LARGE); /* after it */
+        }
+        test_ok(cairn_run_close(run, &err));
+        for (uint64_t step = 1; step <= 3; step++) expect_saved(step);
+        close_trainer(&t);
+    }
+}
+
+/* Between the save's return and the fence somebody writes: all of a tensor, one row of it, after that part was staged, or only its counter moves.
+ * The save fails; nothing wrong is committed in silence. */
+static void early_writes_fail_loudly(void **unused)
+{
+    enum { WHOLE, ONE_ROW, AFTER_STAGING, COUNTER, KINDS };
+    (void)unused;
+    for (int kind = 0; kind < KINDS; kind++) {
+        uint64_t generation = 7;
+        struct trainer t = { .state = new_gated(&generation) };
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        options.check_early_writes = kind == ONE_ROW || kind == AFTER_STAGING; /* witnesses and counter see the other two */
+        cairn_run *run = open_run("early", options);
+        test_ok(save(run, &t, 1, CAIRN_SAVE_LAZY));
+        if (kind == WHOLE) memset(gate.bytes, 0xee, GATED);
+        if (kind == ONE_ROW) memset(gate.bytes + GATED / 2 + 12345, 0xee, 1000);
+        if (kind == COUNTER) generation++;
+        if (kind == AFTER_STAGING) {
+            atomic_store(&gate.allowed, 1);
+            while (!atomic_load(&gate.passed)) usleep(500);
+            gate.bytes[12345] = 1; /* of the piece that is staged already: the bytes are right, the trainer is not */
+        }
+        atomic_store(&gate.allowed, 1000);
+        test_code(cairn_fence(run, &err), CAIRN_E_EARLY_WRITE);
+        assert_non_null(strstr(err.message, "model/w"));
+        assert_non_null(strstr(err.message, "cairn_fence"));
+        test_shell("! test -e %s/checkpoint-1 && test -z \"$(ls %s/.cairn/staging)\"", path, path);
+        test_ok(save(run, &t, 2, CAIRN_SAVE_LAZY)); /* told: the next one is saved */
+        test_ok(cairn_run_close(run, &err));
+        cairn_state_free(t.state);
+    }
+    free(gate.bytes);
+    gate.bytes = NULL;
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Training computes while the copy goes on: when it comes to the fence most is staged, and the fence hardly waits. */
+static void the_fence_hardly_waits(void **unused)
+{
+    enum { BYTES = 256 << 20 };
+    uint64_t size = BYTES;
+    cairn_state *state;
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    struct trainer t = { 0 };
+    unsigned char *bytes = malloc(BYTES);
+    double copy = 0, waited = 0;
+    (void)unused;
+    memset(bytes, 7, BYTES);
+    test_ok(cairn_state_new(&state, &err));
+    tensor.name = "w", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.address = bytes;
+    test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
+    t.state = state;
+    cairn_run *run = open_run("fence", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    test_ok(cairn_run_reserve(run, state, &err));
+    test_ok(save(run, &t, 1, CAIRN_SAVE_SYNC));
+    assert_true(status_of(run).arena_bytes >= BYTES);
+    for (uint64_t step = 2; step <= 6; step++) { /* the stall of an eager save is the copy's time */
+        memset(bytes, (int)step, BYTES);
+        double start = seconds();
+        test_ok(save(run, &t, step, CAIRN_SAVE_EAGER));
+        copy += seconds() - start;
+        test_ok(cairn_wait(run, &err));
+    }
+    for (uint64_t step = 7; step <= 11; step++) {
+        memset(bytes, (int)step, BYTES);
+        double start = seconds();
+        test_ok(save(run, &t, step, CAIRN_SAVE_LAZY));
+        waited += seconds() - start;
+        usleep((useconds_t)(copy / 5 * 3e6)); /* the forward and backward pass */
+        assert_true(status_of(run).staged_bytes > BYTES / 2);
+        start = seconds();
+        test_ok(cairn_fence(run, &err));
+        waited += seconds() - start;
+        test_ok(cairn_wait(run, &err));
+    }
+    print_message("copy %.1f ms, lazy save and fence %.2f ms\n", copy / 5 * 1e3, waited / 5 * 1e3);
+    assert_true(waited < 0.1 * copy);
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(state);
+    free(bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_eager_save_may_be_overwritten_at_once), cmocka_unit_test(a_state_may_be_freed_while_its_job_runs),
+        cmocka_unit_test(a_failure_is_told_once_by_the_next_call), cmocka_unit_test(what_to_do_when_one_still_runs),
+        cmocka_unit_test(a_job_not_yet_staged_may_be_replaced_but_not_two), cmocka_unit_test(a_cancelled_job_is_told_as_such),
+        cmocka_unit_test(small_and_volatile_leaves_may_change_at_once), cmocka_unit_test(early_writes_fail_loudly),
+        cmocka_unit_test(the_fence_hardly_waits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
