@@ -426,10 +426,13 @@ typedef struct cairn_entry {
     int is_latest, is_head, is_best; /* highest of the line; newest healthy; best by the run's metric, if one is known */
     uint64_t bytes;                  /* of all files, by the manifest */
     uint64_t tensors;
-    const cairn_metric *metrics;
+    const cairn_metric *metrics;     /* at the save, and those that were marked later */
     size_t metrics_count;
     const char *const *tags;
     size_t tags_count;
+    int pinned;                      /* non-zero: kept until it is unpinned */
+    const char *const *dropped;      /* items whose tensors were removed */
+    size_t dropped_count;
 } cairn_entry;
 
 typedef struct cairn_listing cairn_listing;
@@ -511,6 +514,34 @@ CAIRN_API int cairn_checkpoint_read_slice(const cairn_checkpoint *checkpoint, co
 /* A zero-copy read-only view of a tensor, NOT checked against its digest; only files that Cairn wrote (UNSUPPORTED otherwise).
  * Valid until the checkpoint is closed. */
 CAIRN_API int cairn_checkpoint_map(cairn_checkpoint *checkpoint, const cairn_tensor_info *tensor, const void **ret_data, cairn_error *err);
+
+/* -------------------------------------------------------------------------------------- marking, dropping, removing
+ *
+ * From any process, beside a writer that saves and readers that read. name and store as in cairn_checkpoint_open. */
+
+typedef struct cairn_mark_options {
+    size_t struct_size;
+    const char *const *add_tags; /* no number, not latest or best, no space, '/', '@' or '~' */
+    size_t add_tags_count;
+    const char *const *remove_tags;
+    size_t remove_tags_count;
+    const cairn_metric *metrics; /* late ones: an evaluator's */
+    size_t metrics_count;
+    int pin; /* 1: keep until unpinned; -1: unpin; 0: as it is */
+} cairn_mark_options;
+#define CAIRN_MARK_OPTIONS_INIT { sizeof(cairn_mark_options), NULL, 0, NULL, 0, NULL, 0, 0 }
+
+/* Puts tags, a pin or late metrics on a checkpoint, durably. Of several that do so at once nothing is lost.
+ * USAGE: not a tag. GONE: it was removed meanwhile. */
+CAIRN_API int cairn_mark(const char *store, const char *name, const cairn_mark_options *options, cairn_error *err);
+
+/* Removes the tensors of one item from a checkpoint ("optimizer" of an old one); the rest stays valid. The newest healthy checkpoint and item "model"
+ * are refused (USAGE); so is one that somebody reads (LOCKED). */
+CAIRN_API int cairn_drop_item(const char *store, const char *name, const char *item, cairn_error *err);
+
+/* Removes a checkpoint. The newest one and the newest healthy one of a run are refused (USAGE), a pinned or tagged one, too (USAGE: take the mark off
+ * first), and one that somebody reads (LOCKED). */
+CAIRN_API int cairn_remove(const char *store, const char *name, cairn_error *err);
 
 /* ---------------------------------------------------------------------------------------------------------- verifying */
 

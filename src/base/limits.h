@@ -11,6 +11,7 @@
 #define CN_MAX_ST_METADATA 65536                   /* pairs of __metadata__ that we read */
 #define CN_MAX_OUR_HEADER_BYTES UINT64_C(25000000) /* that we write (what the Hub's parser reads) */
 #define CN_MAX_MANIFEST_BYTES (UINT64_C(1) << 20)
+#define CN_MAX_MARKS_BYTES (UINT64_C(1) << 20)
 #define CN_MAX_TENSORS_JSON_BYTES (UINT64_C(1) << 30)
 #define CN_MAX_STATE_JSON_BYTES (UINT64_C(256) << 20)
 #define CN_MAX_PROVENANCE_BYTES (UINT64_C(4) << 20)

@@ -92,7 +92,7 @@ static void tidy(cairn_run *run, const char *name)
                                 .message = cn_run_tell, .user = run };
     cairn_error error = CAIRN_ERROR_INIT;
     cn_tidy_links(&run->dir, name, run->best.known ? run->best.name : NULL, cn_run_tell, run);
-    if (cn_retire_old(&run->dir, &retire, &error)) cn_run_message(run, "old checkpoints stay for now: %s", error.message);
+    if (cn_retire(&run->dir, &retire, &error)) cn_run_message(run, "old checkpoints stay for now: %s", error.message);
     cn_retire_empty_trash(&run->dir);
 }
 

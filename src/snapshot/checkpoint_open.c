@@ -11,6 +11,7 @@
 #include "snapshot/checkpoint_parts.h"
 #include "snapshot/statejson.h"
 #include "store/layout.h"
+#include "store/marks.h"
 #include "store/smallfile.h"
 
 /* What opening may take: so much, and a multiple of the tables' own size. A row of tensors.json needs twice its text; whoever makes one up
@@ -85,6 +86,12 @@ int cn_checkpoint_take_files(cairn_checkpoint *checkpoint, cairn_error *err)
     return checkpoint->files && checkpoint->maps ? CAIRN_OK : no_memory(checkpoint, err);
 }
 
+/* Of a dropped item: listed in tensors.json, no longer in the manifest. */
+static bool is_gone(const cairn_checkpoint *checkpoint, uint32_t file)
+{
+    return checkpoint->manifest.dropped_count && !cn_manifest_find(&checkpoint->manifest, checkpoint->table.files[file].name);
+}
+
 static int open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_error *err)
 {
     int code = cn_checkpoint_take_files(checkpoint, err);
@@ -93,6 +100,7 @@ static int open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_er
         const struct cn_table_file *entry = &checkpoint->table.files[i];
         cn_auto_close cn_file dir = CN_NO_FILE;
         const char *base;
+        if (is_gone(checkpoint, i)) continue;
         int rc = open_folder_of(checkpoint, entry->name, &dir, &base);
         if (rc) return cn_error_errno(err, -rc, "%s/%s: opening its folder", checkpoint->path, entry->name);
         code = cn_infile_open(&checkpoint->files[i], dir, base, mode, err);
@@ -127,6 +135,24 @@ static int load_own(cairn_checkpoint *checkpoint, const char *name, uint64_t lim
     return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its bytes differ from the digest in the manifest", checkpoint->path, name);
 }
 
+static bool is_dropped(const struct cn_manifest *manifest, const char *item)
+{
+    for (uint64_t i = 0; i < manifest->dropped_count; i++)
+        if (!strcmp(manifest->dropped[i], item)) return true;
+    return false;
+}
+
+/* Rows of dropped items are as if they had never been; their files keep their numbers and are not opened. */
+static void leave_out_dropped(cairn_checkpoint *checkpoint)
+{
+    struct cn_table *table = &checkpoint->table;
+    struct cn_table_row *rows = (struct cn_table_row *)(uintptr_t)table->rows; /* ours: in our pool */
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < table->count; i++)
+        if (!is_dropped(&checkpoint->manifest, rows[i].item)) rows[kept++] = rows[i];
+    table->count = kept;
+}
+
 static int load_tables(cairn_checkpoint *checkpoint, cairn_error *err)
 {
     char *data;
@@ -136,6 +162,7 @@ static int load_tables(cairn_checkpoint *checkpoint, cairn_error *err)
     code = cn_table_decode(data, size, checkpoint->index.seed, &checkpoint->pool, &checkpoint->table, err);
     cn_os_free(data);
     if (code) return cn_error_prefix(err, code, "%s/" CN_NAME_TENSORS, checkpoint->path);
+    leave_out_dropped(checkpoint);
     code = load_own(checkpoint, CN_NAME_STATE, CN_MAX_STATE_JSON_BYTES, &data, &size, err);
     if (code) return code;
     code = cn_statejson_read(data, size, &checkpoint->values, err);
@@ -219,6 +246,7 @@ static int check_headers(cairn_checkpoint *checkpoint, cairn_error *err)
     for (uint32_t file = 0; file < table->files_count; file++) {
         uint64_t end = first;
         while (end < table->count && table->rows[end].file == file) end++;
+        if (end == first && is_gone(checkpoint, file)) continue;
         int code = check_header(checkpoint, file, first, end - first, err);
         if (code) return code;
         first = end;
@@ -275,6 +303,8 @@ int cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *en
     entry->metrics_count = manifest->metrics_count;
     entry->tags = manifest->tags;
     entry->tags_count = manifest->tags_count;
+    entry->dropped = manifest->dropped;
+    entry->dropped_count = manifest->dropped_count;
     for (uint64_t i = 0; i < manifest->items_count; i++) entry->tensors += manifest->items[i].tensors;
     return CAIRN_OK;
 }
@@ -298,6 +328,15 @@ static int fill_faces(cairn_checkpoint *checkpoint, const char *name, cairn_erro
     return cn_checkpoint_fill_entry(manifest, &checkpoint->info.entry);
 }
 
+/* Damaged marks cost a checkpoint nothing but its marks. */
+static int merge_marks(cairn_checkpoint *checkpoint, cairn_error *err)
+{
+    bool pinned = false;
+    int code = cn_marks_merge(checkpoint->dir, &checkpoint->pool, &checkpoint->manifest, &pinned, err);
+    checkpoint->info.entry.pinned = pinned;
+    return code == CAIRN_E_NOMEM || code == CAIRN_E_GONE ? code : CAIRN_OK;
+}
+
 int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, cairn_io_mode mode, cairn_checkpoint **ret_checkpoint,
                           cairn_error *err)
 {
@@ -306,6 +345,7 @@ int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, ca
     if (code) return code;
     code = cn_held_open(parent, name, &checkpoint->pool, &checkpoint->held, &checkpoint->manifest, err);
     checkpoint->dir = checkpoint->held.dir;
+    if (!code) code = merge_marks(checkpoint, err);
     if (!code) code = load_tables(checkpoint, err);
     if (!code) code = open_files(checkpoint, mode, err);
     if (!code) code = check_headers(checkpoint, err);

@@ -7,6 +7,8 @@
 
 #include "base/limits.h"
 #include "store/layout.h"
+#include "store/marks.h"
+#include "store/retire.h"
 
 enum { TRIES = 100 };
 #define CATALOG_BYTES (UINT64_C(4) << 30)
@@ -80,6 +82,17 @@ static int set_aside(struct cn_catalog *catalog, struct cn_catalog_entry *entry,
     return entry->problem ? CAIRN_OK : CAIRN_E_NOMEM;
 }
 
+/* Marks that cannot be read are told and taken for a pin; the checkpoint is as good as before. */
+static int read_marks(struct cn_catalog *catalog, struct cn_catalog_entry *entry, const struct cn_held *held)
+{
+    cairn_error error = CAIRN_ERROR_INIT;
+    int code = cn_marks_merge(held->dir, &catalog->pool, &entry->manifest, &entry->pinned, &error);
+    if (!code || code == CAIRN_E_NOMEM || code == CAIRN_E_GONE) return code;
+    entry->problem_code = code;
+    entry->problem = cn_pool_text(&catalog->pool, error.message);
+    return entry->problem ? CAIRN_OK : CAIRN_E_NOMEM;
+}
+
 /* A folder without a manifest belongs to another tool; one whose manifest cannot be read is damaged. GONE: list again. */
 static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, struct cn_catalog_entry *entry)
 {
@@ -91,12 +104,18 @@ static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, s
         return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "not a name that Cairn gives to a checkpoint");
     int code = cn_held_open(run->dir, entry->name, &catalog->pool, &held, &entry->manifest, &error);
     if (!code) {
+        bool ours = !strcmp(entry->manifest.run_id, run->id);
+        int marks = ours ? read_marks(catalog, entry, &held) : CAIRN_OK;
         cn_held_close(&held);
-        if (!strcmp(entry->manifest.run_id, run->id)) return CAIRN_OK;
+        if (ours) return marks;
         return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "a checkpoint of another run");
     }
     if (code == CAIRN_E_GONE || code == CAIRN_E_NOMEM) return code;
     if (code == CAIRN_E_NOTFOUND && cn_os_stat_at(run->dir, entry->name, &info)) return CAIRN_E_GONE;
+    if (code == CAIRN_E_NOTFOUND && cn_retire_is_retired(run->dir, entry->name)) {
+        catalog->count--; /* it was a checkpoint; somebody is removing it */
+        return CAIRN_OK;
+    }
     if (code == CAIRN_E_NOTFOUND) return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "it has no manifest.json: another tool's");
     if (code == CAIRN_E_PATH) return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_PATH, error.message);
     return set_aside(catalog, entry, CAIRN_DAMAGED, code, error.message);
@@ -153,6 +172,7 @@ int cn_catalog_load(const struct cn_rundir *run, struct cn_catalog *ret_catalog,
     int code = CAIRN_E_GONE;
     for (int i = 0; i < TRIES && code == CAIRN_E_GONE; i++) {
         struct cn_catalog catalog = { 0 };
+        if (i > 3) cn_os_sleep_ns(1000000);
         code = load_once(run, &catalog, err);
         if (code) {
             cn_catalog_done(&catalog);

@@ -9,9 +9,10 @@
 struct cn_catalog_entry {
     const char *name;
     cairn_standing standing;
-    const char *problem;         /* DAMAGED, FOREIGN: one line; else NULL */
+    const char *problem;         /* DAMAGED, FOREIGN: one line; of the others: why the marks cannot be read; else NULL */
     int problem_code;            /* CAIRN_E_..., 0 */
-    struct cn_manifest manifest; /* CURRENT, SUPERSEDED only */
+    bool pinned;                 /* by a mark, or because nobody knows what the marks said */
+    struct cn_manifest manifest; /* CURRENT, SUPERSEDED only; tags and metrics as the marks say */
 };
 
 struct cn_catalog {
@@ -37,8 +38,9 @@ int cn_check_quick(cn_file checkpoint_dir, const struct cn_manifest *manifest, c
 int cn_check_digest(cn_file checkpoint_dir, const char *name, unsigned char *room, size_t room_bytes, struct cn_digest *ret_digest,
                     cairn_error *err);
 
-/* Opens a checkpoint folder by name under parent, takes the reader's lease on its manifest (goes on without where locks are refused),
- * reads the manifest through the folder's descriptor and looks again that the name still leads there: GONE if it does not. */
+/* Opens a checkpoint folder by name under parent, takes the reader's lease on its manifest (goes on without where locks are refused; waits a moment
+ * for who holds it alone), reads the manifest through the folder's descriptor and looks again that the name still leads there: GONE if it does
+ * not. */
 struct cn_held {
     cn_file dir, manifest_file; /* the lease lives as long as manifest_file is open */
     bool leased;
@@ -46,5 +48,7 @@ struct cn_held {
 int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
                  cairn_error *err);
 void cn_held_close(struct cn_held *held);
+/* The manifest alone, without lease and second look: for who holds the checkpoint otherwise, or only wants to know who has a name. */
+int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err);
 
 #endif

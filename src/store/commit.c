@@ -146,7 +146,6 @@ static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, c
 static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cairn_error *err)
 {
     struct cn_file_info info;
-    struct cn_held held;
     struct cn_pool pool;
     struct cn_manifest holder;
     cairn_error problem = CAIRN_ERROR_INIT;
@@ -154,10 +153,11 @@ static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cair
     if (rc == -ENOENT) return CAIRN_OK;
     if (rc) return cn_error_errno(err, -rc, "%s/%s: looking at it", run->path, commit->name);
     cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
-    int code = cn_held_open(run->dir, commit->name, &pool, &held, &holder, &problem);
+    int code = cn_held_read(run->dir, commit->name, &pool, &holder, &problem);
     if (!code) {
-        cn_held_close(&held);
         code = judge_holder(commit, run, &holder, err);
+    } else if (code == CAIRN_E_NOTFOUND && cn_retire_is_retired(run->dir, commit->name)) {
+        code = cn_retire_remove_tree(run->dir, commit->name, err); /* no checkpoint any more: finished for who began it */
     } else if (code == CAIRN_E_NOTFOUND || code == CAIRN_E_PATH) {
         code = cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s stands where the checkpoint should go and is not Cairn's: move it away", run->path,
                             commit->name);

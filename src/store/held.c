@@ -5,6 +5,8 @@
 #include "store/catalog.h"
 #include "store/layout.h"
 
+enum { TRIES = 200, WAIT_NS = 1000000 };
+
 static int refused(int rc, const char *name, cairn_error *err)
 {
     struct cn_shown shown;
@@ -38,24 +40,54 @@ static bool still_there(cn_file parent, const char *name, const struct cn_held *
     return !cn_os_stat_at(dir, CN_NAME_MANIFEST, &found) && found.inode == ours.inode && found.device == ours.device;
 }
 
+/* Who retires or drops holds the lease alone for as long as a sync takes; after that the name leads elsewhere. */
+static int lease(struct cn_held *held)
+{
+    int rc = -EWOULDBLOCK;
+    for (int i = 0; i < TRIES && rc == -EWOULDBLOCK; i++) {
+        if (i) cn_os_sleep_ns(WAIT_NS);
+        rc = cn_os_lease(held->manifest_file, false);
+    }
+    held->leased = !rc;
+    return rc;
+}
+
+static int open_both(cn_file parent, const char *name, struct cn_held *held, cairn_error *err)
+{
+    struct cn_shown shown;
+    int rc = cn_os_open_dir(parent, name, &held->dir);
+    if (rc) return refused(rc, name, err);
+    rc = cn_os_open_read(held->dir, CN_NAME_MANIFEST, &held->manifest_file);
+    return rc ? cn_error_prefix(err, refused(rc, CN_NAME_MANIFEST, err), "%s", cn_show_text(&shown, name)) : CAIRN_OK;
+}
+
+static int load_manifest(const char *name, const struct cn_held *held, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err)
+{
+    struct cn_shown shown;
+    int code = load(held->manifest_file, pool, ret_manifest, err);
+    return code ? cn_error_prefix(err, code, "%s/" CN_NAME_MANIFEST, cn_show_text(&shown, name)) : CAIRN_OK;
+}
+
 int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
                  cairn_error *err)
 {
     struct cn_held held = { CN_NO_FILE, CN_NO_FILE, false };
     struct cn_shown shown;
-    int rc = cn_os_open_dir(parent, name, &held.dir);
-    if (rc) return refused(rc, name, err);
-    rc = cn_os_open_read(held.dir, CN_NAME_MANIFEST, &held.manifest_file);
-    int code = rc ? cn_error_prefix(err, refused(rc, CN_NAME_MANIFEST, err), "%s", cn_show_text(&shown, name)) : CAIRN_OK;
-    if (!code) {
-        held.leased = !cn_os_lease(held.manifest_file, false);
-        if (!still_there(parent, name, &held))
-            code = cn_error_set(err, CAIRN_E_GONE, "%s: removed while it was being opened: list again", cn_show_text(&shown, name));
-    }
-    if (!code && (code = load(held.manifest_file, pool, ret_manifest, err)))
-        code = cn_error_prefix(err, code, "%s/" CN_NAME_MANIFEST, cn_show_text(&shown, name));
+    int code = open_both(parent, name, &held, err);
+    if (!code && (lease(&held) == -EWOULDBLOCK || !still_there(parent, name, &held)))
+        code = cn_error_set(err, CAIRN_E_GONE, "%s: removed or changed while it was being opened: list again", cn_show_text(&shown, name));
+    if (!code) code = load_manifest(name, &held, pool, ret_manifest, err);
     if (code) cn_held_close(&held);
     else *ret_held = held;
+    return code;
+}
+
+int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err)
+{
+    struct cn_held held = { CN_NO_FILE, CN_NO_FILE, false };
+    int code = open_both(parent, name, &held, err);
+    if (!code) code = load_manifest(name, &held, pool, ret_manifest, err);
+    cn_held_close(&held);
     return code;
 }
 

@@ -13,12 +13,14 @@
 
 #define CN_NAME_RUN "run.json"
 #define CN_NAME_MANIFEST "manifest.json"
+#define CN_NAME_RETIRED "retired.json" /* a manifest that was retired in place: no checkpoint any more */
 #define CN_NAME_TRAINING "training"
 #define CN_NAME_STATE "training/state.json"
 #define CN_NAME_TENSORS "training/tensors.json"
 #define CN_NAME_PROVENANCE "training/provenance.json"
 #define CN_NAME_PRIVATE ".cairn"
 #define CN_NAME_LOCK "lock"
+#define CN_NAME_RETIRE_LOCK "retire.lock"
 #define CN_NAME_TERMS "terms"
 #define CN_NAME_STAGING "staging"
 #define CN_NAME_TRASH "trash"

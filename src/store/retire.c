@@ -4,6 +4,8 @@
  *     x<uuid>        the same, taken over by a commit: its pruner finds no target any more
  *     s<uuid>-<n>    a staging folder of an older writer
  *
+ * A checkpoint folder with retired.json in place of manifest.json was retired where it stands, on a full disk: it only waits to be removed.
+ *
  * Nothing is unlinked before the run folder is synced after the rename that removed it from there. */
 #include "store/retire.h"
 
@@ -13,8 +15,9 @@
 
 #include "base/limits.h"
 #include "store/layout.h"
+#include "store/marks.h"
 
-enum { DEEPEST = 32, TRIES = 100 };
+enum { DEEPEST = 32, TRIES = 100, WAITS = 1000, WAIT_NS = 10000000, KEPT_UNHEALTHY = 2 };
 
 /* ---------------------------------------------------------------------------------------------------------------- trees */
 
@@ -52,12 +55,21 @@ int cn_retire_remove_tree(cn_file parent, const char *name, cairn_error *err)
     return rc ? cn_error_errno(err, -rc, "%s: removing it", name) : CAIRN_OK;
 }
 
+/* --------------------------------------------------------------------------------------------------- retired where it stands */
+
+bool cn_retire_is_retired(cn_file run_dir, const char *name)
+{
+    struct cn_file_info info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    return !cn_os_open_dir(run_dir, name, &dir) && cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT && !cn_os_stat_at(dir, CN_NAME_RETIRED, &info);
+}
+
 /* ----------------------------------------------------------------------------------------------------------- one victim */
 
 struct pruner {
     const struct cn_rundir *run;
     struct cn_retire *retire;
-    char folder[CN_DIGEST_HEX_BYTES + 2]; /* p<uuid> */
+    char folder[CN_DIGEST_HEX_BYTES + 2]; /* p<uuid>; "": there is no room for one */
     cn_file dir;
 };
 
@@ -70,74 +82,82 @@ static void tell(struct pruner *pruner, const char *name, const char *what, int 
     pruner->retire->message(pruner->retire->user, error.message);
 }
 
-static bool is_kept(const struct cn_retire *retire, const char *id)
+static bool is_full(int rc)
 {
-    for (uint64_t i = 0; i < retire->keep_ids_count; i++)
-        if (!strcmp(retire->keep_ids[i], id)) return true;
-    return false;
+    return rc == -ENOSPC || rc == -EDQUOT;
 }
 
-/* R3: alone with it? The lease is refused while a reader holds the checkpoint. The id is read through the locked folder. */
-static bool lock_victim(struct pruner *pruner, const struct cn_catalog_entry *victim, struct cn_held *held)
+/* R3: alone with it? The lease is refused while a reader holds the checkpoint. Id and marks are read again through the locked folder.
+ * 0, -EBUSY: somebody reads it; -EPERM: it was marked meanwhile; -EAGAIN: another one has the name now. */
+static int lock_victim(struct pruner *pruner, const struct cn_catalog_entry *victim, struct cn_held *held)
 {
     struct cn_pool pool;
     struct cn_manifest manifest;
+    bool pinned = false;
     *held = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
     cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
-    bool good = !cn_held_open(pruner->run->dir, victim->name, &pool, held, &manifest, NULL) && !strcmp(manifest.id, victim->manifest.id) &&
-                !manifest.tags_count;
-    cn_pool_done(&pool);
-    int rc = good ? cn_os_lease(held->manifest_file, true) : 0;
+    int rc = cn_held_open(pruner->run->dir, victim->name, &pool, held, &manifest, NULL) ? -EAGAIN : 0;
+    if (!rc && strcmp(manifest.id, victim->manifest.id)) rc = -EAGAIN;
     /* a place that has no locks at all has no readers' leases either */
-    return good && rc != -EWOULDBLOCK;
+    if (!rc && cn_os_lease(held->manifest_file, true) == -EWOULDBLOCK) rc = -EBUSY;
+    if (!rc && (cn_marks_merge(held->dir, &pool, &manifest, &pinned, NULL) || pinned || manifest.tags_count)) rc = -EPERM;
+    cn_pool_done(&pool);
+    if (rc) cn_held_close(held);
+    return rc;
 }
 
 /* What was moved is who we meant? The name may have been given to another one since. */
 static bool is_moved(struct pruner *pruner, const struct cn_catalog_entry *victim)
 {
-    struct cn_held held;
     struct cn_pool pool;
     struct cn_manifest manifest;
     cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
-    bool same = !cn_held_open(pruner->dir, victim->manifest.id, &pool, &held, &manifest, NULL);
-    if (same) {
-        same = !strcmp(manifest.id, victim->manifest.id);
-        cn_held_close(&held);
-    }
+    bool same = !cn_held_read(pruner->dir, victim->manifest.id, &pool, &manifest, NULL) && !strcmp(manifest.id, victim->manifest.id);
     cn_pool_done(&pool);
     return same;
 }
 
-/* By path, so that a commit that took our folder over makes the rename fail. */
+/* By path, so that a commit that took our folder over makes the rename fail: -ENOENT. */
 static int move_victim(struct pruner *pruner, const struct cn_catalog_entry *victim)
 {
     char path[sizeof pruner->folder + CN_ID_BYTES + 8];
+    if (!pruner->folder[0]) return -ENOSPC;
     snprintf(path, sizeof path, "%s/%s", pruner->folder, victim->manifest.id);
     int rc = cn_os_rename_new(pruner->run->dir, victim->name, pruner->run->trash, path); /* R4 */
     if (rc) return rc;
-    if (!is_moved(pruner, victim)) { /* R5: put it back */
+    if (!is_moved(pruner, victim)) { /* R5: put it back, through the folder's descriptor */
         (void)cn_os_rename_new(pruner->dir, victim->manifest.id, pruner->run->dir, victim->name);
-        return -EAGAIN;
+        return -ENOENT;
     }
     return cn_os_sync_dir(pruner->run->dir); /* R6 */
 }
 
-static void retire_one(struct pruner *pruner, const struct cn_catalog_entry *victim)
+/* R8: no room even for a rename into trash. Without its manifest the folder is no checkpoint any more; then it goes where it stands, file by file. */
+static int retire_in_place(struct pruner *pruner, const struct cn_catalog_entry *victim, cn_file dir)
+{
+    int rc = cn_os_rename_new(dir, CN_NAME_MANIFEST, dir, CN_NAME_RETIRED);
+    if (!rc) rc = cn_os_sync_dir(dir);
+    return rc ? rc : remove_tree(pruner->run->dir, victim->name, 0);
+}
+
+/* 0: it is gone; -EBUSY, -EPERM: it stays; -ENOENT, -EAGAIN: things have changed, start over. */
+static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *victim)
 {
     struct cn_held held;
-    if (!lock_victim(pruner, victim, &held)) {
-        cn_held_close(&held);
-        return;
-    }
-    int rc = move_victim(pruner, victim);
+    int rc = lock_victim(pruner, victim, &held);
+    if (rc) return rc;
+    rc = move_victim(pruner, victim);
+    bool in_place = is_full(rc);
+    if (in_place) rc = retire_in_place(pruner, victim, held.dir);
     cn_held_close(&held);
     if (rc) {
-        tell(pruner, victim->name, "it stays for now", rc);
-        return;
+        if (rc != -ENOENT) tell(pruner, victim->name, "it stays for now", rc);
+        return rc;
     }
     pruner->retire->retired++;
-    rc = remove_tree(pruner->dir, victim->manifest.id, 0); /* R7 */
+    rc = in_place ? 0 : remove_tree(pruner->dir, victim->manifest.id, 0); /* R7 */
     if (rc) tell(pruner, victim->name, "it is in .cairn/trash and will be emptied later", rc);
+    return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------------- deciding */
@@ -150,20 +170,68 @@ static bool survives(const struct cn_rundir *run, const struct cn_catalog_entry 
     return !cn_check_quick(dir, &entry->manifest, NULL, NULL, NULL);
 }
 
-static void retire_below(struct pruner *pruner, const struct cn_catalog *catalog)
+/* Stays whatever the rules say. */
+static bool is_safe(const struct cn_retire *retire, const struct cn_catalog *catalog, const struct cn_catalog_entry *entry)
 {
-    uint32_t survivors = 0;
-    for (uint64_t i = catalog->readable; i-- > 0;) {
-        const struct cn_catalog_entry *entry = &catalog->entries[i];
-        if (entry->standing != CAIRN_CURRENT) continue;
-        if (survivors < pruner->retire->keep_last) {
-            survivors += survives(pruner->run, entry);
-            continue;
-        }
-        if (entry == catalog->top || entry == catalog->head || entry->manifest.tags_count || is_kept(pruner->retire, entry->manifest.id)) continue;
-        retire_one(pruner, entry);
-    }
+    if (entry == catalog->top || entry == catalog->head || entry->pinned || entry->manifest.tags_count) return true;
+    for (uint64_t i = 0; i < retire->keep_ids_count; i++)
+        if (!strcmp(retire->keep_ids[i], entry->manifest.id)) return true;
+    return false;
 }
+
+enum { SUPERSEDED, UNHEALTHY, OLD, ROUNDS }; /* in this order: what a full disk gets rid of first */
+
+/* Is the entry one that goes in this round? Called from the newest to the oldest; *count is the round's own: survivors or unhealthy ones seen. */
+static bool goes(const struct pruner *pruner, const struct cn_catalog_entry *entry, int round, uint32_t *count)
+{
+    bool current = entry->standing == CAIRN_CURRENT;
+    if (round == SUPERSEDED) return !current;
+    if (!current) return false;
+    if (round == UNHEALTHY) return !entry->manifest.healthy && ++*count > KEPT_UNHEALTHY;
+    if (!entry->manifest.healthy) return false;
+    if (*count >= pruner->retire->keep_last) return true;
+    *count += survives(pruner->run, entry);
+    return false;
+}
+
+static int retire_by_rules(struct pruner *pruner, const struct cn_catalog *catalog)
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        uint32_t count = 0;
+        for (uint64_t i = catalog->readable; i-- > 0;) {
+            const struct cn_catalog_entry *entry = &catalog->entries[i];
+            if (!goes(pruner, entry, round, &count) || is_safe(pruner->retire, catalog, entry)) continue;
+            int rc = retire_one(pruner, entry);
+            if (rc == -ENOENT || rc == -EAGAIN) return rc;
+        }
+    }
+    return 0;
+}
+
+static int refuse(const struct pruner *pruner, const struct cn_catalog_entry *entry, int code, const char *why, cairn_error *err)
+{
+    return cn_error_set(err, code, "%s/%s is not removed: %s", pruner->run->path, entry->name, why);
+}
+
+/* *ret_rc: -ENOENT, -EAGAIN: start over. */
+static int retire_chosen(struct pruner *pruner, const struct cn_catalog *catalog, int *ret_rc, cairn_error *err)
+{
+    const struct cn_catalog_entry *entry = NULL;
+    for (uint64_t i = 0; i < catalog->readable; i++)
+        if (!strcmp(catalog->entries[i].manifest.id, pruner->retire->only_id)) entry = &catalog->entries[i];
+    if (!entry) return cn_error_set(err, CAIRN_E_GONE, "%s: the checkpoint is gone already", pruner->run->path);
+    if (entry == catalog->top) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest of the run", err);
+    if (entry == catalog->head) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest healthy one of the run", err);
+    if (entry->pinned) return refuse(pruner, entry, CAIRN_E_USAGE, "it is pinned: unpin it first", err);
+    if (entry->manifest.tags_count) return refuse(pruner, entry, CAIRN_E_USAGE, "it is tagged: take the tag off first", err);
+    int rc = *ret_rc = retire_one(pruner, entry);
+    if (rc == -EBUSY) return refuse(pruner, entry, CAIRN_E_LOCKED, "somebody reads it: try again later", err);
+    if (rc == -EPERM) return refuse(pruner, entry, CAIRN_E_USAGE, "it was pinned or tagged a moment ago", err);
+    if (rc && rc != -ENOENT && rc != -EAGAIN) return cn_error_errno(err, -rc, "%s/%s: removing it", pruner->run->path, entry->name);
+    return CAIRN_OK;
+}
+
+/* -------------------------------------------------------------------------------------------------------------- the round */
 
 static int make_folder(struct pruner *pruner)
 {
@@ -176,32 +244,66 @@ static int make_folder(struct pruner *pruner)
     return rc ? rc : cn_os_open_dir(pruner->run->trash, pruner->folder, &pruner->dir);
 }
 
-/* A commit may take the folder away between making and opening it. */
+/* A commit may take the folder away between making and opening it. On a full disk there is none. */
 static int open_folder(struct pruner *pruner, cairn_error *err)
 {
     int rc = -ENOENT;
     for (int i = 0; i < TRIES && rc == -ENOENT; i++) rc = make_folder(pruner);
+    if (is_full(rc)) {
+        pruner->folder[0] = 0;
+        return CAIRN_OK;
+    }
     return rc ? cn_error_errno(err, -rc, "%s/.cairn/trash: making a folder", pruner->run->path) : CAIRN_OK;
 }
 
-int cn_retire_old(const struct cn_rundir *run, struct cn_retire *retire, cairn_error *err)
+/* One listing and what follows from it. *ret_again: things changed under us. */
+static int retire_once(struct pruner *pruner, bool *ret_again, cairn_error *err)
 {
     struct cn_catalog catalog;
-    struct pruner pruner = { .run = run, .retire = retire, .dir = CN_NO_FILE };
-    if (!retire->keep_last) return CAIRN_OK;
-    int code = open_folder(&pruner, err);
+    int rc = 0, code = open_folder(pruner, err);
     if (code) return code;
-    code = cn_catalog_load(run, &catalog, err);
+    code = cn_catalog_load(pruner->run, &catalog, err);
     if (!code) {
-        int rc = cn_os_sync_dir(run->dir); /* R2: what we saw is durable before we act on it */
-        if (rc) code = cn_error_errno(err, -rc, "%s: syncing it", run->path);
-        else retire_below(&pruner, &catalog);
+        int synced = cn_os_sync_dir(pruner->run->dir); /* R2: what we saw is durable before we act on it */
+        if (synced) code = cn_error_errno(err, -synced, "%s: syncing it", pruner->run->path);
+        else if (pruner->retire->only_id) code = retire_chosen(pruner, &catalog, &rc, err);
+        else rc = retire_by_rules(pruner, &catalog);
         cn_catalog_done(&catalog);
     }
-    (void)cn_os_close(pruner.dir);
-    (void)cn_os_remove_dir(run->trash, pruner.folder);
+    (void)cn_os_close(pruner->dir);
+    pruner->dir = CN_NO_FILE;
+    if (pruner->folder[0]) (void)cn_os_remove_dir(pruner->run->trash, pruner->folder);
+    *ret_again = rc == -ENOENT || rc == -EAGAIN;
     return code;
 }
+
+/* One pruner at a time; where locks are refused several may be at it, and that is safe, too. false: another one is at it. */
+static bool take_turn(const struct cn_rundir *run, const struct cn_retire *retire, struct cn_os_lock **ret_lock)
+{
+    for (int i = 0;; i++) {
+        int rc = cn_os_lock_take(run->private_dir, CN_NAME_RETIRE_LOCK, ret_lock);
+        if (rc != -EBUSY && rc != -EAGAIN) return true;
+        if (!retire->only_id || i == WAITS) return false;
+        cn_os_sleep_ns(WAIT_NS);
+    }
+}
+
+int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error *err)
+{
+    struct pruner pruner = { .run = run, .retire = retire, .dir = CN_NO_FILE };
+    struct cn_os_lock *lock = NULL;
+    bool again = true;
+    int code = CAIRN_OK;
+    if (!retire->keep_last && !retire->only_id) return CAIRN_OK;
+    if (!take_turn(run, retire, &lock))
+        return retire->only_id ? cn_error_set(err, CAIRN_E_LOCKED, "%s: another process removes checkpoints: try again later", run->path) : CAIRN_OK;
+    for (int i = 0; i < TRIES && again && !code; i++) code = retire_once(&pruner, &again, err);
+    cn_os_lock_give(lock);
+    if (!code && again && retire->only_id) return cn_error_set(err, CAIRN_E_GONE, "%s: it keeps changing: try again", run->path);
+    return code;
+}
+
+/* -------------------------------------------------------------------------------------------------------------- leftovers */
 
 struct leftover {
     const struct cn_rundir *run;
@@ -213,13 +315,11 @@ struct leftover {
 static int settle_leftover(void *user, const char *name)
 {
     const struct leftover *leftover = user;
-    struct cn_held held;
     struct cn_pool pool;
     struct cn_manifest manifest;
     char back[CN_FOLDER_NAME_BYTES];
     cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
-    int code = cn_held_open(leftover->dir, name, &pool, &held, &manifest, NULL);
-    if (!code) cn_held_close(&held);
+    int code = cn_held_read(leftover->dir, name, &pool, &manifest, NULL);
     if (!code && strcmp(manifest.id, name)) {
         cn_layout_folder(manifest.step, 0, back);
         int rc = cn_os_rename_new(leftover->dir, name, leftover->run->dir, back);
@@ -244,9 +344,19 @@ static int empty_one(void *user, const char *name)
     return 0;
 }
 
+/* Who retired it in place died before it was gone. */
+static int finish_retired(void *user, const char *name)
+{
+    const struct cn_rundir *run = user;
+    uint64_t step, term;
+    if (cn_layout_parse_folder(name, &step, &term) && cn_retire_is_retired(run->dir, name)) (void)remove_tree(run->dir, name, 0);
+    return 0;
+}
+
 void cn_retire_empty_trash(const struct cn_rundir *run)
 {
     /* what lies in x... may have been renamed there by a pruner that died before its sync */
     if (cn_os_sync_dir(run->dir)) return;
     (void)cn_os_list(run->trash, empty_one, (void *)(uintptr_t)run);
+    (void)cn_os_list(run->dir, finish_retired, (void *)(uintptr_t)run);
 }

@@ -6,14 +6,20 @@
 #include "store/catalog.h"
 
 struct cn_retire {
-    uint32_t keep_last;          /* newest healthy ones of the current line that stay; 0: everything stays */
+    uint32_t keep_last;          /* by rules: newest healthy ones of the current line that stay; superseded ones and all but the newest two
+                                    unhealthy ones go before older healthy ones do. 0: everything stays */
+    const char *only_id;         /* or this checkpoint alone; NULL */
     const char *const *keep_ids; /* stay in any case: best, resumed from */
     uint64_t keep_ids_count;
     void (*message)(void *user, const char *text); /* may be NULL */
     void *user;
     uint64_t retired; /* out: how many went */
 };
-int cn_retire_old(const struct cn_rundir *run, struct cn_retire *retire, cairn_error *err);
+/* Pinned and tagged ones stay, so do the top and the head. By rules: whatever cannot go now stays for now, and another pruner at work is left to it.
+ * only_id: USAGE what must stay, LOCKED while somebody reads it, GONE. */
+int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error *err);
+/* The folder was retired in place: no checkpoint any more. */
+bool cn_retire_is_retired(cn_file run_dir, const char *name);
 
 /* Empties .cairn/trash: leftovers of killed processes too. Folders that a live retirer of another process is filling are left alone
  * where that can be told. Best effort; runs after a commit. */

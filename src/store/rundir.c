@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "store/layout.h"
+#include "store/retire.h"
 #include "store/smallfile.h"
 
 static void clear(struct cn_rundir *run)
@@ -158,7 +159,7 @@ static int find_foreign(void *user, const char *name)
     if (cn_os_open_dir(search->run->dir, name, &dir)) return 0;
     int rc = cn_os_stat_at(dir, CN_NAME_MANIFEST, &info);
     (void)cn_os_close(dir);
-    if (rc != -ENOENT) return 0;
+    if (rc != -ENOENT || cn_retire_is_retired(search->run->dir, name)) return 0;
     /* it may have been retired while we looked */
     if (cn_os_stat_at(search->run->dir, name, &info)) return 0;
     snprintf(search->found, sizeof search->found, "%s", name);

@@ -215,7 +215,7 @@ static unsigned open_files(void)
     for (struct dirent *entry; (entry = readdir(dir));) {
         ssize_t size = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
         target[size > 0 ? size : 0] = 0;
-        count += !strstr(target, "/.cairn/lock");
+        count += !strstr(target, "/.cairn/lock") && !strstr(target, "/.cairn/retire.lock");
     }
     closedir(dir);
     return count;

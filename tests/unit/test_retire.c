@@ -25,7 +25,7 @@ static void note(void *user, const char *text)
 static uint64_t retire(uint32_t keep_last)
 {
     struct cn_retire retire = { .keep_last = keep_last, .message = note };
-    test_ok(cn_retire_old(&writer.run, &retire, &err));
+    test_ok(cn_retire(&writer.run, &retire, &err));
     return retire.retired;
 }
 
@@ -133,7 +133,7 @@ static void prune_for_a_while(void *user)
     if (cn_rundir_open(path, &run, &error)) return;
     for (int i = 0; i < 60; i++) {
         struct cn_retire retire = { .keep_last = 3 };
-        int code = cn_retire_old(&run, &retire, &error);
+        int code = cn_retire(&run, &retire, &error);
         if (code && code != CAIRN_E_GONE) pruner->failed = code;
         pruner->retired += retire.retired;
         if (i % 7 == 0) cn_retire_empty_trash(&run);

@@ -1,0 +1,21 @@
+/* The public calls that mark, drop and remove. */
+#include "manager/upkeep.h"
+
+int cairn_mark(const char *store, const char *name, const cairn_mark_options *options, cairn_error *err)
+{
+    if (!name || !*name || !options) return cn_error_set(err, CAIRN_E_USAGE, "cairn_mark: name and options must be given");
+    if (options->struct_size < sizeof *options) return cn_error_set(err, CAIRN_E_USAGE, "mark options: struct_size is not set; start from CAIRN_MARK_OPTIONS_INIT");
+    return cn_upkeep_mark(store, name, options, err);
+}
+
+int cairn_drop_item(const char *store, const char *name, const char *item, cairn_error *err)
+{
+    if (!name || !*name || !item || !*item) return cn_error_set(err, CAIRN_E_USAGE, "cairn_drop_item: name and item must be given");
+    return cn_upkeep_drop(store, name, item, err);
+}
+
+int cairn_remove(const char *store, const char *name, cairn_error *err)
+{
+    if (!name || !*name) return cn_error_set(err, CAIRN_E_USAGE, "cairn_remove: name must be given");
+    return cn_upkeep_remove(store, name, err);
+}

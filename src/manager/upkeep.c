@@ -1,0 +1,151 @@
+/* Upkeep (see upkeep.h). A name is followed to its folder once; from there on everything goes through descriptors, and the id is read through them. */
+#include "manager/upkeep.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "manager/resolve.h"
+#include "snapshot/drop.h"
+#include "store/catalog.h"
+#include "store/layout.h"
+#include "store/marks.h"
+#include "store/retire.h"
+
+/* Where a checkpoint's name leads. */
+struct place {
+    char path[CN_MAX_PATH_BYTES];   /* of the checkpoint */
+    char parent[CN_MAX_PATH_BYTES]; /* of the folder it lies in */
+    char name[256];
+    cn_file dir; /* of the parent */
+};
+
+/* "run/latest" is a symlink of ours: followed by one step, within the folder. */
+static void follow_link(struct place *place)
+{
+    char target[CN_FOLDER_NAME_BYTES + 1];
+    struct cn_file_info info;
+    if (cn_os_stat_at(place->dir, place->name, &info) || info.type != CN_TYPE_SYMLINK) return;
+    if (!cn_os_read_link(place->dir, place->name, target, sizeof target) && !strchr(target, '/')) snprintf(place->name, sizeof place->name, "%s", target);
+}
+
+static int find_place(const char *store, const char *name, struct place *place, cairn_error *err)
+{
+    int code = cn_resolve_path(store, name, place->path, sizeof place->path, err);
+    if (code) return code;
+    size_t size = strlen(place->path);
+    while (size > 1 && place->path[size - 1] == '/') place->path[--size] = 0;
+    char *slash = strrchr(place->path, '/');
+    const char *last = slash ? slash + 1 : place->path;
+    if (!*last || !strcmp(last, ".") || !strcmp(last, "..") || strlen(last) >= sizeof place->name)
+        return cn_error_set(err, CAIRN_E_USAGE, "%s: name the checkpoint's folder itself", place->path);
+    snprintf(place->name, sizeof place->name, "%.255s", last);
+    snprintf(place->parent, sizeof place->parent, "%.*s", slash ? slash > place->path ? (int)(slash - place->path) : 1 : 1, slash ? place->path : ".");
+    int rc = cn_os_open_dir_path(place->parent, &place->dir);
+    if (rc) return cn_error_errno(err, -rc, "%s: opening it", place->parent);
+    follow_link(place);
+    return CAIRN_OK;
+}
+
+/* -------------------------------------------------------------------------------------------------------------- marking */
+
+static int check_change(const cairn_mark_options *options, cairn_error *err)
+{
+    int code = CAIRN_OK;
+    if (options->pin < -1 || options->pin > 1) return cn_error_set(err, CAIRN_E_USAGE, "pin: 1, 0 or -1");
+    for (size_t i = 0; i < options->add_tags_count && !code; i++) code = cn_marks_check_tag(options->add_tags[i], err);
+    for (size_t i = 0; i < options->remove_tags_count && !code; i++) code = cn_marks_check_tag(options->remove_tags[i], err);
+    for (size_t i = 0; i < options->metrics_count && !code; i++) code = cn_marks_check_metric(options->metrics[i].name, err);
+    return code;
+}
+
+int cn_upkeep_mark(const char *store, const char *name, const cairn_mark_options *options, cairn_error *err)
+{
+    struct place place = { .dir = CN_NO_FILE };
+    struct cn_pool pool;
+    struct cn_held held;
+    struct cn_manifest manifest;
+    struct cn_marks_change change = { .add_tags = options->add_tags, .add_tags_count = options->add_tags_count, .remove_tags = options->remove_tags,
+                                      .remove_tags_count = options->remove_tags_count, .metrics = options->metrics,
+                                      .metrics_count = options->metrics_count, .pin = options->pin };
+    int code = check_change(options, err);
+    if (!code) code = find_place(store, name, &place, err);
+    if (code) return code;
+    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    code = cn_held_open(place.dir, place.name, &pool, &held, &manifest, err);
+    if (!code) {
+        code = cn_marks_change(held.dir, &manifest, &change, err);
+        cn_held_close(&held);
+    }
+    cn_pool_done(&pool);
+    (void)cn_os_close(place.dir);
+    return code ? cn_error_prefix(err, code, "%s", place.path) : CAIRN_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------- dropping and removing */
+
+/* The entry of a run that has this folder, or NULL. */
+static const struct cn_catalog_entry *find_entry(const struct cn_catalog *catalog, const char *name)
+{
+    for (uint64_t i = 0; i < catalog->readable; i++)
+        if (!strcmp(catalog->entries[i].name, name)) return &catalog->entries[i];
+    return NULL;
+}
+
+/* Outside a run nothing speaks against it; within one the newest ones are what a resume needs. */
+static int may_drop(const struct place *place, cairn_error *err)
+{
+    struct cn_rundir run;
+    struct cn_catalog catalog;
+    if (cn_rundir_open_read(place->parent, &run, NULL)) return CAIRN_OK;
+    int code = cn_catalog_load(&run, &catalog, err);
+    if (!code) {
+        const struct cn_catalog_entry *entry = find_entry(&catalog, place->name);
+        if (entry && (entry == catalog.top || entry == catalog.head))
+            code = cn_error_set(err, CAIRN_E_USAGE, "%s: it is what the run resumes from: nothing of it is dropped", place->path);
+        cn_catalog_done(&catalog);
+    }
+    cn_rundir_close(&run);
+    return code;
+}
+
+int cn_upkeep_drop(const char *store, const char *name, const char *item, cairn_error *err)
+{
+    struct place place = { .dir = CN_NO_FILE };
+    int code = find_place(store, name, &place, err);
+    if (!code) code = may_drop(&place, err);
+    if (!code) code = cn_drop_item(place.dir, place.name, place.path, item, err);
+    (void)cn_os_close(place.dir);
+    return code;
+}
+
+static int find_id(const struct cn_rundir *run, const struct place *place, char ret_id[CN_ID_BYTES], cairn_error *err)
+{
+    struct cn_catalog catalog;
+    int code = cn_catalog_load(run, &catalog, err);
+    if (code) return code;
+    const struct cn_catalog_entry *entry = find_entry(&catalog, place->name);
+    if (entry) memcpy(ret_id, entry->manifest.id, CN_ID_BYTES);
+    else code = cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint of this run; remove what is damaged or foreign by hand", place->path);
+    cn_catalog_done(&catalog);
+    return code;
+}
+
+int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
+{
+    struct place place = { .dir = CN_NO_FILE };
+    struct cn_rundir run;
+    char id[CN_ID_BYTES];
+    struct cn_file_info info;
+    int code = find_place(store, name, &place, err);
+    if (code) return code;
+    if (cn_os_stat_at(place.dir, CN_NAME_RUN, &info)) code = cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in no run: remove the folder by hand", place.path);
+    (void)cn_os_close(place.dir);
+    if (!code) code = cn_rundir_open(place.parent, &run, err);
+    if (code) return code;
+    code = find_id(&run, &place, id, err);
+    struct cn_retire retire = { .only_id = id };
+    if (!code) code = cn_retire(&run, &retire, err);
+    cn_rundir_close(&run);
+    return code;
+}
