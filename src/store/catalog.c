@@ -88,6 +88,7 @@ static int read_marks(struct cn_catalog *catalog, struct cn_catalog_entry *entry
     cairn_error error = CAIRN_ERROR_INIT;
     int code = cn_marks_merge(held->dir, &catalog->pool, &entry->manifest, &entry->pinned, &error);
     if (!code || code == CAIRN_E_NOMEM || code == CAIRN_E_GONE) return code;
+    if (code == CAIRN_E_NOTFOUND) return CAIRN_E_GONE; /* the folder was removed meanwhile */
     entry->problem_code = code;
     entry->problem = cn_pool_text(&catalog->pool, error.message);
     return entry->problem ? CAIRN_OK : CAIRN_E_NOMEM;
@@ -102,7 +103,7 @@ static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, s
     uint64_t step, term;
     if (!cn_layout_parse_folder(entry->name, &step, &term))
         return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "not a name that Cairn gives to a checkpoint");
-    int code = cn_held_open(run->dir, entry->name, &catalog->pool, &held, &entry->manifest, &error);
+    int code = cn_held_peek(run->dir, entry->name, &catalog->pool, &held, &entry->manifest, &error);
     if (!code) {
         bool ours = !strcmp(entry->manifest.run_id, run->id);
         int marks = ours ? read_marks(catalog, entry, &held) : CAIRN_OK;

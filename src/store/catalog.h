@@ -48,7 +48,9 @@ struct cn_held {
 int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
                  cairn_error *err);
 void cn_held_close(struct cn_held *held);
-/* The manifest alone, without lease and second look: for who holds the checkpoint otherwise, or only wants to know who has a name. */
+/* The same without lease and second look, which never waits: for listings, which hold nothing. */
+int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest, cairn_error *err);
+/* The manifest alone, likewise: for who holds the checkpoint otherwise, or only wants to know who has a name. */
 int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err);
 
 #endif

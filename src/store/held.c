@@ -82,12 +82,21 @@ int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct 
     return code;
 }
 
-int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err)
+int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest, cairn_error *err)
 {
     struct cn_held held = { CN_NO_FILE, CN_NO_FILE, false };
     int code = open_both(parent, name, &held, err);
     if (!code) code = load_manifest(name, &held, pool, ret_manifest, err);
-    cn_held_close(&held);
+    if (code) cn_held_close(&held);
+    else *ret_held = held;
+    return code;
+}
+
+int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err)
+{
+    struct cn_held held;
+    int code = cn_held_peek(parent, name, pool, &held, ret_manifest, err);
+    if (!code) cn_held_close(&held);
     return code;
 }
 

@@ -165,6 +165,8 @@ static int save(cairn_run *run, struct trainer *t, uint64_t step)
 }
 
 /* One whole life of a writer: what a trainer does. keep_last bites on the last save. */
+static uint32_t keep_last = 2;
+
 static int live(const char *path, uint64_t step, uint32_t threads)
 {
     static struct trainer t;
@@ -173,7 +175,7 @@ static int live(const char *path, uint64_t step, uint32_t threads)
     cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
     options.io_threads = threads;
     options.arena_bytes = 1;
-    options.keep_last = 2;
+    options.keep_last = keep_last;
     options.best_metric = "loss";
     options.shard_bytes = 13000;
     int code = bind(&t);
@@ -351,6 +353,64 @@ static void a_new_run(void **unused)
     assert_true(cases > 100);
 }
 
+/* Marks, drops and removals of old checkpoints: a failure leaves each of them as it was or as it was to be. */
+static int look_after(const char *path, uint64_t step)
+{
+    static const char *const tag = "t";
+    char name[700];
+    cairn_mark_options options = CAIRN_MARK_OPTIONS_INIT;
+    options.add_tags = &tag, options.add_tags_count = 1, options.pin = 1;
+    snprintf(name, sizeof name, "%s@%llu", path, (unsigned long long)step - 10);
+    int code = cairn_mark(NULL, name, &options, &err);
+    if (!code) code = cairn_drop_item(NULL, name, "optimizer", &err);
+    snprintf(name, sizeof name, "%s@%llu", path, (unsigned long long)step - 20);
+    options.pin = -1, options.add_tags_count = 0, options.remove_tags = &tag, options.remove_tags_count = 1;
+    if (!code) code = cairn_mark(NULL, name, &options, &err);
+    return code ? code : cairn_remove(NULL, name, &err);
+}
+
+static void upkeep(void **unused)
+{
+    char path[600], name[700];
+    unsigned long cases = 0;
+    uint64_t step = 0;
+    int status;
+    (void)unused;
+    keep_last = 0;
+    for (size_t e = 0; e < sizeof errors / sizeof *errors + 1; e++)
+        for (unsigned long at = 1;; at += stride()) {
+            if (cases++ % FAULTS_PER_RUN == 0) {
+                snprintf(path, sizeof path, "%s/run", test_folder("upkeep"));
+                for (step = 0; step < 30;) test_ok(live(path, step += 10, 1));
+            }
+            test_ok(live(path, step += 10, 1));
+            if (e < sizeof errors / sizeof *errors) {
+                unsigned before = open_files();
+                arm(at, errors[e]);
+                int code = look_after(path, step);
+                disarm(code, before);
+                if (!fault.fired) break;
+            } else {
+                pid_t child = fork();
+                if (!child) {
+                    arm(at, KILLED);
+                    _exit(look_after(path, step) ? 1 : 0);
+                }
+                assert_int_equal(waitpid(child, &status, 0), child);
+                if (!WIFSIGNALED(status)) break;
+            }
+            for (uint64_t back = 0; back <= 20; back += 10) {
+                snprintf(name, sizeof name, "%s@%llu", path, (unsigned long long)(step - back));
+                int code = cairn_verify(NULL, name, NULL, NULL, &err);
+                if (code && !(back == 20 && code == CAIRN_E_NOTFOUND)) fail_msg("%s failed as call %lu: %s", fault.name, at, err.message);
+            }
+            assert_int_equal(bring_back(path), step);
+        }
+    keep_last = 2;
+    print_message("%lu faults and kills\n", cases);
+    assert_true(cases > 100);
+}
+
 static int count_run(void *user, const char *name)
 {
     (void)name;
@@ -437,6 +497,6 @@ int main(void)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_new_run), cmocka_unit_test(a_run_that_goes_on_and_retires), cmocka_unit_test(many_tasks), cmocka_unit_test(killed_before_each_call),
-                                        cmocka_unit_test(readers) };
+                                        cmocka_unit_test(readers), cmocka_unit_test(upkeep) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

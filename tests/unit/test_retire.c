@@ -1,5 +1,10 @@
-/* Covers src/store/retire.c: how a checkpoint goes, and which never does. */
+/* Covers src/store/retire.c: how a checkpoint goes, and which never does. cn_os_make_dir and cn_os_rename_new are stood in for: by a full disk, and
+ * by whoever acts between a pruner's decision and its rename. */
 #include "storefix.h"
+
+#include <errno.h>
+
+#include "store/marks.h"
 
 #include <unistd.h>
 
@@ -32,6 +37,30 @@ static uint64_t retire(uint32_t keep_last)
 static void expect(const char *names)
 {
     test_shell("cd %s && test \"$(ls -d checkpoint-* | sort -V | sed s/checkpoint-// | xargs)\" = '%s' || { ls %s; false; }", path, names, path);
+}
+
+static int full_with;               /* errno for every new folder and for renames into trash */
+static void (*before_the_rename)(void); /* called once, before a checkpoint is renamed into trash */
+
+int __real_cn_os_make_dir(cn_file dir, const char *name);
+int __wrap_cn_os_make_dir(cn_file dir, const char *name);
+int __wrap_cn_os_make_dir(cn_file dir, const char *name)
+{
+    return full_with ? -full_with : __real_cn_os_make_dir(dir, name);
+}
+
+int __real_cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const char *to);
+int __wrap_cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const char *to);
+int __wrap_cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const char *to)
+{
+    bool retires = to[0] == 'p' && strchr(to, '/');
+    void (*hook)(void) = before_the_rename;
+    if (retires && full_with) return -full_with;
+    if (retires && hook) {
+        before_the_rename = NULL;
+        hook();
+    }
+    return __real_cn_os_rename_new(from_dir, from, to_dir, to);
 }
 
 static void old_ones_go_and_trash_is_empty(void **unused)
@@ -120,6 +149,151 @@ static void trees_go_without_following(void **unused)
     cn_rundir_close(&writer.run);
 }
 
+/* What a full disk gets rid of first: other lines, then the unhealthy but for two. */
+static void superseded_and_unhealthy_go_first(void **unused)
+{
+    (void)unused;
+    make("first", 30);
+    writer_go_back(&writer, 10, &err);
+    for (uint64_t step = 40; step <= 100; step += 10) {
+        struct cn_manifest manifest = writer_manifest(&writer, step, NULL);
+        manifest.healthy = step % 20 != 0;
+        test_ok(writer_commit(&writer, &manifest, &err));
+    }
+    expect("10 20 30 40 50 60 70 80 90 100");
+    assert_int_equal(retire(100), 4); /* 20 30 superseded; 40 60 unhealthy: 80 and 100 are kept */
+    expect("10 50 70 80 90 100");
+    assert_int_equal(retire(1), 3);
+    expect("80 90 100");
+    cn_rundir_close(&writer.run);
+}
+
+static void a_full_disk_can_be_pruned(void **unused)
+{
+    static const int errors[] = { ENOSPC, EDQUOT };
+    (void)unused;
+    for (size_t i = 0; i < 2; i++) {
+        make("full", 50);
+        full_with = errors[i];
+        assert_int_equal(retire(2), 3);
+        full_with = 0;
+        expect("40 50");
+        assert_string_equal(told, "");
+        test_ok(writer_save(&writer, 60, &err));
+        cn_rundir_close(&writer.run);
+    }
+}
+
+/* The real thing: a file system without a free inode. */
+static void a_file_system_without_inodes_can_be_pruned(void **unused)
+{
+    char command[900];
+    (void)unused;
+    const char *folder = test_folder("inodes");
+    snprintf(command, sizeof command, "mount -t tmpfs -o nr_inodes=60 tmpfs %s 2>/dev/null", folder);
+    if (system(command)) skip();
+    snprintf(path, sizeof path, "%s/run", folder);
+    told[0] = 0;
+    writer_open(&writer, path, &err);
+    for (uint64_t step = 10; step <= 50; step += 10) test_ok(writer_save(&writer, step, &err));
+    test_shell("cd %s && i=0; while touch f$i 2>/dev/null; do i=$((i + 1)); done", folder);
+    test_code(writer_save(&writer, 60, &err), CAIRN_E_NOSPACE);
+    assert_int_equal(retire(2), 3);
+    expect("40 50");
+    test_ok(writer_save(&writer, 60, &err));
+    cn_rundir_close(&writer.run);
+    test_shell("umount -l %s", folder);
+}
+
+/* Whoever retired it in place died before it was gone: it is no checkpoint, in nobody's way, and goes at the next occasion. */
+static void what_was_retired_in_place_is_finished(void **unused)
+{
+    struct cn_catalog catalog;
+    struct cn_rundir run;
+    (void)unused;
+    make("inplace", 40);
+    test_shell("cd %s && mv checkpoint-20/manifest.json checkpoint-20/retired.json && mv checkpoint-30/manifest.json checkpoint-30/retired.json", path);
+    test_ok(cn_catalog_load(&writer.run, &catalog, &err));
+    assert_true(catalog.count == 2 && catalog.readable == 2);
+    cn_catalog_done(&catalog);
+    test_ok(cn_rundir_open(path, &run, &err)); /* not another tool's */
+    cn_rundir_close(&run);
+    writer_go_back(&writer, 10, &err);
+    test_ok(writer_save(&writer, 30, &err)); /* its name is free */
+    test_shell("test -f %s/checkpoint-30/manifest.json", path);
+    cn_retire_empty_trash(&writer.run);
+    expect("10 30 40");
+    cn_rundir_close(&writer.run);
+}
+
+/* A pruner decided on checkpoint-20 and slept; meanwhile the run went back and saved another step 20. */
+static struct writer second;
+
+static void take_the_name(void)
+{
+    writer_open(&second, path, &err);
+    second.lineage[second.lineage_count++] = (struct cn_lineage){ 1, 10 };
+    test_shell("mv %s/checkpoint-20 %s/checkpoint-20~1", path, path);
+    struct cn_manifest manifest = writer_manifest(&second, 20, NULL);
+    struct cn_staging staging;
+    struct cn_commit commit = { .manifest = &manifest, .uuid = second.uuid };
+    test_ok(cn_staging_begin(&second.run, second.term, &staging, &err));
+    test_ok(cn_staging_commit(&staging, &commit, &err));
+    cn_staging_abandon(&staging);
+}
+
+/* The same, but the commit came before the pruner's folder was swept: only the look at what was moved can tell. */
+static void take_the_name_quietly(void)
+{
+    test_shell("mv %s/checkpoint-20 %s/checkpoint-20~1 && cp -a %s/checkpoint-40 %s/checkpoint-20", path, path, path, path);
+}
+
+static void a_pruner_that_slept_trashes_nothing_new(void **unused)
+{
+    struct cn_catalog catalog;
+    (void)unused;
+    make("slept", 40);
+    before_the_rename = take_the_name;
+    test_shell("mv %s/checkpoint-10 %s/.cairn", path, path); /* so that 20 is its first victim */
+    retire(2);
+    test_ok(cn_catalog_load(&writer.run, &catalog, &err));
+    assert_true(catalog.top->manifest.step == 20 && catalog.top->manifest.term == 2 && !strcmp(catalog.top->name, "checkpoint-20"));
+    cn_catalog_done(&catalog);
+    cn_rundir_close(&second.run);
+    cn_rundir_close(&writer.run);
+    make("quiet", 40);
+    test_shell("mv %s/checkpoint-10 %s/.cairn", path, path);
+    before_the_rename = take_the_name_quietly;
+    retire(2);
+    test_shell("cd %s && grep -q '\"step\":40' checkpoint-20/manifest.json && test -z \"$(ls .cairn/trash)\"", path); /* moved, seen and put back */
+    cn_rundir_close(&writer.run);
+}
+
+/* Marked between the decision and the lock: it stays. */
+static void pin_twenty(void)
+{
+    struct cn_pool pool;
+    struct cn_held held;
+    struct cn_manifest manifest;
+    cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
+    test_ok(cn_held_open(writer.run.dir, "checkpoint-20", &pool, &held, &manifest, &err));
+    test_ok(cn_marks_change(held.dir, &manifest, &(struct cn_marks_change){ .pin = 1 }, &err));
+    cn_held_close(&held);
+    cn_pool_done(&pool);
+}
+
+static void a_late_pin_counts(void **unused)
+{
+    (void)unused;
+    make("pin", 40);
+    before_the_rename = pin_twenty; /* while 10 is about to go, or 30: either way before 20 */
+    retire(1);
+    test_shell("test -d %s/checkpoint-20 || test -d %s/checkpoint-10", path, path);
+    retire(1);
+    expect("20 40");
+    cn_rundir_close(&writer.run);
+}
+
 struct pruner {
     uint64_t retired;
     int failed;
@@ -166,6 +340,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(old_ones_go_and_trash_is_empty), cmocka_unit_test(what_is_counted_must_be_good),
                                         cmocka_unit_test(readers_keep_what_they_hold), cmocka_unit_test(leftovers_are_settled),
-                                        cmocka_unit_test(trees_go_without_following), cmocka_unit_test(pruners_at_once) };
+                                        cmocka_unit_test(trees_go_without_following), cmocka_unit_test(superseded_and_unhealthy_go_first),
+                                        cmocka_unit_test(a_full_disk_can_be_pruned), cmocka_unit_test(a_file_system_without_inodes_can_be_pruned),
+                                        cmocka_unit_test(what_was_retired_in_place_is_finished), cmocka_unit_test(a_pruner_that_slept_trashes_nothing_new),
+                                        cmocka_unit_test(a_late_pin_counts), cmocka_unit_test(pruners_at_once) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
