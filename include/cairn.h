@@ -359,6 +359,14 @@ CAIRN_API int cairn_fence(cairn_run *run, cairn_error *err);
 /* Returns when the save that runs is durable or has failed. */
 CAIRN_API int cairn_wait(cairn_run *run, cairn_error *err);
 
+/* Appends a row to the run's metrics.jsonl; the metrics of every save are added by themselves. Rows of a new term wait in memory for its first
+ * checkpoint: a crash before that resumes the old head, and its rows must stand. */
+CAIRN_API int cairn_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_t metrics_count, cairn_error *err);
+/* Calls each for every row that counts, in the order they were reported: what a run went back from is left out. *ret_ignored (may be NULL): lines that
+ * are torn or damaged. A non-zero return of each stops and is returned. */
+CAIRN_API int cairn_metrics_read(const char *run_path, int (*each)(void *user, uint64_t step, uint64_t term, const cairn_metric *metrics, size_t count),
+                                 void *user, uint64_t *ret_ignored, cairn_error *err);
+
 #define CAIRN_STEP_DEFAULT UINT64_MAX /* the newest healthy and exact one that passes the quick check */
 
 typedef struct cairn_restore_options {

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "store/layout.h"
+#include "store/marks.h"
 #include "store/retire.h"
 #include "store/term.h"
 
@@ -202,6 +203,16 @@ int cn_run_need_arena_for(cairn_run *run, const cairn_state *state, cairn_error 
     return cn_run_need_arena(run, cn_run_piece_bytes(run), bytes_of(state), err);
 }
 
+/* -------------------------------------------------------------------------------------------------------------- metrics */
+
+int cn_run_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_t count, cairn_error *err)
+{
+    int code = cn_run_check_process(run, err);
+    if (!code && count > CN_MAX_METRICS) code = cn_error_set(err, CAIRN_E_LIMIT, "at most %d metrics", CN_MAX_METRICS);
+    for (size_t i = 0; i < count && !code; i++) code = cn_marks_check_metric(metrics[i].name, err);
+    return code ? code : cn_metricslog_add(&run->metrics, &run->dir, step, metrics, count, err);
+}
+
 /* ----------------------------------------------------------------------------------------------------------------- best */
 
 bool cn_run_is_better(const cairn_run *run, const struct cn_manifest *manifest, double *ret_value)
@@ -246,8 +257,10 @@ int cn_run_take_term(cairn_run *run, cairn_error *err)
     if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
     cn_digest_hex(&id, run->uuid);
     int code = cn_term_take(&run->dir, run->uuid, &run->term, err);
-    if (!code) run->term_used = false;
-    return code;
+    if (code) return code;
+    run->term_used = false;
+    cn_metricslog_begin(&run->metrics, run->term, 0);
+    return CAIRN_OK;
 }
 
 static int take_lock(cairn_run *run, cairn_error *err)
@@ -305,6 +318,7 @@ int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **
     run->process = cn_os_process();
     if (options->best_metric) run->best_metric = cn_os_copy_text(options->best_metric);
     if (cn_mutex_new(&run->lock) || cn_cond_new(&run->changed) || (options->best_metric && !run->best_metric)) code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
+    if (!code) code = cn_metricslog_init(&run->metrics, err);
     if (!code) code = cn_rundir_open(path, &run->dir, err);
     if (!code) code = take_lock(run, err);
     if (!code) code = cn_run_take_term(run, err);
@@ -321,6 +335,7 @@ int cn_run_close(cairn_run *run, cairn_error *err)
     cn_held_close(&run->resumed);
     cn_os_lock_give(run->run_lock);
     cn_base_clear(&run->base);
+    cn_metricslog_done(&run->metrics);
     cn_rundir_close(&run->dir);
     cn_arena_free(run->arena);
     cn_os_free(run->early.bytes);

@@ -11,6 +11,7 @@
 #include "snapshot/restore.h"
 #include "snapshot/save.h"
 #include "store/catalog.h"
+#include "store/metricslog.h"
 #include "store/rundir.h"
 
 /* What the next checkpoint continues. */
@@ -57,6 +58,7 @@ struct cairn_run {
     struct cn_reserve reserve;
     struct cn_base base;     /* what the next save may link to */
     struct cn_scratch early; /* for a lazy save's copies */
+    struct cn_metricslog metrics;
     bool stall_told;
     atomic_bool cancel;
     struct cn_job *job; /* the save that runs, or has ended and was not told of; NULL */
@@ -72,6 +74,7 @@ struct cairn_run {
 
 int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err);
 int cn_run_close(cairn_run *run, cairn_error *err); /* the last job's failure */
+int cn_run_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_t count, cairn_error *err);
 int cn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err);
 
 int cn_run_save(cairn_run *run, cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err);

@@ -120,6 +120,7 @@ static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, co
     cairn_run *run = attempt->run;
     run->restored = true;
     run->trainable_known = false;
+    cn_metricslog_begin(&run->metrics, run->term, entry->manifest.step);
     memcpy(run->resumed_id, entry->manifest.id, sizeof run->resumed_id);
     cn_run_find_best(run, catalog, &entry->manifest);
     attempt->report.step = entry->manifest.step;

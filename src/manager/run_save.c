@@ -85,12 +85,14 @@ static void advance(cairn_run *run, const struct cn_manifest *manifest, const ch
     memcpy(run->best.id, manifest->id, sizeof run->best.id);
 }
 
-static void tidy(cairn_run *run, const char *name)
+/* first: the first checkpoint of a term, which may have left others behind. */
+static void tidy(cairn_run *run, const char *name, bool first)
 {
     const char *keep[] = { run->line.parent_id, run->best.id };
     struct cn_retire retire = { .keep_last = run->options.keep_last, .keep_ids = keep, .keep_ids_count = run->best.known ? 2 : 1,
                                 .message = cn_run_tell, .user = run };
     cairn_error error = CAIRN_ERROR_INIT;
+    if (first) cn_tidy_names(&run->dir, cn_run_tell, run);
     cn_tidy_links(&run->dir, name, run->best.known ? run->best.name : NULL, cn_run_tell, run);
     if (cn_retire(&run->dir, &retire, &error)) cn_run_message(run, "old checkpoints stay for now: %s", error.message);
     cn_retire_empty_trash(&run->dir);
@@ -126,6 +128,17 @@ static int explain(struct cn_job *job, int code, cairn_error *err)
     return cn_error_prefix(err, code, "%s: step %llu was not saved", run->dir.path, (unsigned long long)job->request.step);
 }
 
+/* Best effort: the metrics stand in the manifest, too. */
+static void log_metrics(struct cn_job *job)
+{
+    cairn_run *run = job->run;
+    const struct cn_request *request = &job->request;
+    cairn_error error = CAIRN_ERROR_INIT;
+    int code = request->metrics_count ? cn_metricslog_add(&run->metrics, &run->dir, request->step, request->metrics, request->metrics_count, &error) : CAIRN_OK;
+    if (!code) code = cn_metricslog_commit(&run->metrics, &run->dir, &error);
+    if (code) cn_run_message(run, "the checkpoint is saved; its metrics were not logged: %s", error.message);
+}
+
 static int write_and_commit(struct cn_job *job, cairn_error *err)
 {
     cairn_run *run = job->run;
@@ -142,12 +155,14 @@ static int write_and_commit(struct cn_job *job, cairn_error *err)
     struct cn_commit commit = { .manifest = &manifest, .uuid = run->uuid, .message = cn_run_tell, .user = run };
     code = cn_staging_commit(&job->staging, &commit, err);
     if (code) return code;
+    bool first = !run->term_used;
     fill_report(job, &manifest, commit.name);
     guard(run, &job->save, job->request.step);
     advance(run, &manifest, commit.name);
     remember_files(run, &job->save);
+    log_metrics(job);
     if (run->options.committed) run->options.committed(run->options.user, &job->report);
-    tidy(run, commit.name);
+    tidy(run, commit.name, first);
     return CAIRN_OK;
 }
 

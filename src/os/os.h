@@ -30,6 +30,7 @@ int cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *use
 
 /* Makes sure nothing at `to` is replaced: RENAME_NOREPLACE; where the file system refuses it (-EINVAL), looks first. -EEXIST. */
 int cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const char *to);
+int cn_os_exchange(cn_file dir, const char *one, const char *other); /* both names swap what they lead to; -EINVAL, -ENOSYS where refused */
 int cn_os_rename_over(cn_file from_dir, const char *from, cn_file to_dir, const char *to); /* replaces a file */
 int cn_os_link(cn_file from_dir, const char *from, cn_file to_dir, const char *to);        /* hard link; -EEXIST, -EPERM, -EXDEV, -EMLINK */
 int cn_os_unlink(cn_file dir, const char *name);
@@ -58,6 +59,8 @@ int cn_os_open_read(cn_file dir, const char *name, cn_file *ret_file);
 int cn_os_open_read_path(const char *path, cn_file *ret_file); /* follows symlinks (a user's own path); still regular files only */
 int cn_os_open_read_direct(cn_file dir, const char *name, cn_file *ret_file); /* O_DIRECT; -EINVAL where refused */
 int cn_os_create(cn_file dir, const char *name, uint32_t mode, bool direct, cn_file *ret_file); /* O_EXCL; read and write; direct: O_DIRECT or -EINVAL */
+int cn_os_open_append(cn_file dir, const char *name, uint32_t mode, cn_file *ret_file); /* made if missing; read and append; regular files only */
+int cn_os_append(cn_file file, const void *data, size_t size); /* in one write where the system takes it so */
 int cn_os_set_mode(cn_file file, uint32_t mode);
 int cn_os_close(cn_file file); /* -1 is fine */
 

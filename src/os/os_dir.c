@@ -17,6 +17,9 @@
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
 #endif
+#ifndef RENAME_EXCHANGE
+#define RENAME_EXCHANGE 2
+#endif
 #ifndef OVERLAYFS_SUPER_MAGIC
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 #endif
@@ -107,6 +110,11 @@ int cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const c
     if (!fstatat(to_dir, to, &info, AT_SYMLINK_NOFOLLOW)) return -EEXIST;
     if (errno != ENOENT) return -errno;
     return result(renameat(from_dir, from, to_dir, to));
+}
+
+int cn_os_exchange(cn_file dir, const char *one, const char *other)
+{
+    return result((int)syscall(SYS_renameat2, dir, one, dir, other, RENAME_EXCHANGE));
 }
 
 int cn_os_rename_over(cn_file from_dir, const char *from, cn_file to_dir, const char *to)

@@ -67,6 +67,32 @@ int cn_os_create(cn_file dir, const char *name, uint32_t mode, bool direct, cn_f
     return 0;
 }
 
+int cn_os_open_append(cn_file dir, const char *name, uint32_t mode, cn_file *ret_file)
+{
+    int file;
+    struct stat info;
+    do file = openat(dir, name, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, mode);
+    while (file < 0 && errno == EINTR);
+    if (file < 0) return -errno;
+    int rc = fstat(file, &info) < 0 ? -errno : S_ISREG(info.st_mode) ? 0 : -ENXIO;
+    if (rc) close(file);
+    else *ret_file = file;
+    return rc;
+}
+
+int cn_os_append(cn_file file, const void *data, size_t size)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t count = write(file, (const char *)data + done, size - done);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return -errno;
+        if (!count) return -EIO;
+        done += (size_t)count;
+    }
+    return 0;
+}
+
 int cn_os_set_mode(cn_file file, uint32_t mode)
 {
     return result(fchmod(file, mode));

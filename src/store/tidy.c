@@ -1,4 +1,5 @@
-/* What makes a run's folder pleasant to look at: the symlinks latest and best. Hints only; every failure is a message and nothing more. */
+/* What makes a run's folder pleasant to look at: names that say what the manifests say, and the symlinks latest and best. Hints only; every failure is a
+ * message and nothing more. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,6 +7,31 @@
 #include "base/digest.h"
 #include "base/limits.h"
 #include "store/commit.h"
+
+static void tell(const struct cn_rundir *run, const char *name, int rc, void (*message)(void *, const char *), void *user)
+{
+    cairn_error error = CAIRN_ERROR_INIT;
+    cn_error_errno(&error, -rc, "%s/%s: renaming it", run->path, name);
+    if (message) message(user, error.message);
+}
+
+/* Superseded ones first: they may hold the name that one of the current line should have. */
+void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const char *), void *user)
+{
+    struct cn_catalog catalog;
+    if (cn_catalog_load(run, &catalog, NULL)) return;
+    for (int superseded = 1; superseded >= 0; superseded--)
+        for (uint64_t i = 0; i < catalog.readable; i++) {
+            const struct cn_catalog_entry *entry = &catalog.entries[i];
+            char right[CN_FOLDER_NAME_BYTES];
+            if ((entry->standing == CAIRN_SUPERSEDED) != superseded) continue;
+            cn_layout_folder(entry->manifest.step, superseded ? entry->manifest.term : 0, right);
+            if (!strcmp(right, entry->name)) continue;
+            int rc = cn_os_rename_new(run->dir, entry->name, run->dir, right);
+            if (rc && rc != -ENOENT && rc != -EEXIST) tell(run, entry->name, rc, message, user);
+        }
+    cn_catalog_done(&catalog);
+}
 
 /* A symlink is replaced by renaming a new one over it; a real file or folder of that name is the user's and stays. */
 static int point(const struct cn_rundir *run, const char *link, const char *target)
