@@ -14,7 +14,11 @@ enum { EXIT_FINE = 0, EXIT_NO = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 struct cli {
     const char *command; /* "ls": for messages */
     const char *store;   /* -C, CAIRN_STORE; NULL: the current folder */
-    bool json, help, quick, all;
+    bool json, help, quick, all, remove;
+    int pin;          /* 1: --pin, -1: --unpin */
+    const char *item; /* --item */
+    char **metrics;   /* --metric NAME=VALUE */
+    int metrics_count;
     int arguments_count;
     char **arguments;
 };
@@ -24,6 +28,8 @@ int cmd_ls(const struct cli *cli);
 int cmd_show(const struct cli *cli);
 int cmd_verify(const struct cli *cli);
 int cmd_diff(const struct cli *cli);
+int cmd_tag(const struct cli *cli);
+int cmd_rm(const struct cli *cli);
 
 /* text.c */
 int cli_fail(const struct cli *cli, const cairn_error *err);          /* one line on stderr; the exit code of err->code */

@@ -13,6 +13,7 @@ static void describe_marks(const cairn_entry *entry, char *text, size_t size)
     const char *marks[] = { entry->is_latest ? "latest" : NULL, entry->is_head ? "head" : NULL, entry->is_best ? "best" : NULL };
     for (int i = 0; i < 3; i++)
         if (marks[i]) snprintf(text + strlen(text), size - strlen(text), "%s%s", text[0] ? "," : "", marks[i]);
+    if (entry->pinned) snprintf(text + strlen(text), size - strlen(text), "%spinned", text[0] ? "," : "");
     for (size_t i = 0; i < entry->tags_count; i++) snprintf(text + strlen(text), size - strlen(text), "%s%s", text[0] ? "," : "", entry->tags[i]);
 }
 
@@ -29,6 +30,8 @@ static void describe_state(const cairn_entry *entry, char *text, size_t size)
     bool readable = entry->standing == CAIRN_CURRENT || entry->standing == CAIRN_SUPERSEDED;
     snprintf(text, size, "%s%s%s", entry->standing == CAIRN_CURRENT ? "ok" : standings[entry->standing],
              readable && !entry->healthy ? ",unhealthy" : "", readable && !entry->exact ? ",inexact" : "");
+    for (size_t i = 0; i < entry->dropped_count && readable; i++)
+        snprintf(text + strlen(text), size - strlen(text), ",no %s", entry->dropped[i]);
 }
 
 static void add_row(struct table *table, const cairn_entry *entry)
@@ -64,9 +67,11 @@ static json_t *entry_json(const cairn_entry *entry)
     if (entry->problem) json_object_set_new(row, "problem", cli_json_text(entry->problem));
     if (entry->standing > CAIRN_SUPERSEDED) return row;
     char time[32];
-    json_t *metrics = json_object(), *tags = json_array();
+    json_t *metrics = json_object(), *tags = json_array(), *dropped = json_array();
     for (size_t i = 0; i < entry->metrics_count; i++) json_object_set_new(metrics, entry->metrics[i].name, cli_json_number(entry->metrics[i].value));
     for (size_t i = 0; i < entry->tags_count; i++) json_array_append_new(tags, cli_json_text(entry->tags[i]));
+    for (size_t i = 0; i < entry->dropped_count; i++) json_array_append_new(dropped, cli_json_text(entry->dropped[i]));
+    json_object_update_new(row, json_pack("{s:b, s:o}", "pinned", entry->pinned, "dropped", dropped));
     json_object_update_new(row, json_pack("{s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o}", "id", entry->id, "step",
                                           (json_int_t)entry->step, "term", (json_int_t)entry->term, "time", cli_time(entry->time_ns, time), "epoch",
                                           cli_json_number(entry->epoch), "healthy", entry->healthy, "exact", entry->exact, "latest", entry->is_latest,

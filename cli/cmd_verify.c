@@ -24,12 +24,14 @@ static void tell_damage(void *user, const cairn_damage *damage)
         if (damage->block != CAIRN_NO_OFFSET)
             json_object_update_new(row, json_pack("{s:I, s:I, s:I}", "block", (json_int_t)damage->block, "offset", (json_int_t)damage->offset,
                                                   "size_bytes", (json_int_t)damage->size_bytes));
+        if (damage->shared_with) json_object_set_new(row, "shared_with", cli_json_text(damage->shared_with));
         json_array_append_new(verifying->damages, row);
         return;
     }
     char *message = cli_safe(damage->message);
     if (verifying->progress) fputs("\r\033[K", stderr);
     printf("  %s: %s\n", cairn_code_name(damage->code), message);
+    if (damage->shared_with) printf("    the file is shared with %s\n", damage->shared_with);
     free(message);
 }
 

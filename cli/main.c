@@ -1,4 +1,4 @@
-/* cairn - look at, check and compare checkpoints. Options are read here; each command has a file of its own. */
+/* cairn - look at, check, compare, mark and remove checkpoints. Options are read here; each command has a file of its own. */
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -32,12 +32,22 @@ static const struct command commands[] = {
       "usage: cairn diff [-C STORE] [--json] A B\n"
       "Exit status: 0 they hold the same tensors and values, 1 they differ.\n"
       "Example: cairn diff gpt-small@900 gpt-small@1000\n" },
+    { "tag", cmd_tag, "put tags, a pin or late metrics on a checkpoint",
+      "usage: cairn tag [-C STORE] [--remove] [--pin|--unpin] [--metric NAME=VALUE]... CKPT [TAG...]\n"
+      "Adds the tags, or takes them off with --remove. What is tagged or pinned is never pruned.\n"
+      "Works beside a training that saves. A tag is no number, not latest or best, and has no space, '/', '@' or '~'.\n"
+      "Example: cairn tag gpt-small@900 release --pin --metric accuracy=0.83\n" },
+    { "rm", cmd_rm, "remove checkpoints, or one item of them",
+      "usage: cairn rm [-C STORE] [--item ITEM] CKPT...\n"
+      "Removes checkpoints of a run; with --item only the tensors of that item (optimizer). The newest one and the newest\n"
+      "healthy one stay, so do tagged and pinned ones, and those that somebody reads.\n"
+      "Example: cairn rm gpt-small@100 gpt-small@200~1\n" },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static int print_help(void)
 {
-    puts("usage: cairn COMMAND [OPTIONS] ...\n\nLooks at, checks and compares the checkpoints of training runs.\n");
+    puts("usage: cairn COMMAND [OPTIONS] ...\n\nLooks at, checks, compares, marks and removes the checkpoints of training runs.\n");
     for (int i = 0; i < COMMANDS; i++) printf("  %-8s %s\n", commands[i].name, commands[i].summary);
     puts("\n  -C STORE    the folder that holds the runs (or CAIRN_STORE; default: the current folder)\n"
          "  --json      machine-readable output\n"
@@ -51,7 +61,12 @@ static int parse(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = { { "json", no_argument, NULL, 'j' },   { "help", no_argument, NULL, 'h' },
                                              { "quick", no_argument, NULL, 'q' },  { "all", no_argument, NULL, 'a' },
-                                             { "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
+                                             { "version", no_argument, NULL, 'v' }, { "remove", no_argument, NULL, 'r' },
+                                             { "pin", no_argument, NULL, 'p' },    { "unpin", no_argument, NULL, 'u' },
+                                             { "item", required_argument, NULL, 'i' }, { "metric", required_argument, NULL, 'm' },
+                                             { NULL, 0, NULL, 0 } };
+    cli->metrics = calloc((size_t)argc + 1, sizeof *cli->metrics); /* as many as there are arguments, freed at its end */
+    if (!cli->metrics) return EXIT_FAILED;
     for (int option; (option = getopt_long(argc, argv, "C:h", options, NULL)) != -1;) {
         switch (option) {
         case 'C': cli->store = optarg; break;
@@ -59,6 +74,11 @@ static int parse(struct cli *cli, int argc, char **argv)
         case 'h': cli->help = true; break;
         case 'q': cli->quick = true; break;
         case 'a': cli->all = true; break;
+        case 'r': cli->remove = true; break;
+        case 'p': cli->pin = 1; break;
+        case 'u': cli->pin = -1; break;
+        case 'i': cli->item = optarg; break;
+        case 'm': cli->metrics[cli->metrics_count++] = optarg; break;
         case 'v': printf("cairn %s\n", cairn_version()); return -1;
         default: return EXIT_USAGE;
         }
@@ -84,6 +104,7 @@ int main(int argc, char **argv)
         cli.arguments_count--;
         code = commands[i].run(&cli);
         if (fflush(stdout) || ferror(stdout)) return fprintf(stderr, "cairn %s: the output could not be written\n", name), EXIT_FAILED;
+        free(cli.metrics);
         return code;
     }
     char *safe = cli_safe(name);

@@ -523,6 +523,43 @@ CAIRN_API int cairn_checkpoint_read_slice(const cairn_checkpoint *checkpoint, co
  * Valid until the checkpoint is closed. */
 CAIRN_API int cairn_checkpoint_map(cairn_checkpoint *checkpoint, const cairn_tensor_info *tensor, const void **ret_data, cairn_error *err);
 
+/* ------------------------------------------------------------------------------------------------------- following a run */
+
+/* How far a reader has come in a run; zeros: nothing seen yet. */
+typedef struct cairn_position {
+    uint64_t term, step;
+} cairn_position;
+
+/* Waits until the run's current line holds a checkpoint beyond *position and opens the oldest such one; *position moves on to it. The run need not exist
+ * yet. *ret_checkpoint is NULL when timeout_ms is over first. When the run goes back, what it saves on its new way comes next. A checkpoint that is
+ * removed before it could be opened is passed over. */
+CAIRN_API int cairn_wait_for_new(const char *run_path, cairn_position *position, uint64_t timeout_ms, cairn_checkpoint **ret_checkpoint,
+                                 cairn_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- one folder, no run */
+
+typedef struct cairn_folder_options {
+    size_t struct_size;
+    int replace; /* non-zero: a checkpoint that stands there is replaced in one step */
+    cairn_io_mode io_mode;
+    uint32_t io_threads;
+    uint64_t arena_bytes;
+    uint64_t shard_bytes;
+    const cairn_attachment *attachments;
+    size_t attachments_count;
+    const char *config;
+} cairn_folder_options;
+#define CAIRN_FOLDER_OPTIONS_INIT { sizeof(cairn_folder_options), 0, CAIRN_IO_AUTO, 0, 0, 0, NULL, 0, NULL }
+
+/* Saves state as one checkpoint folder outside any run, durably: the same files, the same commit. The folder above it must exist.
+ * EXISTS: something stands there. FOREIGN: it is not a checkpoint. UNSUPPORTED: this file system cannot replace in one step. */
+CAIRN_API int cairn_save_folder(const char *path, cairn_state *state, const cairn_folder_options *options, cairn_save_report *ret_report,
+                                cairn_error *err);
+/* Fills state from any checkpoint, .safetensors file or sharded folder, named as in cairn_checkpoint_open - somebody's published weights, too. The step
+ * of the options is not looked at. Errors as cairn_restore; damage after the first byte is TORN_STATE. */
+CAIRN_API int cairn_load(const char *store, const char *name, cairn_state *state, const cairn_restore_options *options,
+                         cairn_restore_report *ret_report, cairn_error *err);
+
 /* -------------------------------------------------------------------------------------- marking, dropping, removing
  *
  * From any process, beside a writer that saves and readers that read. name and store as in cairn_checkpoint_open. */
@@ -561,6 +598,7 @@ typedef struct cairn_damage {
     uint64_t offset, size_bytes; /* the byte range in the file */
     int code;
     const char *message;
+    const char *shared_with; /* the checkpoints beside it that share this file, and the damage: "checkpoint-10, checkpoint-20"; NULL: none */
 } cairn_damage;
 
 typedef struct cairn_verify_options {

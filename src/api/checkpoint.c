@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "manager/resolve.h"
+#include "manager/sharers.h"
 #include "snapshot/verify.h"
 
 int cairn_checkpoint_open(const char *store, const char *name, cairn_checkpoint **ret_checkpoint, cairn_error *err)
@@ -52,6 +53,32 @@ static bool is_finding(int code)
     return code <= CAIRN_E_FORMAT && code >= CAIRN_E_PATH;
 }
 
+/* Stands between the verifier and the caller's callback: adds who shares a damaged file. Called for one finding at a time. */
+struct sharing {
+    const cairn_verify_options *options;
+    const char *path;
+    char file[CN_MAX_NAME_BYTES + 1]; /* the one last searched for */
+    char names[4096];
+};
+
+static void tell_with_sharers(void *user, const cairn_damage *damage)
+{
+    struct sharing *sharing = user;
+    cairn_damage told = *damage;
+    if (damage->file && strlen(damage->file) < sizeof sharing->file && strcmp(damage->file, sharing->file)) {
+        memcpy(sharing->file, damage->file, strlen(damage->file) + 1);
+        cn_sharers_find(sharing->path, damage->file, sharing->names, sizeof sharing->names);
+    }
+    if (sharing->names[0]) told.shared_with = sharing->names;
+    if (sharing->options->damage) sharing->options->damage(sharing->options->user, &told);
+}
+
+static void tell_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
+{
+    const struct sharing *sharing = user;
+    if (sharing->options->progress) sharing->options->progress(sharing->options->user, done_bytes, total_bytes);
+}
+
 int cairn_verify(const char *store, const char *name, const cairn_verify_options *options, cairn_verify_report *ret_report, cairn_error *err)
 {
     static const cairn_verify_options defaults = CAIRN_VERIFY_OPTIONS_INIT;
@@ -69,7 +96,12 @@ int cairn_verify(const char *store, const char *name, const cairn_verify_options
         if (err) *err = problem;
         return code;
     }
-    code = cn_verify_checkpoint(checkpoint, options, ret_report, err);
+    struct sharing sharing = { .options = options, .path = path };
+    cairn_verify_options inner = *options;
+    inner.damage = tell_with_sharers;
+    inner.progress = options->progress ? tell_progress : NULL;
+    inner.user = &sharing;
+    code = cn_verify_checkpoint(checkpoint, &inner, ret_report, err);
     cn_checkpoint_close(checkpoint);
     return code;
 }

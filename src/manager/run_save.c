@@ -211,7 +211,7 @@ static struct cn_job *new_job(cairn_run *run, cairn_state *state, const cairn_sa
     job->run = run;
     job->work = work;
     job->state = state;
-    job->staging = (struct cn_staging){ .dir = CN_NO_FILE, .training = CN_NO_FILE };
+    job->staging = (struct cn_staging){ .parent = CN_NO_FILE, .dir = CN_NO_FILE, .training = CN_NO_FILE };
     job->report = (cairn_save_report){ .struct_size = sizeof job->report, .step = options->step, .term = run->term };
     job->save = (struct cn_save){ .state = state, .staging = &job->staging, .limits = { run->options.shard_bytes, cn_run_piece_bytes(run) },
                                   .io_mode = run->options.io_mode, .threads = cn_run_threads(run), .cancel = &run->cancel, .figures = &run->figures,

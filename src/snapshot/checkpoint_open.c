@@ -305,7 +305,8 @@ int cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *en
     entry->tags_count = manifest->tags_count;
     entry->dropped = manifest->dropped;
     entry->dropped_count = manifest->dropped_count;
-    for (uint64_t i = 0; i < manifest->items_count; i++) entry->tensors += manifest->items[i].tensors;
+    for (uint64_t i = 0; i < manifest->items_count; i++)
+        if (!is_dropped(manifest, manifest->items[i].name)) entry->tensors += manifest->items[i].tensors;
     return CAIRN_OK;
 }
 

@@ -22,22 +22,39 @@ static int random_hex(char ret_hex[CN_DIGEST_HEX_BYTES], cairn_error *err)
     return CAIRN_OK;
 }
 
+static int make_folders(struct cn_staging *staging)
+{
+    int rc = cn_os_make_dir(staging->parent, staging->name); /* D2 */
+    if (!rc) rc = cn_os_open_dir(staging->parent, staging->name, &staging->dir);
+    if (!rc) rc = cn_os_make_dir(staging->dir, CN_NAME_TRAINING);
+    if (!rc) rc = cn_os_open_dir(staging->dir, CN_NAME_TRAINING, &staging->training);
+    if (!rc) rc = cn_os_sync_dir(staging->parent);
+    if (rc) cn_staging_abandon(staging);
+    return rc;
+}
+
 int cn_staging_begin(const struct cn_rundir *run, uint64_t term, struct cn_staging *ret_staging, cairn_error *err)
 {
-    struct cn_staging staging = { .run = run, .dir = CN_NO_FILE, .training = CN_NO_FILE };
+    struct cn_staging staging = { .run = run, .parent = run->staging, .dir = CN_NO_FILE, .training = CN_NO_FILE };
     char hex[CN_DIGEST_HEX_BYTES];
     int code = random_hex(hex, err);
     if (code) return code;
     snprintf(staging.name, sizeof staging.name, "%llu-%s", (unsigned long long)term, hex);
-    int rc = cn_os_make_dir(run->staging, staging.name); /* D2 */
-    if (!rc) rc = cn_os_open_dir(run->staging, staging.name, &staging.dir);
-    if (!rc) rc = cn_os_make_dir(staging.dir, CN_NAME_TRAINING);
-    if (!rc) rc = cn_os_open_dir(staging.dir, CN_NAME_TRAINING, &staging.training);
-    if (!rc) rc = cn_os_sync_dir(run->staging);
-    if (rc) {
-        cn_staging_abandon(&staging);
-        return cn_error_errno(err, -rc, "%s/.cairn/staging: making a folder", run->path);
-    }
+    int rc = make_folders(&staging);
+    if (rc) return cn_error_errno(err, -rc, "%s/.cairn/staging: making a folder", run->path);
+    *ret_staging = staging;
+    return CAIRN_OK;
+}
+
+int cn_staging_begin_in(cn_file parent, const char *path, struct cn_staging *ret_staging, cairn_error *err)
+{
+    struct cn_staging staging = { .parent = parent, .dir = CN_NO_FILE, .training = CN_NO_FILE };
+    char hex[CN_DIGEST_HEX_BYTES];
+    int code = random_hex(hex, err);
+    if (code) return code;
+    snprintf(staging.name, sizeof staging.name, ".%s.cairn", hex);
+    int rc = make_folders(&staging);
+    if (rc) return cn_error_errno(err, -rc, "%s: making a folder beside it", path);
     *ret_staging = staging;
     return CAIRN_OK;
 }
@@ -47,7 +64,7 @@ void cn_staging_abandon(struct cn_staging *staging)
     (void)cn_os_close(staging->training);
     (void)cn_os_close(staging->dir);
     staging->training = staging->dir = CN_NO_FILE;
-    if (staging->run && staging->name[0] && !staging->committed) (void)cn_retire_remove_tree(staging->run->staging, staging->name, NULL);
+    if (staging->name[0] && !staging->committed) (void)cn_retire_remove_tree(staging->parent, staging->name, NULL);
     staging->name[0] = 0;
 }
 
@@ -99,7 +116,7 @@ static int put_manifest(struct cn_staging *staging, const struct cn_manifest *ma
     if (!code) code = cn_smallfile_put(staging->dir, CN_NAME_MANIFEST, buf.data, buf.size, 0644, err); /* D4 */
     if (code) return code;
     int rc = sync_below(staging->dir, 0); /* D5 */
-    return rc ? cn_error_errno(err, -rc, "%s/.cairn/staging: syncing the new checkpoint's folders", staging->run->path) : CAIRN_OK;
+    return rc ? cn_error_errno(err, -rc, "syncing the new checkpoint's folders") : CAIRN_OK;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- name check */
@@ -230,4 +247,44 @@ int cn_staging_commit(struct cn_staging *staging, struct cn_commit *commit, cair
     int rc = cn_os_sync_dir(run->dir); /* D11 */
     if (!rc) rc = cn_os_sync_dir(run->staging);
     return rc ? cn_error_errno(err, -rc, "%s: syncing it after the commit: the checkpoint may not survive a power cut", run->path) : CAIRN_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------- outside any run */
+
+/* What stands at the name now: nothing (0), a folder of ours (1), or something else (-1). */
+static int who_stands(cn_file parent, const char *name)
+{
+    struct cn_file_info info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    if (cn_os_stat_at(parent, name, &info) == -ENOENT) return 0;
+    return !cn_os_open_dir(parent, name, &dir) && !cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) ? 1 : -1;
+}
+
+/* The new one takes the name in one step; the old one then has the hidden name, and goes. */
+static int exchange(struct cn_staging *staging, const char *name, const char *path, cairn_error *err)
+{
+    int rc = cn_os_exchange(staging->parent, staging->name, name);
+    if (rc == -EINVAL || rc == -ENOSYS)
+        return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: this file system cannot replace a folder in one step: remove it first, or save under another name", path);
+    if (rc) return cn_error_errno(err, -rc, "%s: replacing it", path);
+    rc = cn_os_sync_dir(staging->parent);
+    staging->committed = true;
+    if (rc) return cn_error_errno(err, -rc, "%s: syncing the folder above it", path);
+    (void)cn_retire_remove_tree(staging->parent, staging->name, NULL);
+    return CAIRN_OK;
+}
+
+int cn_staging_commit_as(struct cn_staging *staging, const struct cn_manifest *manifest, const char *name, bool replace, const char *path, cairn_error *err)
+{
+    int code = put_manifest(staging, manifest, err);
+    if (code) return cn_error_prefix(err, code, "%s", path);
+    int who = who_stands(staging->parent, name);
+    if (who < 0) return cn_error_set(err, CAIRN_E_FOREIGN, "%s: what stands there is not a checkpoint: choose another name", path);
+    if (who > 0 && replace) return exchange(staging, name, path, err);
+    int rc = cn_os_rename_new(staging->parent, staging->name, staging->parent, name);
+    if (rc == -EEXIST) return cn_error_set(err, CAIRN_E_EXISTS, "%s: it exists: set replace, or choose another name", path);
+    if (rc) return cn_error_errno(err, -rc, "%s: the committing rename", path);
+    staging->committed = true;
+    rc = cn_os_sync_dir(staging->parent);
+    return rc ? cn_error_errno(err, -rc, "%s: syncing the folder above it: it may not survive a power cut", path) : CAIRN_OK;
 }

@@ -11,8 +11,9 @@
 #include "store/rundir.h"
 
 struct cn_staging {
-    const struct cn_rundir *run;
-    char name[80]; /* <term>-<uuid> */
+    const struct cn_rundir *run; /* NULL: of a folder outside any run */
+    cn_file parent;              /* it lies in: the run's staging folder, or beside where it will stand */
+    char name[80];               /* <term>-<uuid>, or .<uuid>.cairn */
     cn_file dir;
     cn_file training; /* dir/training */
     bool committed;
@@ -20,6 +21,12 @@ struct cn_staging {
 
 /* Makes .cairn/staging/<term>-<uuid>/ and training/ in it, parents fsynced. */
 int cn_staging_begin(const struct cn_rundir *run, uint64_t term, struct cn_staging *ret_staging, cairn_error *err);
+
+/* The same outside any run: a hidden folder in parent, which must stay open. */
+int cn_staging_begin_in(cn_file parent, const char *path, struct cn_staging *ret_staging, cairn_error *err);
+/* Its end: it becomes parent/name. replace: a folder of Cairn's that stands there goes, in one exchange (UNSUPPORTED where that cannot be done); else
+ * EXISTS. FOREIGN: something else stands there. */
+int cn_staging_commit_as(struct cn_staging *staging, const struct cn_manifest *manifest, const char *name, bool replace, const char *path, cairn_error *err);
 
 struct cn_commit {
     const struct cn_manifest *manifest;  /* complete: it is encoded, written and fsynced here */

@@ -166,6 +166,7 @@ static int save(cairn_run *run, struct trainer *t, uint64_t step)
 
 /* One whole life of a writer: what a trainer does. keep_last bites on the last save. */
 static uint32_t keep_last = 2;
+static uint64_t back_to = CAIRN_STEP_DEFAULT; /* the step to resume from */
 
 static int live(const char *path, uint64_t step, uint32_t threads)
 {
@@ -180,7 +181,9 @@ static int live(const char *path, uint64_t step, uint32_t threads)
     options.shard_bytes = 13000;
     int code = bind(&t);
     if (!code) code = cairn_run_open(path, &options, &run, &err);
-    if (!code) code = cairn_restore(run, t.state, NULL, &report, &err);
+    cairn_restore_options restoring = CAIRN_RESTORE_OPTIONS_INIT;
+    restoring.step = back_to;
+    if (!code) code = cairn_restore(run, t.state, &restoring, &report, &err);
     if (!code) code = save(run, &t, step);
     cairn_run_close(run, NULL);
     cairn_state_free(t.state);
@@ -325,6 +328,51 @@ static void killed_before_each_call(void **unused)
         if (!WIFSIGNALED(status)) assert_int_equal(status, 0);
         step = look_what_stands(path, step, WIFSIGNALED(status));
     }
+    print_message("%lu kills\n", cases);
+    assert_true(cases > 50);
+}
+
+/* The newest step before the head on the current line. */
+static uint64_t step_before(const char *path, uint64_t head)
+{
+    cairn_listing *listing;
+    uint64_t step = 0;
+    test_ok(cairn_listing_open(path, &listing, &err));
+    for (size_t i = 0; i < cairn_listing_count(listing); i++) {
+        const cairn_entry *entry = cairn_listing_entry(listing, i);
+        if (entry->standing == CAIRN_CURRENT && entry->step < head) step = entry->step;
+    }
+    cairn_listing_close(listing);
+    return step;
+}
+
+/* The same while it goes back from the head and takes another way: before its first commit the old head counts, after it the new one. */
+static void killed_while_going_back(void **unused)
+{
+    char path[600];
+    unsigned long cases = 0;
+    uint64_t step = 0;
+    int status = 1;
+    (void)unused;
+    keep_last = 0;
+    for (unsigned long at = 1; status; at += stride(), cases++) {
+        if (cases % FAULTS_PER_RUN == 0) {
+            snprintf(path, sizeof path, "%s/run", test_folder("back"));
+            for (step = 0; step < 30;) test_ok(live(path, step += 10, 1));
+        }
+        pid_t child = fork();
+        if (!child) {
+            back_to = step_before(path, step);
+            arm(at, KILLED);
+            _exit(live(path, step + 10, 1) ? 1 : 0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        if (!WIFSIGNALED(status)) assert_int_equal(status, 0);
+        uint64_t head = look_what_stands(path, step, WIFSIGNALED(status));
+        if (head == step) test_ok(live(path, head = step + 10, 1)); /* the old line goes on */
+        step = head;
+    }
+    keep_last = 2;
     print_message("%lu kills\n", cases);
     assert_true(cases > 50);
 }
@@ -496,7 +544,7 @@ int main(void)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_new_run), cmocka_unit_test(a_run_that_goes_on_and_retires), cmocka_unit_test(many_tasks), cmocka_unit_test(killed_before_each_call),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_new_run), cmocka_unit_test(a_run_that_goes_on_and_retires), cmocka_unit_test(many_tasks), cmocka_unit_test(killed_before_each_call), cmocka_unit_test(killed_while_going_back),
                                         cmocka_unit_test(readers), cmocka_unit_test(upkeep) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Covers src/snapshot/base.c and src/snapshot/save_link.c: files that did not change become hard links, everything else is written afresh; each
+/* Covers src/snapshot/base.c, src/snapshot/save_link.c and src/manager/sharers.c: files that did not change become hard links, everything else is written afresh; each
  * checkpoint stays complete on its own. cn_os_link stands in for file systems that refuse. */
 #include "support.h"
 
@@ -200,6 +200,12 @@ static void one_bit_in_the_last_block_is_stored(void **unused)
     close_model(&m);
 }
 
+/* Of the shared file: the other one's name. Of the trained one's: nobody. */
+static void note_sharers(void *user, const cairn_damage *damage)
+{
+    if (damage->shared_with) snprintf(user, 200, "%s", damage->shared_with);
+}
+
 /* r+b writes through every link: such a file is never linked again. What it damaged is told by verify. */
 static void a_file_changed_by_hand_is_not_linked(void **unused)
 {
@@ -216,7 +222,12 @@ static void a_file_changed_by_hand_is_not_linked(void **unused)
     expect_whole(3, &m);
     char name[700];
     snprintf(name, sizeof name, "%s@2", path);
-    test_code(cairn_verify(NULL, name, NULL, NULL, &err), CAIRN_E_CORRUPT);
+    cairn_verify_options options = CAIRN_VERIFY_OPTIONS_INIT;
+    char sharers[200] = "";
+    options.damage = note_sharers;
+    options.user = sharers;
+    test_code(cairn_verify(NULL, name, &options, NULL, &err), CAIRN_E_CORRUPT);
+    assert_string_equal(sharers, "checkpoint-1");
     test_ok(cairn_run_close(run, &err));
     close_model(&m);
 }

@@ -1,0 +1,168 @@
+/* One folder, no run (see folder.h): the jobs of a run without terms, lines and retention. */
+#include "manager/folder.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "manager/request.h"
+#include "manager/resolve.h"
+#include "os/os.h"
+#include "snapshot/restore.h"
+#include "snapshot/save.h"
+#include "store/layout.h"
+
+#define SHARD_BYTES UINT64_C(5000000000)
+
+static uint32_t threads_of(uint32_t wish)
+{
+    unsigned cores = cn_os_cores();
+    return wish ? wish : cores < 2 ? 2 : cores > 4 ? 4 : cores;
+}
+
+static int make_arena(uint64_t total_bytes, uint64_t limit_bytes, uint32_t threads, struct cn_arena **ret_arena, cairn_error *err)
+{
+    uint64_t slot = cn_align_up(cn_save_slot_bytes(CN_BLOCK_BYTES), CN_PAGE_BYTES), limit = limit_bytes ? limit_bytes : cn_os_free_memory() / 2;
+    uint64_t slots = cn_min_u64(total_bytes / CN_BLOCK_BYTES + 2, cn_min_u64(limit / slot, 2 * threads + 2)); /* nobody waits for the copy: a few do */
+    return cn_arena_new(slot, (uint32_t)cn_max_u64(CN_MIN_ARENA_PIECES, slots), ret_arena, err);
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- saving */
+
+struct folder {
+    cn_file parent;
+    char path[CN_MAX_PATH_BYTES], name[256];
+    struct cn_staging staging;
+    struct cn_request request;
+    struct cn_save_figures figures;
+    struct cn_save save;
+    struct cn_arena *arena;
+};
+
+static int open_parent(struct folder *folder, const char *path, cairn_error *err)
+{
+    size_t size = strlen(path);
+    while (size > 1 && path[size - 1] == '/') size--;
+    if (size >= sizeof folder->path) return cn_error_set(err, CAIRN_E_LIMIT, "the path is too long");
+    snprintf(folder->path, sizeof folder->path, "%.*s", (int)size, path);
+    char *slash = strrchr(folder->path, '/');
+    const char *last = slash ? slash + 1 : folder->path;
+    if (!*last || last[0] == '.' || strlen(last) >= sizeof folder->name)
+        return cn_error_set(err, CAIRN_E_USAGE, "%s: give the folder a name of its own", folder->path);
+    snprintf(folder->name, sizeof folder->name, "%.255s", last);
+    char parent[CN_MAX_PATH_BYTES];
+    snprintf(parent, sizeof parent, "%.*s", slash ? slash > folder->path ? (int)(slash - folder->path) : 1 : 1, slash ? folder->path : ".");
+    int rc = cn_os_open_dir_path(parent, &folder->parent);
+    return rc ? cn_error_errno(err, -rc, "%s: opening the folder above it", folder->path) : CAIRN_OK;
+}
+
+static int describe(const struct folder *folder, struct cn_manifest *ret_manifest, cairn_error *err)
+{
+    const struct cn_save *save = &folder->save;
+    struct cn_manifest manifest = { .time_ns = cn_os_wall_ns(), .healthy = !save->nan_count && !save->inf_count, .exact = 1, .nan_count = save->nan_count,
+                                    .inf_count = save->inf_count, .items = save->items, .items_count = save->items_count, .files = save->rows,
+                                    .files_count = save->rows_count };
+    struct cn_digest id;
+    int rc = cn_os_random(id.bytes, sizeof id.bytes);
+    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
+    cn_digest_hex(&id, manifest.id);
+    *ret_manifest = manifest;
+    return CAIRN_OK;
+}
+
+static int write_files(struct folder *folder, const cairn_folder_options *options, cairn_error *err)
+{
+    struct cn_save *save = &folder->save;
+    const struct cn_request *request = &folder->request;
+    int code = cn_save_prepare(save, err);
+    if (!code) code = make_arena(save->plan.total_bytes, options->arena_bytes, save->threads, &folder->arena, err);
+    if (!code) code = cn_staging_begin_in(folder->parent, folder->path, &folder->staging, err);
+    save->arena = folder->arena;
+    if (!code) code = cn_save_run(save, err);
+    if (!code) code = cn_save_finish(save, err);
+    if (!code) code = cn_save_put(save, CN_NAME_PROVENANCE, CN_FILE_OWN, request->provenance.data, request->provenance.size, err);
+    for (uint64_t i = 0; i < request->files_count && !code; i++)
+        code = cn_save_attach(save, request->files[i].name, request->files[i].data, request->files[i].size, err);
+    return code ? cn_error_prefix(err, code, "%s: it was not saved", folder->path) : CAIRN_OK;
+}
+
+static int save_job(struct folder *folder, const char *path, cairn_state *state, const cairn_folder_options *options, cairn_save_report *report,
+                    cairn_error *err)
+{
+    struct cn_manifest manifest;
+    cairn_save_options request = CAIRN_SAVE_OPTIONS_INIT;
+    request.attachments = options->attachments;
+    request.attachments_count = options->attachments_count;
+    request.config = options->config;
+    int code = cn_request_check(&request, err);
+    if (!code) code = open_parent(folder, path, err);
+    if (!code) code = cn_request_make(&request, &folder->request, err);
+    if (code) return code;
+    folder->save = (struct cn_save){ .state = state, .staging = &folder->staging, .io_mode = options->io_mode, .threads = threads_of(options->io_threads),
+                                     .limits = { options->shard_bytes ? options->shard_bytes : SHARD_BYTES, CN_BLOCK_BYTES }, .figures = &folder->figures };
+    code = write_files(folder, options, err);
+    if (!code) code = describe(folder, &manifest, err);
+    if (!code) code = cn_staging_commit_as(&folder->staging, &manifest, folder->name, options->replace, folder->path, err);
+    if (code) return code;
+    *report = (cairn_save_report){ .struct_size = sizeof *report, .total_bytes = folder->save.plan.total_bytes,
+                                   .written_bytes = cn_save_written_bytes(&folder->save), .healthy = manifest.healthy };
+    snprintf(report->name, sizeof report->name, "%.63s", folder->name);
+    memcpy(report->id, manifest.id, sizeof report->id);
+    return CAIRN_OK;
+}
+
+int cn_folder_save(const char *path, cairn_state *state, const cairn_folder_options *options, cairn_save_report *ret_report, cairn_error *err)
+{
+    struct folder folder = { .parent = CN_NO_FILE, .staging = { .parent = CN_NO_FILE, .dir = CN_NO_FILE, .training = CN_NO_FILE } };
+    cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
+    uint64_t started = cn_os_now_ns();
+    if (options->io_threads > CN_MAX_IO_THREADS) return cn_error_set(err, CAIRN_E_USAGE, "io_threads: at most %d", CN_MAX_IO_THREADS);
+    int code = save_job(&folder, path, state, options, &report, err);
+    cn_save_free(&folder.save);
+    cn_staging_abandon(&folder.staging);
+    cn_request_free(&folder.request);
+    cn_arena_free(folder.arena);
+    (void)cn_os_close(folder.parent);
+    report.elapsed_ns = cn_os_now_ns() - started;
+    if (!code && ret_report) *ret_report = report;
+    return code;
+}
+
+/* --------------------------------------------------------------------------------------------------------------- loading */
+
+static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *report, cairn_error *err)
+{
+    struct cn_restore restore = { .state = state, .checkpoint = checkpoint, .options = options, .threads = threads_of(0) };
+    int code = cn_restore_prepare(&restore, err);
+    if (!code) code = make_arena(restore.pieces.total_bytes, 0, restore.threads, &restore.arena, err);
+    if (!code) {
+        code = cn_restore_run(&restore, err);
+        if (code && atomic_load(&restore.touched))
+            code = cn_error_prefix(err, CAIRN_E_TORN_STATE, "the load failed half-way and the bound memory is a mixture now: load again or stop");
+    }
+    if (!code) cn_restore_report(&restore, report);
+    cn_arena_free(restore.arena);
+    cn_restore_free(&restore);
+    return code;
+}
+
+int cn_folder_load(const char *store, const char *name, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,
+                   cairn_error *err)
+{
+    cairn_checkpoint *checkpoint;
+    cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+    uint64_t started = cn_os_now_ns();
+    int code = cn_resolve_open(store, name, &checkpoint, err);
+    if (code) return code;
+    if (ret_report) report.leaf = ret_report->leaf, report.user = ret_report->user;
+    code = fill(checkpoint, state, options, &report, err);
+    report.step = checkpoint->manifest.step;
+    report.term = checkpoint->manifest.term;
+    report.epoch = checkpoint->manifest.epoch;
+    memcpy(report.id, checkpoint->manifest.id, sizeof report.id);
+    cn_checkpoint_close(checkpoint);
+    report.elapsed_ns = cn_os_now_ns() - started;
+    if (!code && ret_report) *ret_report = report;
+    return code;
+}

@@ -1,0 +1,77 @@
+/* Following (see follow.h). It polls: a run may lie on a file system that tells nobody of changes. The folder's time of change says when it is worth
+ * listing again; every now and then it is listed all the same, for that time may be coarse. */
+#include "manager/follow.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "snapshot/checkpoint.h"
+#include "store/catalog.h"
+
+#define POLL_NS UINT64_C(10000000)
+#define LIST_NS UINT64_C(300000000)
+
+/* Checkpoints are ordered by (term, step), as on disk. */
+static bool is_beyond(const struct cn_manifest *manifest, const cairn_position *position)
+{
+    if (manifest->term != position->term) return manifest->term > position->term;
+    return manifest->step > position->step;
+}
+
+static int open_entry(const struct cn_rundir *run, const struct cn_catalog_entry *entry, cairn_position *position, cairn_checkpoint **ret_checkpoint,
+                      cairn_error *err)
+{
+    char path[CN_MAX_PATH_BYTES + 80];
+    snprintf(path, sizeof path, "%s/%s", run->path, entry->name);
+    int code = cn_checkpoint_open_at(run->dir, entry->name, path, CAIRN_IO_AUTO, ret_checkpoint, err);
+    if (!code && strcmp((*ret_checkpoint)->manifest.id, entry->manifest.id)) { /* the name has changed hands */
+        cn_checkpoint_close(*ret_checkpoint);
+        *ret_checkpoint = NULL;
+        code = CAIRN_E_GONE;
+    }
+    if (!code) *position = (cairn_position){ entry->manifest.term, entry->manifest.step };
+    return code;
+}
+
+/* The oldest one beyond the position; those that are gone when it comes to opening them are passed over. */
+static int look(const char *run_path, cairn_position *position, cairn_checkpoint **ret_checkpoint, cairn_error *err)
+{
+    struct cn_rundir run;
+    struct cn_catalog catalog;
+    int code = cn_rundir_open_read(run_path, &run, err);
+    if (code) return code;
+    code = cn_catalog_load(&run, &catalog, err);
+    if (!code) {
+        for (uint64_t i = 0; i < catalog.readable && !*ret_checkpoint && !code; i++) {
+            const struct cn_catalog_entry *entry = &catalog.entries[i];
+            if (entry->standing != CAIRN_CURRENT || !is_beyond(&entry->manifest, position)) continue;
+            code = open_entry(&run, entry, position, ret_checkpoint, err);
+            if (code == CAIRN_E_GONE || code == CAIRN_E_NOTFOUND) code = CAIRN_OK;
+        }
+        cn_catalog_done(&catalog);
+    }
+    cn_rundir_close(&run);
+    return code == CAIRN_E_GONE ? CAIRN_OK : code;
+}
+
+int cn_follow_next(const char *run_path, cairn_position *position, uint64_t timeout_ms, cairn_checkpoint **ret_checkpoint, cairn_error *err)
+{
+    uint64_t started = cn_os_now_ns(), listed = 0;
+    struct cn_file_info info, seen = { 0 };
+    cairn_checkpoint *checkpoint = NULL;
+    for (;;) {
+        uint64_t now = cn_os_now_ns();
+        bool there = !cn_os_stat_path(run_path, &info);
+        if (there && (!listed || info.mtime_ns != seen.mtime_ns || info.inode != seen.inode || now - listed >= LIST_NS)) {
+            seen = info;
+            listed = now;
+            int code = look(run_path, position, &checkpoint, err);
+            if (code && code != CAIRN_E_NOTFOUND) return code; /* no run.json yet: it is being made */
+        }
+        if (checkpoint || (cn_os_now_ns() - started) / 1000000 >= timeout_ms) break;
+        cn_os_sleep_ns(POLL_NS);
+    }
+    *ret_checkpoint = checkpoint;
+    return CAIRN_OK;
+}

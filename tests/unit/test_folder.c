@@ -1,0 +1,304 @@
+/* Covers src/manager/folder.c, src/manager/follow.c and src/api/folder.c: one folder outside any run, replaced in one step; and an evaluator that follows
+ * a trainer who saves, prunes and goes back. CAIRN_FOLLOW_S sets for how long (default 3 s). */
+#include "support.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static cairn_error err = CAIRN_ERROR_INIT;
+
+enum { LARGE = 300000 };
+
+struct model {
+    cairn_state *state;
+    float *weights;
+    int64_t epoch;
+};
+
+static void open_model(struct model *m)
+{
+    static const uint64_t shape[] = { 3, LARGE / 3 };
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    m->weights = calloc(LARGE, sizeof(float));
+    m->epoch = 0;
+    test_ok(cairn_state_new(&m->state, &err));
+    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 2, tensor.shape = shape, tensor.address = m->weights, tensor.flags = CAIRN_TRAINABLE;
+    test_ok(cairn_state_bind_tensor(m->state, "model", &tensor, &err));
+    test_ok(cairn_state_bind_i64(m->state, "run", "epoch", &m->epoch, &err));
+}
+
+static void close_model(struct model *m)
+{
+    cairn_state_free(m->state);
+    free(m->weights);
+}
+
+static void train(struct model *m, int64_t epoch)
+{
+    for (size_t i = 0; i < LARGE; i++) m->weights[i] = (float)epoch + (float)i * 0.5f;
+    m->epoch = epoch;
+}
+
+static void expect(struct model *m, int64_t epoch)
+{
+    assert_true(m->epoch == epoch && m->weights[0] == (float)epoch && m->weights[LARGE - 1] == (float)epoch + (LARGE - 1) * 0.5f);
+}
+
+static void a_folder_is_saved_replaced_and_loaded(void **unused)
+{
+    struct model m;
+    char path[600], folder[300];
+    cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+    cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
+    cairn_restore_report restored = CAIRN_RESTORE_REPORT_INIT;
+    cairn_attachment config = { "config.json", NULL, "{}", 2 };
+    (void)unused;
+    open_model(&m);
+    snprintf(folder, sizeof folder, "%s", test_folder("one"));
+    snprintf(path, sizeof path, "%s/adapter/", folder);
+    train(&m, 1);
+    options.attachments = &config, options.attachments_count = 1;
+    test_ok(cairn_save_folder(path, m.state, &options, &report, &err));
+    assert_true(!strcmp(report.name, "adapter") && report.total_bytes == LARGE * 4 && report.healthy);
+    train(&m, 2);
+    test_code(cairn_save_folder(path, m.state, &options, NULL, &err), CAIRN_E_EXISTS);
+    test_ok(cairn_load(folder, "adapter", m.state, NULL, &restored, &err));
+    expect(&m, 1);
+    assert_true(restored.counts[CAIRN_RESTORED] == 2 && restored.bytes == LARGE * 4);
+    options.replace = 1;
+    for (int64_t epoch = 2; epoch <= 4; epoch++) {
+        train(&m, epoch);
+        test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+        train(&m, 99);
+        test_ok(cairn_load(NULL, path, m.state, NULL, NULL, &err));
+        expect(&m, epoch);
+        test_ok(cairn_verify(NULL, path, NULL, NULL, &err));
+    }
+    test_shell("test \"$(ls -A %s)\" = adapter && test -f %s/adapter/config.json", folder, folder);
+    /* a reader that has the old one open keeps it */
+    cairn_checkpoint *old;
+    float first;
+    test_ok(cairn_checkpoint_open(NULL, path, &old, &err));
+    train(&m, 5);
+    test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    test_ok(cairn_checkpoint_read(old, cairn_checkpoint_tensor(old, 0), 0, 4, &first, &err));
+    assert_true(first == 4);
+    cairn_checkpoint_close(old);
+    close_model(&m);
+}
+
+static void what_stands_there_is_not_harmed(void **unused)
+{
+    struct model m;
+    char path[600], folder[300];
+    cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+    (void)unused;
+    open_model(&m);
+    options.replace = 1;
+    snprintf(folder, sizeof folder, "%s", test_folder("stands"));
+    static const char *const plants[] = { "mkdir %s/x && touch %s/x/precious", "echo hi > %s/x", "ln -s /etc %s/x", "mkfifo %s/x", "mkdir %s/x" };
+    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
+        test_shell("rm -rf %s/x", folder);
+        test_shell(plants[i], folder, folder);
+        snprintf(path, sizeof path, "%s/x", folder);
+        test_code(cairn_save_folder(path, m.state, &options, NULL, &err), CAIRN_E_FOREIGN);
+        test_shell("test \"$(ls -A %s)\" = x", folder);
+    }
+    snprintf(path, sizeof path, "%s/none/x", folder);
+    test_code(cairn_save_folder(path, m.state, &options, NULL, &err), CAIRN_E_NOTFOUND);
+    test_code(cairn_save_folder("/", m.state, &options, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_save_folder("a/..", m.state, &options, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_save_folder(NULL, m.state, &options, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_save_folder("x", NULL, &options, NULL, &err), CAIRN_E_USAGE);
+    options.io_threads = 99;
+    test_code(cairn_save_folder("x", m.state, &options, NULL, &err), CAIRN_E_USAGE);
+    options.struct_size = 1;
+    test_code(cairn_save_folder("x", m.state, &options, NULL, &err), CAIRN_E_USAGE);
+    test_code(cairn_load(NULL, "/nowhere", m.state, NULL, NULL, &err), CAIRN_E_NOTFOUND);
+    test_code(cairn_load(NULL, NULL, m.state, NULL, NULL, &err), CAIRN_E_USAGE);
+    close_model(&m);
+}
+
+/* Somebody's published weights, damage told before and after the first byte, a step of a run. */
+static void anything_that_can_be_opened_can_be_loaded(void **unused)
+{
+    struct model m;
+    char path[600], folder[300];
+    (void)unused;
+    open_model(&m);
+    snprintf(folder, sizeof folder, "%s", test_folder("load"));
+    snprintf(path, sizeof path, "%s/a", folder);
+    train(&m, 7);
+    test_ok(cairn_save_folder(path, m.state, NULL, NULL, &err));
+    test_shell("cd %s && mkdir hub && cp a/model.safetensors hub && cp a/model.safetensors other.safetensors", folder);
+    cairn_state *weights_only;
+    static const uint64_t shape[] = { 3, LARGE / 3 }, wrong[] = { LARGE };
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    test_ok(cairn_state_new(&weights_only, &err));
+    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 2, tensor.shape = shape, tensor.address = m.weights, tensor.flags = CAIRN_TRAINABLE;
+    test_ok(cairn_state_bind_tensor(weights_only, "model", &tensor, &err));
+    static const char *const names[] = { "a", "hub", "other.safetensors" };
+    for (int i = 0; i < 3; i++) {
+        memset(m.weights, 0, LARGE * 4);
+        test_ok(cairn_load(folder, names[i], weights_only, NULL, NULL, &err));
+        assert_true(m.weights[2] == 8);
+    }
+    cairn_state_free(weights_only);
+    test_ok(cairn_state_new(&weights_only, &err));
+    tensor.rank = 1, tensor.shape = wrong;
+    test_ok(cairn_state_bind_tensor(weights_only, "model", &tensor, &err));
+    test_code(cairn_load(folder, "hub", weights_only, NULL, NULL, &err), CAIRN_E_MISMATCH);
+    cairn_state_free(weights_only);
+    test_shell("cd %s && printf X | dd of=a/model.safetensors bs=1 seek=5000 conv=notrunc status=none", folder);
+    test_code(cairn_load(folder, "a", m.state, NULL, NULL, &err), CAIRN_E_CORRUPT); /* one block: nothing was touched */
+    close_model(&m);
+}
+
+/* Killed at random while it replaces: the old one or the new one, never none, never half. */
+static void a_kill_leaves_the_old_or_the_new(void **unused)
+{
+    char path[600], folder[300];
+    struct model m;
+    (void)unused;
+    snprintf(folder, sizeof folder, "%s", test_folder("kill"));
+    snprintf(path, sizeof path, "%s/a", folder);
+    open_model(&m);
+    train(&m, 1);
+    test_ok(cairn_save_folder(path, m.state, NULL, NULL, &err));
+    for (int round = 0; round < 30; round++) {
+        pid_t child = fork();
+        if (!child) {
+            cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+            options.replace = 1;
+            for (int64_t epoch = 2;; epoch++) {
+                train(&m, epoch);
+                if (cairn_save_folder(path, m.state, &options, NULL, NULL)) _exit(1);
+            }
+        }
+        usleep(5000 + (useconds_t)(round * 777 % 30000));
+        kill(child, SIGKILL);
+        int status;
+        waitpid(child, &status, 0);
+        assert_true(WIFSIGNALED(status));
+        test_ok(cairn_load(NULL, path, m.state, NULL, NULL, &err));
+        expect(&m, m.epoch);
+    }
+    close_model(&m);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- following */
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Saves, keeps three, goes back every now and then, until it is over. */
+static int run_trainer(const char *path, double until)
+{
+    struct model m;
+    cairn_run *run;
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    cairn_save_options saving = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_restore_options restoring = CAIRN_RESTORE_OPTIONS_INIT;
+    open_model(&m);
+    options.keep_last = 3;
+    if (cairn_run_open(path, &options, &run, &err)) return 1;
+    uint64_t last = 0;
+    for (uint64_t step = 1; seconds() < until || step < 50; step++) {
+        train(&m, (int64_t)step);
+        saving.step = step;
+        if (cairn_save(run, m.state, &saving, NULL, &err)) return 2;
+        last = step;
+        if (step % 200 == 0) {
+            restoring.step = step - 2;
+            if (cairn_wait(run, &err)) return 3;
+            if (cairn_restore(run, m.state, &restoring, NULL, &err)) return 4;
+            step += 1; /* numbers go on, so that the follower can tell */
+        }
+    }
+    (void)last;
+    int code = cairn_run_close(run, &err);
+    close_model(&m);
+    return code ? 5 : 0;
+}
+
+static void an_evaluator_follows_a_live_run(void **unused)
+{
+    const char *wish = getenv("CAIRN_FOLLOW_S");
+    double duration = wish ? atof(wish) : 3, until = seconds() + duration;
+    char path[600];
+    struct model m;
+    cairn_position position = { 0, 0 }, before;
+    uint64_t opened = 0, gone = 0;
+    bool ended = false;
+    int status = 0;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/store/run", test_folder("follow"));
+    pid_t trainer = fork();
+    if (!trainer) _exit(run_trainer(path, until));
+    open_model(&m);
+    while (!ended || seconds() < until) {
+        cairn_checkpoint *checkpoint;
+        before = position;
+        test_ok(cairn_wait_for_new(path, &position, 500, &checkpoint, &err));
+        if (!ended && waitpid(trainer, &status, WNOHANG) == trainer) ended = true;
+        if (!checkpoint) {
+            if (ended) break;
+            continue;
+        }
+        assert_true(position.term > before.term || (position.term == before.term && position.step > before.step));
+        const cairn_tensor_info *tensor = cairn_checkpoint_find(checkpoint, "model", "w");
+        int code = cairn_checkpoint_read(checkpoint, tensor, 0, LARGE * 4, m.weights, &err);
+        if (code == CAIRN_E_GONE) gone++;
+        else test_ok(code);
+        m.epoch = cairn_value_get_int(cairn_value_find(cairn_value_find(cairn_checkpoint_values(checkpoint), "run"), "epoch"));
+        if (!code) expect(&m, (int64_t)position.step); /* whole, and the one it says it is */
+        cairn_checkpoint_close(checkpoint);
+        opened++;
+    }
+    if (!ended) waitpid(trainer, &status, 0);
+    assert_int_equal(status, 0);
+    print_message("%llu checkpoints followed in %.0f s, %llu gone\n", (unsigned long long)opened, duration, (unsigned long long)gone);
+    assert_true(opened >= (uint64_t)duration * 3);
+    /* the newest of all was seen */
+    cairn_listing *listing;
+    test_ok(cairn_listing_open(path, &listing, &err));
+    for (size_t i = 0; i < cairn_listing_count(listing); i++) {
+        const cairn_entry *entry = cairn_listing_entry(listing, i);
+        if (entry->is_latest) assert_true(entry->step == position.step && entry->term == position.term);
+    }
+    cairn_listing_close(listing);
+    close_model(&m);
+}
+
+static void waiting_has_an_end(void **unused)
+{
+    cairn_position position = { 0, 0 };
+    cairn_checkpoint *checkpoint = (cairn_checkpoint *)(uintptr_t)8;
+    char path[600];
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("end"));
+    double start = seconds();
+    test_ok(cairn_wait_for_new(path, &position, 60, &checkpoint, &err));
+    assert_true(!checkpoint && seconds() - start >= 0.06);
+    test_shell("mkdir %s && echo junk > %s/run.json", path, path);
+    test_code(cairn_wait_for_new(path, &position, 60, &checkpoint, &err), CAIRN_E_TRUNCATED);
+    test_code(cairn_wait_for_new(path, NULL, 60, &checkpoint, &err), CAIRN_E_USAGE);
+    test_code(cairn_wait_for_new("", &position, 60, &checkpoint, &err), CAIRN_E_USAGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_folder_is_saved_replaced_and_loaded), cmocka_unit_test(what_stands_there_is_not_harmed),
+        cmocka_unit_test(anything_that_can_be_opened_can_be_loaded), cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
+        cmocka_unit_test(an_evaluator_follows_a_live_run), cmocka_unit_test(waiting_has_an_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
