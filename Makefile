@@ -43,10 +43,11 @@ OBJECTS += $(foreach level,$(SIMD_LEVELS),$(SIMD_SOURCES:%.c=$(BUILD)/obj/%.$(le
 
 CLI_SOURCES := $(wildcard cli/*.c)
 DEMO_SOURCES := $(wildcard examples/demo.c examples/demo/*.c)
-GPT_SOURCES := $(wildcard examples/train_gpt.c examples/gpt/*.c)
+GPT_SOURCES := $(wildcard examples/gpt/*.c)
+GPT_PROGRAMS := train_gpt evaluate finetune # each examples/X.c on its own
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 
-PROGRAMS := $(if $(CLI_SOURCES),$(BUILD)/cairn) $(if $(wildcard examples/train_gpt.c),$(BUILD)/train_gpt) $(if $(wildcard examples/demo.c examples/demo/main.c),$(BUILD)/demo)
+PROGRAMS := $(if $(CLI_SOURCES),$(BUILD)/cairn) $(GPT_PROGRAMS:%=$(BUILD)/%) $(if $(wildcard examples/demo.c examples/demo/main.c),$(BUILD)/demo)
 
 .SECONDARY:
 .PHONY: all help setup demo test test-unit test-cli test-asan test-tsan coverage format clean lib
@@ -96,8 +97,8 @@ $(BUILD)/libcairn.so: $(OBJECTS)
 $(BUILD)/cairn: $(CLI_SOURCES) $(wildcard cli/*.h) include/cairn.h $(BUILD)/libcairn.a
 	$(Q)$(CC) $(CFLAGS) -Iinclude -Icli $(LDFLAGS) -o $@ $(CLI_SOURCES) $(BUILD)/libcairn.a $$(pkg-config --cflags --libs jansson) -lm -pthread
 
-$(BUILD)/train_gpt: $(GPT_SOURCES) $(wildcard examples/gpt/*.h) include/cairn.h $(BUILD)/libcairn.a
-	$(Q)$(CC) $(CFLAGS) -O3 -Iinclude -Iexamples $(LDFLAGS) -o $@ $(GPT_SOURCES) $(BUILD)/libcairn.a -lm -pthread
+$(GPT_PROGRAMS:%=$(BUILD)/%): $(BUILD)/%: examples/%.c $(GPT_SOURCES) $(wildcard examples/gpt/*.h) include/cairn.h $(BUILD)/libcairn.a
+	$(Q)$(CC) $(CFLAGS) -O3 -Iinclude -Iexamples $(LDFLAGS) -o $@ $< $(GPT_SOURCES) $(BUILD)/libcairn.a -lm -pthread
 
 $(BUILD)/demo: $(DEMO_SOURCES) $(wildcard examples/demo/*.h)
 	@mkdir -p $(@D)

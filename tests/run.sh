@@ -50,15 +50,21 @@ threaded=$(grep -v '^#' tests/tsan.list)
 part 'build' build
 part 'unit tests' tests/unit.sh build $all_tests
 part 'every fault' env CAIRN_FAULTS=all tests/unit.sh build test_faults
+# two minutes of following a live run, beside what comes now
+follow_log=$log/follow-a-live-run.log
+(CAIRN_FOLLOW_S=${CAIRN_FOLLOW_S:-120} CMOCKA_TEST_FILTER=an_evaluator_follows_a_live_run tests/unit.sh build test_folder >"$follow_log" 2>&1) &
+follow=$! follow_start=$SECONDS
 part 'header' header
 part 'layer borders' tests/borders.sh
 part 'a test for each file' tests/complete.sh
 part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
 part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
-for script in tests/cli/run.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh; do
+for script in tests/cli/run.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh; do
     if [ -x "$script" ]; then part "$script" "$script" build; fi
 done
+wait $follow
+count "$follow_log" $? 'two minutes of following' $((SECONDS - follow_start))
 if [ -x tests/coverage.sh ]; then tests/coverage.sh || true; fi
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -182,6 +182,8 @@ double gpt_model_update(struct gpt_model *model, uint64_t step, double learning_
         float *restrict v = model->exp_avg_sq + tensor->offset;
         const float *restrict g = model->gradients + tensor->offset;
 
+        if (tensor->frozen)
+            continue;
         for (size_t i = 0; i < tensor->count; i++) {
             float slope = g[i] * scale;
             m[i] = beta1 * m[i] + (1.0f - beta1) * slope;

@@ -19,6 +19,7 @@ struct gpt_tensor {
     uint64_t shape[2];
     size_t offset, count;
     int decays; /* weight decay applies: matrices, not biases and norms */
+    int frozen; /* left as it is by every update */
 };
 
 /* One worker's share of a batch: what the forward pass keeps for the backward pass, and the gradients. */

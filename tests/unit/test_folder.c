@@ -295,6 +295,8 @@ static void waiting_has_an_end(void **unused)
 
 int main(void)
 {
+    const char *only = getenv("CMOCKA_TEST_FILTER"); /* of cmocka 1.1.6 and later as a call alone */
+    if (only) cmocka_set_test_filter(only);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folder_is_saved_replaced_and_loaded), cmocka_unit_test(what_stands_there_is_not_harmed),
         cmocka_unit_test(anything_that_can_be_opened_can_be_loaded), cmocka_unit_test(a_kill_leaves_the_old_or_the_new),

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# The examples together: a trainer, an evaluator that follows it, a fine-tuning run with a frozen base that is killed and resumed. examples.sh BUILD
+set -u
+cd "$(dirname "$0")/.."
+tree=$(cd "${1:-build}" && pwd)
+work=$(mktemp -d "$tree/examples.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+model='--layers 4 --width 144 --heads 4 --context 32 --batch 4'
+check() { # check NAME COMMAND...
+    local name=$1
+    shift
+    if "$@" >"$work/out" 2>&1; then echo "ok - examples: $name"; else
+        echo "not ok - examples: $name"
+        tail -5 "$work/out"
+    fi
+}
+
+"$tree/train_gpt" --out "$work/ckpts/base" $model --steps 40 --save-every 5 --keep 0 --quiet &
+check 'the evaluator follows the trainer to its last step' "$tree/evaluate" "$work/ckpts/base" $model --steps 40
+check 'the trainer ends well' wait $!
+check 'all eight checkpoints carry the late metric' test "$("$tree/cairn" ls --json "$work/ckpts/base" | grep -c eval_loss)" = 8
+
+tune() { "$tree/finetune" "$1" --out "$2" --data /usr/share/common-licenses/GPL-2 $model --steps 30 --save-every 3 --keep 0 --learning-rate 0.0005; }
+check 'fine-tuning starts from the base' tune "$work/ckpts/base/checkpoint-40" "$work/ckpts/straight"
+cp "$work/out" "$work/straight.log"
+check 'the frozen base is written once' test "$(grep -c ' 0.00 MB linked' "$work/straight.log")" = 1
+links=$(find "$work/ckpts/straight" -path '*checkpoint-*' -name 'model-00001*' -links 10 | wc -l)
+check 'its ten checkpoints share one file' test "$links" = 10
+for delay in 0.15 0.25 0.35; do
+    timeout -s KILL $delay "$tree/finetune" "$work/ckpts/base/checkpoint-40" --out "$work/ckpts/killed" --data /usr/share/common-licenses/GPL-2 $model \
+        --steps 30 --save-every 3 --keep 0 --learning-rate 0.0005 >/dev/null 2>&1
+done
+check 'killed three times it resumes' tune "$work/ckpts/base/checkpoint-40" "$work/ckpts/killed"
+check 'and ends with the same bits' "$tree/cairn" diff -C "$work/ckpts" killed@30 straight@30
+rm -rf "$work"/ckpts/straight/checkpoint-{3,6,9,12,15,18,21,24,27} "$work/ckpts/base"
+check 'the last one is whole without all others' "$tree/cairn" verify -C "$work/ckpts" straight@30
+check 'a base that is not there is told' bash -c "! '$tree/finetune' '$work/nothing' --out '$work/x' $model"
