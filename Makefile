@@ -104,6 +104,11 @@ $(BUILD)/demo: $(DEMO_SOURCES) $(wildcard examples/demo/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Iexamples $(LDFLAGS) -o $@ $(DEMO_SOURCES) -lm
 
+# A FUSE file system for the tests.
+$(BUILD)/passthrough: tests/fuse/passthrough.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 $(OPT) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -o $@ $< $$(pkg-config --cflags --libs fuse3)
+
 # Unit tests look inside: they may include every layer. tests/unit/X.wrap names the functions that test X stands in for.
 $(BUILD)/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h tests/unit/*.wrap) $(BUILD)/libcairn.a
 	@mkdir -p $(@D)

@@ -11,6 +11,7 @@ need 'pkg-config --exists libxxhash' libxxhash-dev
 need 'pkg-config --exists jansson' libjansson-dev
 if [ "${1:-demo}" = test ]; then
     need 'pkg-config --exists cmocka' libcmocka-dev
+    need 'pkg-config --exists fuse3' 'libfuse3-dev fuse3'
     need 'command -v g++' g++
     need 'command -v python3' python3
     need 'command -v clang' clang

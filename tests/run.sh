@@ -26,7 +26,7 @@ part() { # part NAME COMMAND...
     count "$log/${name//[ \/]/-}.log" $status "$name" $((SECONDS - start))
 }
 
-build() { make --no-print-directory all unit-tests && echo 'ok - builds without a warning'; }
+build() { make --no-print-directory all unit-tests build/passthrough && echo 'ok - builds without a warning'; }
 build_clang() {
     if ! command -v clang >/dev/null; then echo 'skip - clang: not installed'; return 0; fi
     make --no-print-directory CC=clang BUILD=build/clang all && echo 'ok - clang builds without a warning'
@@ -52,7 +52,7 @@ part 'unit tests' tests/unit.sh build $all_tests
 part 'every fault' env CAIRN_FAULTS=all tests/unit.sh build test_faults
 # two minutes of following a live run, beside what comes now
 follow_log=$log/follow-a-live-run.log
-(CAIRN_FOLLOW_S=${CAIRN_FOLLOW_S:-120} CMOCKA_TEST_FILTER=an_evaluator_follows_a_live_run tests/unit.sh build test_folder >"$follow_log" 2>&1) &
+(CAIRN_FOLLOW_S=${CAIRN_FOLLOW_S:-120} CAIRN_TEST_ONLY=an_evaluator_follows_a_live_run tests/unit.sh build test_folder >"$follow_log" 2>&1) &
 follow=$! follow_start=$SECONDS
 part 'header' header
 part 'layer borders' tests/borders.sh
@@ -60,7 +60,7 @@ part 'a test for each file' tests/complete.sh
 part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
 part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
-for script in tests/cli/run.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh; do
+for script in tests/cli/run.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/fuse/run.sh; do
     if [ -x "$script" ]; then part "$script" "$script" build; fi
 done
 wait $follow

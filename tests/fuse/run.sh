@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# The whole story once per switch of a FUSE file system that takes something away: train, be killed, resume, prune, mark, remove, fine-tune with shared
+# files, follow - and end with the bits of a run on an ordinary disk. run.sh BUILD
+set -u
+cd "$(dirname "$0")/../.."
+tree=$(cd "${1:-build}" && pwd)
+if [ ! -e /dev/fuse ] || [ "$(id -u)" != 0 ]; then echo 'skip - fuse: needs /dev/fuse and root'; exit 0; fi
+work=$(mktemp -d "$tree/fuse.XXXXXX")
+mount=$work/mount
+mkdir "$mount"
+trap 'fusermount3 -uzq "$mount" 2>/dev/null; rm -rf "$work"' EXIT
+model='--layers 4 --width 144 --heads 4 --context 32 --batch 4 --quiet'
+data=/usr/share/common-licenses/GPL-2
+check() { # check NAME COMMAND...
+    local name=$1
+    shift
+    if "$@" >"$work/out" 2>&1; then echo "ok - fuse $label: $name"; else
+        echo "not ok - fuse $label: $name"
+        tail -5 "$work/out"
+    fi
+}
+train() { "$tree/train_gpt" --out "$1" $model --data $data --steps "$2" --save-every 2 --keep 3; }
+tune() { "$tree/finetune" "$1@20" --out "$2" $model --data $data --steps 12 --save-every 3 --keep 0 --learning-rate 0.001; }
+refuses() { ! "$@" 2>"$work/err" && grep -q "$want" "$work/err"; }
+start() { # start SWITCH...
+    rm -rf "$work/backing" && mkdir "$work/backing"
+    "$tree/passthrough" "$work/backing" "$mount" "$@" &
+    server=$!
+    for _ in $(seq 100); do mountpoint -q "$mount" && return; sleep 0.05; done
+    echo "not ok - fuse $label: it does not mount"
+}
+stop() { fusermount3 -uq "$mount" || fusermount3 -uzq "$mount"; wait $server 2>/dev/null; }
+
+story() {
+    local ckpts=$mount/ckpts
+    for delay in 0.25 0.4; do timeout -s KILL $delay "$tree/train_gpt" --out "$ckpts/run" $model --data $data --steps 20 --save-every 2 --keep 3 >/dev/null 2>&1; done 2>/dev/null
+    check 'killed twice it resumes' train "$ckpts/run" 20
+    check 'and ends with the same bits' "$tree/cairn" diff "$ckpts/run@20" "$work/plain/run@20"
+    check 'three are kept' test "$(ls -d "$ckpts"/run/checkpoint-* | wc -l)" = 3
+    check 'every byte is right' "$tree/cairn" verify "$ckpts/run"
+    check 'tags and metrics' "$tree/cairn" tag "$ckpts/run@18" kept --metric eval=0.5
+    want='tagged'
+    check 'what is tagged stays' refuses "$tree/cairn" rm "$ckpts/run@18"
+    check 'an item is dropped' "$tree/cairn" rm --item optimizer "$ckpts/run@16"
+    check 'a checkpoint is removed' "$tree/cairn" rm "$ckpts/run@16"
+    check 'fine-tuning with a frozen base' tune "$ckpts/run" "$ckpts/tuned"
+    check 'the same bits again' "$tree/cairn" diff "$ckpts/tuned@12" "$work/plain/tuned@12"
+    shared=$(find "$ckpts"/tuned/checkpoint-*/ -maxdepth 1 -name '*.safetensors' -links +1 | wc -l)
+    case $label in
+    *no-link*) check 'no file is shared' test "$shared" = 0 ;;
+    *) check 'the frozen file is shared' test "$shared" = 4 ;;
+    esac
+    case $label in
+    *no-symlink*) check 'there is no symlink' test ! -L "$ckpts/run/latest" ;;
+    *) check 'latest leads to the newest' test "$(readlink "$ckpts/run/latest")" = checkpoint-20 ;;
+    esac
+    check 'complete without the others' bash -c "rm -rf $ckpts/tuned/checkpoint-{3,6,9} && '$tree/cairn' verify $ckpts/tuned"
+    check 'nothing is left behind' bash -c "test -z \"\$(ls $ckpts/run/.cairn/staging $ckpts/run/.cairn/trash | grep -v :)\""
+}
+
+label=plain
+check 'the reference on an ordinary disk' train "$work/plain/run" 20
+check 'its fine-tuning' tune "$work/plain/run" "$work/plain/tuned"
+for switch in '' --no-link --no-locks --no-direct --no-noreplace --no-symlink '--no-link --no-locks --no-direct --no-noreplace --no-symlink'; do
+    label=${switch:-'with everything'}
+    # shellcheck disable=SC2086
+    start $switch
+    story
+    stop
+done
+
+label=--room
+start --room=40000000
+want='no room'
+check 'a full disk says what is missing' refuses train "$mount/run" 20
+check 'and nothing that was saved is lost' "$tree/cairn" verify "$mount/run"
+check 'it is still there' bash -c "ls -d $mount/run/checkpoint-*"
+stop
