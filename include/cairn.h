@@ -6,7 +6,7 @@
  *  - step means optimizer steps COMPLETED. After step 0's update the step is 1.
  *  - One process writes a run. A second one gets CAIRN_E_LOCKED, or CAIRN_E_FENCED at its next save if it was overtaken.
  *  - A handle belongs to the process that opened it: a forked child that uses it gets CAIRN_E_FORKED.
- *  - Bound memory must stay valid, and must not be written by others, while a save or a restore of that state runs.
+ *  - Bound memory must stay valid, and must not be written by others, until a save is staged or a restore has returned.
  *  - After CAIRN_E_TORN_STATE the bound memory is a mixture: restore again, or stop. Never train on it.
  *  - Files in a checkpoint may be shared between checkpoints. Never edit one in place.
  *
@@ -20,7 +20,7 @@
  *      for (step = report.step; step < steps;) {
  *          train(); step++;
  *          if (step % 100 == 0) { cairn_save_options o = CAIRN_SAVE_OPTIONS_INIT; o.step = step; cairn_save(run, state, &o, NULL, &err); }
- *      }
+ *      }                                                                (it returns when staged and goes on behind; see cairn_save_mode)
  *      cairn_run_close(run, &err);   cairn_state_free(state);
  *
  * RULES OF EVERY CALL

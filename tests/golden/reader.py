@@ -17,6 +17,8 @@ from typing import Any
 from xxh3 import xxh3_128
 
 BLOCK = 4 << 20
+MARKS = re.compile(r"marks\.([1-9]\d*)\.json")
+CHECK = re.compile(rb'"check":"([0-9a-f]{16})"\}\Z')
 SEAL = re.compile(rb'"digest":"([0-9a-f]{32})"\}\n\Z')
 BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64}
 BITS |= {name: 8 for name in "BOOL U8 I8 F8_E5M2 F8_E4M3 F8_E8M0 F8_E4M3FNUZ F8_E5M2FNUZ".split()}
@@ -136,8 +138,8 @@ def read_checkpoint(folder: Path, run_id: str) -> dict[str, Any]:
     manifest = sealed(folder / "manifest.json", "checkpoint")
     need(manifest["requires"] == [] and manifest["run"] == run_id, f"{folder}: run or features")
     table, state = sealed(folder / "training/tensors.json", "tensors"), sealed(folder / "training/state.json", "state")
-    rows, files = table["tensors"], table["files"]
-    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    rows, files = [row for row in table["tensors"] if row["item"] not in manifest["dropped"]], table["files"]
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not MARKS.fullmatch(path.name)}
     need(found == {entry["name"] for entry in manifest["files"]} | {"manifest.json"}, f"{folder}: other files than the manifest says")
     count = 0
     for entry in manifest["files"]:
@@ -152,8 +154,36 @@ def read_checkpoint(folder: Path, run_id: str) -> dict[str, Any]:
     check_indexes(folder, manifest["files"], rows, files)
     items = {}
     for item, tree in state["items"].items():
-        items[item] = value(tree, {row["name"] for row in rows if row["item"] == item})
-    return {"manifest": manifest, "tensors": rows, "items": items}
+        items[item] = value(tree, {row["name"] for row in table["tensors"] if row["item"] == item})
+    return {"manifest": manifest, "tensors": rows, "items": items, "marks": read_marks(folder, manifest)}
+
+
+def read_marks(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Tags, pin and metrics as they count now."""
+    numbers = [int(match[1]) for path in folder.iterdir() if (match := MARKS.fullmatch(path.name))]
+    if not numbers:
+        return {"tags": manifest["tags"], "pinned": False, "metrics": manifest["metrics"]}
+    marks = sealed(folder / f"marks.{max(numbers)}.json", "marks")
+    return {"tags": marks["tags"], "pinned": marks["pinned"], "metrics": {**manifest["metrics"], **marks["metrics"]}}
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl that count."""
+    rows: list[dict[str, Any]] = []
+    term = 0
+    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
+        match = CHECK.search(line)
+        if match is None or xxh3_128(line[: match.start()]).hex()[:16] != match[1].decode():
+            continue
+        row = json.loads(line)
+        if row["term"] < term or (row["term"] > term and "resumed" not in row):
+            continue
+        if "resumed" in row:
+            term = row["term"]
+            rows = [kept for kept in rows if kept["step"] <= row["resumed"]]
+        else:
+            rows.append(row)
+    return rows
 
 
 def on_line(head: dict[str, Any], term: int, step: int) -> bool:
@@ -175,7 +205,11 @@ def main(arguments: list[str]) -> int:
             print(json.dumps(read_checkpoint(folder, sealed(folder.parent / "run.json", "run")["id"]), indent=1, default=repr))
             return 0
         for name, content, current in read_run(Path(arguments[0])):
-            print(f"{name}: {len(content['tensors'])} tensors verified, {'current' if current else 'superseded'}")
+            marks = content["marks"]
+            said = "".join(f", {tag}" for tag in marks["tags"]) + (", pinned" if marks["pinned"] else "")
+            print(f"{name}: {len(content['tensors'])} tensors verified, {'current' if current else 'superseded'}{said}")
+        for row in read_metrics(Path(arguments[0]) / "metrics.jsonl"):
+            print(f"  step {row['step']}: {row['metrics']}")
     except (Damage, KeyError, ValueError, OSError, struct.error) as problem:
         print(f"reader.py: {problem!r}", file=sys.stderr)
         return 1

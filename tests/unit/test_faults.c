@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,7 +78,6 @@ FAULTY(cn_os_open_dir_path, (const char *path, cn_file *file), (path, file))
 FAULTY(cn_os_open_read, (cn_file dir, const char *name, cn_file *file), (dir, name, file))
 FAULTY(cn_os_open_read_direct, (cn_file dir, const char *name, cn_file *file), (dir, name, file))
 FAULTY(cn_os_open_read_path, (const char *path, cn_file *file), (path, file))
-FAULTY(cn_os_pages_new, (uint64_t size, void **pages), (size, pages))
 FAULTY(cn_os_random, (void *data, size_t size), (data, size))
 FAULTY(cn_os_read_at, (cn_file file, uint64_t offset, void *data, size_t size, size_t *count), (file, offset, data, size, count))
 FAULTY(cn_os_read_link, (cn_file dir, const char *name, char *target, size_t size), (dir, name, target, size))
@@ -95,6 +95,17 @@ FAULTY(cn_os_truncate, (cn_file file, uint64_t size), (file, size))
 FAULTY(cn_os_unlink, (cn_file dir, const char *name), (dir, name))
 FAULTY(cn_os_write_at, (cn_file file, uint64_t offset, const void *data, size_t size), (file, offset, data, size))
 FAULTY(cn_task_start, (void (*run)(void *), void *user, struct cn_task **task), (run, user, task))
+
+/* Arenas without their pages touched: these states need few, and there are thousands of arenas. */
+int __wrap_cn_os_pages_new(uint64_t size, void **pages);
+int __wrap_cn_os_pages_new(uint64_t size, void **pages)
+{
+    if (strikes("cn_os_pages_new")) return -fault.error;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return -errno;
+    *pages = memory;
+    return 0;
+}
 
 /* A close that fails has closed all the same. */
 int __real_cn_os_close(cn_file file);
@@ -211,16 +222,20 @@ static uint64_t bring_back(const char *path)
     return report.step;
 }
 
-/* Lock files apart: their descriptors stay open for ever (os_lock.c). */
+/* Lock files apart: their descriptors stay open for ever (os_lock.c), so each is looked at once. */
 static unsigned open_files(void)
 {
+    static bool is_lock[1 << 16];
     unsigned count = 0;
     char target[1000];
     DIR *dir = opendir("/proc/self/fd");
     for (struct dirent *entry; (entry = readdir(dir));) {
+        int number = atoi(entry->d_name) & 0xffff;
+        if (is_lock[number]) continue;
         ssize_t size = readlinkat(dirfd(dir), entry->d_name, target, sizeof target - 1);
         target[size > 0 ? size : 0] = 0;
-        count += !strstr(target, "/.cairn/lock") && !strstr(target, "/.cairn/retire.lock");
+        is_lock[number] = strstr(target, "/.cairn/lock") || strstr(target, "/.cairn/retire.lock");
+        count += !is_lock[number];
     }
     closedir(dir);
     return count;
@@ -247,11 +262,11 @@ static void disarm(int code, unsigned files_before)
 
 static const int errors[] = { EIO, ENOSPC, ENOMEM };
 
-/* CAIRN_FAULTS=all: every call; else every fourth, which takes seconds. */
+/* CAIRN_FAULTS=all: every call, which takes minutes; else every tenth, which takes seconds. */
 static unsigned long stride(void)
 {
     const char *wish = getenv("CAIRN_FAULTS");
-    return wish && !strcmp(wish, "all") ? 1 : 4;
+    return wish && !strcmp(wish, "all") ? 1 : 10;
 }
 
 /* ------------------------------------------------------------------------------------------------------------- the tests */
@@ -291,7 +306,7 @@ static void fail_each_call_of_a_run(const char *name, uint32_t threads, unsigned
             cases++;
         }
     print_message("%lu faults, %u threads\n", cases, threads);
-    assert_true(cases > 100);
+    assert_true(cases > 40);
 }
 
 static void a_run_that_goes_on_and_retires(void **unused)
@@ -329,7 +344,7 @@ static void killed_before_each_call(void **unused)
         step = look_what_stands(path, step, WIFSIGNALED(status));
     }
     print_message("%lu kills\n", cases);
-    assert_true(cases > 50);
+    assert_true(cases > 30);
 }
 
 /* The newest step before the head on the current line. */
@@ -374,7 +389,7 @@ static void killed_while_going_back(void **unused)
     }
     keep_last = 2;
     print_message("%lu kills\n", cases);
-    assert_true(cases > 50);
+    assert_true(cases > 30);
 }
 
 static void a_new_run(void **unused)
@@ -398,7 +413,7 @@ static void a_new_run(void **unused)
             }
         }
     print_message("%lu faults\n", cases);
-    assert_true(cases > 100);
+    assert_true(cases > 40);
 }
 
 /* Marks, drops and removals of old checkpoints: a failure leaves each of them as it was or as it was to be. */
@@ -427,7 +442,7 @@ static void upkeep(void **unused)
     keep_last = 0;
     for (size_t e = 0; e < sizeof errors / sizeof *errors + 1; e++)
         for (unsigned long at = 1;; at += stride()) {
-            if (cases++ % FAULTS_PER_RUN == 0) {
+            if (cases++ % (FAULTS_PER_RUN / 4) == 0) { /* nothing is pruned here */
                 snprintf(path, sizeof path, "%s/run", test_folder("upkeep"));
                 for (step = 0; step < 30;) test_ok(live(path, step += 10, 1));
             }
@@ -456,7 +471,7 @@ static void upkeep(void **unused)
         }
     keep_last = 2;
     print_message("%lu faults and kills\n", cases);
-    assert_true(cases > 100);
+    assert_true(cases > 40);
 }
 
 static int count_run(void *user, const char *name)
@@ -516,7 +531,7 @@ static void fail_each_call_of_a_reader(const char *store, const char *name)
             cases++;
         }
     print_message("%lu faults\n", cases);
-    assert_true(cases > 5);
+    assert_true(cases > 2);
 }
 
 static void readers(void **unused)

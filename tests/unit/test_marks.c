@@ -114,7 +114,7 @@ static void marks_add_up(void **unused)
 static void bad_marks_are_refused(void **unused)
 {
     const cairn_metric none = { "", 1 };
-    char many[101][8];
+    char many[101][16];
     const char *tags[101];
     (void)unused;
     make("refused");
