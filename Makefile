@@ -82,7 +82,7 @@ $(foreach layer,$(LAYERS),$(eval $(call layer_rules,$(layer))))
 define simd_rules
 $$(BUILD)/obj/src/base/%_simd.$(1).o: src/base/%_simd.c $$(BUILD)/include/base/.made
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(CFLAGS) -O3 $$(SIMD_FLAGS_$(1)) -DCN_SIMD_LEVEL=$(1) -I$$(BUILD)/include/base -Iinclude -MMD -MP -c -o $$@ $$<
+	$$(Q)$$(CC) $$(filter-out -fsanitize=thread,$$(CFLAGS)) -O3 $$(SIMD_FLAGS_$(1)) -DCN_SIMD_LEVEL=$(1) -I$$(BUILD)/include/base -Iinclude -MMD -MP -c -o $$@ $$<
 endef
 $(foreach level,$(SIMD_LEVELS),$(eval $(call simd_rules,$(level))))
 

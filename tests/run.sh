@@ -49,11 +49,23 @@ all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')
 threaded=$(grep -v '^#' tests/tsan.list)
 part 'build' build
 part 'unit tests' tests/unit.sh build $all_tests
-part 'every fault' env CAIRN_FAULTS=all tests/unit.sh build test_faults
-# two minutes of following a live run, beside what comes now
-follow_log=$log/follow-a-live-run.log
-(CAIRN_FOLLOW_S=${CAIRN_FOLLOW_S:-120} CAIRN_TEST_ONLY=an_evaluator_follows_a_live_run tests/unit.sh build test_folder >"$follow_log" 2>&1) &
-follow=$! follow_start=$SECONDS
+# the two long ones run beside what comes now: two minutes of following a live run, and a fault at every call
+beside() { # beside NAME COMMAND...: counted by finish
+    local name=$1
+    shift
+    (
+        start=$SECONDS
+        "$@" >"$log/$name.log" 2>&1
+        echo $? $((SECONDS - start)) >"$log/$name.end"
+    ) &
+}
+finish() { # finish NAME
+    wait
+    read -r status seconds <"$log/$1.end"
+    count "$log/$1.log" "$status" "$1" "$seconds"
+}
+beside follow-two-minutes env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FOLLOW_S=120 CAIRN_TEST_ONLY=an_evaluator_follows_a_live_run tests/unit.sh build test_folder
+beside every-fault env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FAULTS=all tests/unit.sh build test_faults
 part 'header' header
 part 'layer borders' tests/borders.sh
 part 'a test for each file' tests/complete.sh
@@ -63,8 +75,8 @@ part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
 for script in tests/cli/run.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/fuse/run.sh; do
     if [ -x "$script" ]; then part "$script" "$script" build; fi
 done
-wait $follow
-count "$follow_log" $? 'two minutes of following' $((SECONDS - follow_start))
+finish follow-two-minutes
+finish every-fault
 if [ -x tests/coverage.sh ]; then tests/coverage.sh || true; fi
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -10,7 +10,7 @@ for test in "$@"; do
     scratch=$(mktemp -d "$tree/scratch.XXXXXX")
     echo "== $test"
     case $tree in *tsan*) run='setarch -R' ;; *) run= ;; esac
-    CAIRN_TEST_DIR=$scratch timeout 120 $run "$tree/tests/$test" || status=1
+    CAIRN_TEST_DIR=$scratch timeout "${CAIRN_TEST_TIMEOUT_S:-150}" $run "$tree/tests/$test" || status=1
     rm -rf "$scratch"
 done
 exit $status

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/digest_simd.h"
+#include "base/tsan.h"
 #include "base/limits.h"
 
 bool cn_simd_available(enum cn_simd level)
@@ -26,6 +27,7 @@ enum cn_simd cn_simd_best(void)
 
 struct cn_digest cn_digest_of_at(enum cn_simd level, const void *data, size_t size)
 {
+    cn_tsan_reads(data, size);
     struct cn_digest digest;
 #if defined(__x86_64__)
     if (level == CN_SIMD_AVX512) {

@@ -2,6 +2,7 @@
 #include "base/stats.h"
 
 #include "base/stats_simd.h"
+#include "base/tsan.h"
 
 bool cn_stats_known(cairn_dtype dtype)
 {
@@ -10,6 +11,7 @@ bool cn_stats_known(cairn_dtype dtype)
 
 struct cn_stats cn_stats_of_at(enum cn_simd level, cairn_dtype dtype, const void *data, size_t size)
 {
+    cn_tsan_reads(data, size);
     struct cn_stats stats;
 #if defined(__x86_64__)
     if (level == CN_SIMD_AVX512) {

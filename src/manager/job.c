@@ -108,13 +108,23 @@ static void run_job(void *user)
     cn_job_reach(job, CN_JOB_ENDED);
 }
 
+/* On the caller's task: all of it is stall. */
+static void hold_for(cairn_run *run, struct cn_job *job)
+{
+    uint64_t since = cn_os_now_ns();
+    run_job(job);
+    cn_mutex_lock(run->lock);
+    run->status.stall_ns += cn_os_now_ns() - since;
+    cn_mutex_unlock(run->lock);
+}
+
 int cn_job_start(struct cn_job *job, cairn_save_mode mode, cairn_error *err)
 {
     cairn_run *run = job->run;
     bool wait_captured = mode == CAIRN_SAVE_LAZY && cn_save_has_early(&job->save);
     run->job = job;
     int rc = mode == CAIRN_SAVE_SYNC ? 0 : cn_task_start(run_job, job, &job->task);
-    if (mode == CAIRN_SAVE_SYNC) run_job(job);
+    if (mode == CAIRN_SAVE_SYNC) hold_for(run, job);
     if (rc) {
         run->job = NULL;
         cn_run_end_job(run, CAIRN_E_IO, false);

@@ -85,6 +85,16 @@ static void advance(cairn_run *run, const struct cn_manifest *manifest, const ch
     memcpy(run->best.id, manifest->id, sizeof run->best.id);
 }
 
+/* The best one may have been renamed. */
+static void follow_best(cairn_run *run)
+{
+    struct cn_catalog catalog;
+    if (!run->best.known || cn_catalog_load(&run->dir, &catalog, NULL)) return;
+    for (uint64_t i = 0; i < catalog.readable; i++)
+        if (!strcmp(catalog.entries[i].manifest.id, run->best.id)) snprintf(run->best.name, sizeof run->best.name, "%.63s", catalog.entries[i].name);
+    cn_catalog_done(&catalog);
+}
+
 /* first: the first checkpoint of a term, which may have left others behind. */
 static void tidy(cairn_run *run, const char *name, bool first)
 {
@@ -92,7 +102,10 @@ static void tidy(cairn_run *run, const char *name, bool first)
     struct cn_retire retire = { .keep_last = run->options.keep_last, .keep_ids = keep, .keep_ids_count = run->best.known ? 2 : 1,
                                 .message = cn_run_tell, .user = run };
     cairn_error error = CAIRN_ERROR_INIT;
-    if (first) cn_tidy_names(&run->dir, cn_run_tell, run);
+    if (first) {
+        cn_tidy_names(&run->dir, cn_run_tell, run);
+        follow_best(run);
+    }
     cn_tidy_links(&run->dir, name, run->best.known ? run->best.name : NULL, cn_run_tell, run);
     if (cn_retire(&run->dir, &retire, &error)) cn_run_message(run, "old checkpoints stay for now: %s", error.message);
     cn_retire_empty_trash(&run->dir);
