@@ -337,6 +337,52 @@ static void a_cancelled_job_is_told_as_such(void **unused)
     cairn_state_free(state);
 }
 
+/* Another thread reads the figures all the time: they fit each other, and go up. */
+struct watcher {
+    cairn_run *run;
+    atomic_bool over;
+    unsigned long looks;
+    bool wrong;
+};
+
+static void *watch(void *user)
+{
+    struct watcher *watcher = user;
+    uint64_t done = 0;
+    while (!atomic_load(&watcher->over)) {
+        cairn_status status = CAIRN_STATUS_INIT;
+        watcher->wrong |= cairn_run_status(watcher->run, &status) != 0 || status.staged_bytes > status.total_bytes + (status.total_bytes == 0) * UINT64_MAX ||
+                          status.saves_done < done || status.saves_failed;
+        done = status.saves_done;
+        watcher->looks++;
+        usleep(200);
+    }
+    return NULL;
+}
+
+static void figures_may_be_read_at_any_time(void **unused)
+{
+    struct trainer t;
+    pthread_t thread;
+    struct watcher watcher = { 0 };
+    (void)unused;
+    open_trainer(&t);
+    train(&t, 1);
+    watcher.run = open_run("figures", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    assert_int_equal(pthread_create(&thread, NULL, watch, &watcher), 0);
+    for (uint64_t step = 1; step <= 6; step++) {
+        test_ok(save(watcher.run, &t, step, step % 2 ? CAIRN_SAVE_EAGER : CAIRN_SAVE_LAZY));
+        test_ok(cairn_fence(watcher.run, &err));
+        t.a[step]++;
+    }
+    test_ok(cairn_wait(watcher.run, &err));
+    atomic_store(&watcher.over, true);
+    pthread_join(thread, NULL);
+    assert_true(!watcher.wrong && watcher.looks > 10);
+    test_ok(cairn_run_close(watcher.run, &err));
+    close_trainer(&t);
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ lazy */
 
 static void small_and_volatile_leaves_may_change_at_once(void **unused)
@@ -458,7 +504,7 @@ int main(void)
         cmocka_unit_test(an_eager_save_may_be_overwritten_at_once), cmocka_unit_test(a_state_may_be_freed_while_its_job_runs),
         cmocka_unit_test(a_failure_is_told_once_by_the_next_call), cmocka_unit_test(what_to_do_when_one_still_runs),
         cmocka_unit_test(a_job_not_yet_staged_may_be_replaced_but_not_two), cmocka_unit_test(a_cancelled_job_is_told_as_such),
-        cmocka_unit_test(small_and_volatile_leaves_may_change_at_once), cmocka_unit_test(early_writes_fail_loudly),
+        cmocka_unit_test(figures_may_be_read_at_any_time), cmocka_unit_test(small_and_volatile_leaves_may_change_at_once), cmocka_unit_test(early_writes_fail_loudly),
         cmocka_unit_test(the_fence_hardly_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
