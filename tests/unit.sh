@@ -11,6 +11,8 @@ for test in "$@"; do
     echo "== $test"
     case $tree in *tsan*) run='setarch -R' ;; *) run= ;; esac
     CAIRN_TEST_DIR=$scratch timeout "${CAIRN_TEST_TIMEOUT_S:-150}" $run "$tree/tests/$test" || status=1
+    # what a test that failed left mounted
+    awk -v below="$(realpath "$scratch")/" 'index($2, below) == 1 {print $2}' /proc/mounts | while read -r mount; do umount -l "$mount"; done
     rm -rf "$scratch"
 done
 exit $status
