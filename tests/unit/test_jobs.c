@@ -14,7 +14,7 @@ static char path[600], messages[8192];
 #ifdef __SANITIZE_THREAD__
 enum { LARGE = 5 << 20, FENCED = 20 << 20 }; /* each access costs ten times as much */
 #else
-enum { LARGE = 24 << 20, FENCED = 256 << 20 };
+enum { LARGE = 12 << 20, FENCED = 128 << 20 };
 #endif
 enum { SMALL = 1000, VOLATILE_BYTES = 6 << 20 };
 
