@@ -29,6 +29,17 @@ static void follow_link(struct place *place)
     if (!cn_os_read_link(place->dir, place->name, target, sizeof target) && !strchr(target, '/')) snprintf(place->name, sizeof place->name, "%s", target);
 }
 
+/* A run or any other folder is told from a checkpoint before anything is tried with it. */
+static int check_place(const struct place *place, cairn_error *err)
+{
+    struct cn_file_info info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    if (cn_os_open_dir(place->dir, place->name, &dir)) return cn_error_set(err, CAIRN_E_PATH, "%s: not a checkpoint's folder", place->path);
+    if (!cn_os_stat_at(dir, CN_NAME_MANIFEST, &info)) return CAIRN_OK;
+    if (!cn_os_stat_at(dir, CN_NAME_RUN, &info)) return cn_error_set(err, CAIRN_E_USAGE, "%s: a run: name a checkpoint of it, as in RUN@STEP", place->path);
+    return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint: it has no " CN_NAME_MANIFEST, place->path);
+}
+
 static int find_place(const char *store, const char *name, struct place *place, cairn_error *err)
 {
     int code = cn_resolve_path(store, name, place->path, sizeof place->path, err);
@@ -44,7 +55,11 @@ static int find_place(const char *store, const char *name, struct place *place, 
     int rc = cn_os_open_dir_path(place->parent, &place->dir);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", place->parent);
     follow_link(place);
-    return CAIRN_OK;
+    code = check_place(place, err);
+    if (!code) return CAIRN_OK;
+    (void)cn_os_close(place->dir);
+    place->dir = CN_NO_FILE;
+    return code;
 }
 
 /* -------------------------------------------------------------------------------------------------------------- marking */

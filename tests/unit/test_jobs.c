@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -284,6 +285,48 @@ static void what_to_do_when_one_still_runs(void **unused)
     cairn_state_free(t.state);
 }
 
+/* In the middle of a save the writer stops; another process takes the run over, goes back and saves; then the first one wakes. */
+static void a_writer_fenced_in_the_middle_wakes_in_vain(void **unused)
+{
+    struct trainer t = { .state = new_gated(NULL) };
+    cairn_listing *listing;
+    int status;
+    (void)unused;
+    cairn_run *run = open_run("fenced", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    atomic_store(&gate.allowed, 1000000);
+    for (uint64_t step = 10; step <= 20; step += 10) {
+        memset(gate.bytes, (int)step, GATED);
+        test_ok(save(run, &t, step, CAIRN_SAVE_SYNC));
+    }
+    memset(gate.bytes, 30, GATED);
+    atomic_store(&gate.allowed, atomic_load(&gate.passed)); /* nothing more passes */
+    test_ok(save(run, &t, 30, CAIRN_SAVE_LAZY));
+    pid_t child = fork();
+    if (!child) {
+        cairn_run *mine;
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        cairn_restore_options back = CAIRN_RESTORE_OPTIONS_INIT;
+        options.take_over = 1;
+        options.io_threads = 1; /* a forked child of several threads starts none of its own */
+        back.step = 10;
+        atomic_store(&gate.allowed, 1000000);
+        if (cairn_run_open(path, &options, &mine, &err) || cairn_restore(mine, t.state, &back, NULL, &err)) _exit(1);
+        if (gate.bytes[5] != 10 || save(mine, &t, 15, CAIRN_SAVE_SYNC)) _exit(2);
+        _exit(cairn_run_close(mine, &err) ? 3 : 0);
+    }
+    assert_true(waitpid(child, &status, 0) == child && status == 0);
+    atomic_store(&gate.allowed, 1000000);
+    test_code(cairn_wait(run, &err), CAIRN_E_FENCED);
+    test_code(save(run, &t, 40, CAIRN_SAVE_SYNC), CAIRN_E_FENCED);
+    test_ok(cairn_run_close(run, &err));
+    test_ok(cairn_listing_open(path, &listing, &err));
+    assert_int_equal(cairn_listing_count(listing), 3); /* 10, 20 superseded, 15: no 30, no 40 */
+    assert_true(cairn_listing_entry(listing, 2)->step == 15 && cairn_listing_entry(listing, 2)->is_head);
+    assert_int_equal(cairn_listing_entry(listing, 1)->standing, CAIRN_SUPERSEDED);
+    cairn_listing_close(listing);
+    cairn_state_free(t.state);
+}
+
 static atomic_int slow_ms;
 
 static int crawling_fetch(void *user, uint64_t offset, size_t size, void *destination)
@@ -503,6 +546,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_eager_save_may_be_overwritten_at_once), cmocka_unit_test(a_state_may_be_freed_while_its_job_runs),
         cmocka_unit_test(a_failure_is_told_once_by_the_next_call), cmocka_unit_test(what_to_do_when_one_still_runs),
+        cmocka_unit_test(a_writer_fenced_in_the_middle_wakes_in_vain),
         cmocka_unit_test(a_job_not_yet_staged_may_be_replaced_but_not_two), cmocka_unit_test(a_cancelled_job_is_told_as_such),
         cmocka_unit_test(figures_may_be_read_at_any_time), cmocka_unit_test(small_and_volatile_leaves_may_change_at_once), cmocka_unit_test(early_writes_fail_loudly),
         cmocka_unit_test(the_fence_hardly_waits),

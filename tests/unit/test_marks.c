@@ -123,7 +123,9 @@ static void bad_marks_are_refused(void **unused)
     test_code(mark("run@10", MARK(.metrics = &none, .metrics_count = 1)), CAIRN_E_USAGE);
     test_code(mark("run@10", MARK(.pin = 2)), CAIRN_E_USAGE);
     test_code(mark("run@11", MARK(.pin = 1)), CAIRN_E_NOTFOUND);
-    test_code(mark("run", MARK(.pin = 1)), CAIRN_E_NOTFOUND);
+    test_code(mark("run", MARK(.pin = 1)), CAIRN_E_USAGE);
+    test_code(mark("run/run.json", MARK(.pin = 1)), CAIRN_E_PATH);
+    test_code(cairn_mark("/", "/", &MARK(.pin = 1), &err), CAIRN_E_USAGE);
     test_code(cairn_mark(store, "run@10", &(cairn_mark_options){ 0 }, &err), CAIRN_E_USAGE);
     test_code(cairn_mark(store, NULL, NULL, &err), CAIRN_E_USAGE);
     for (int i = 0; i < 101; i++) {
@@ -325,7 +327,7 @@ static void removing_asks_what_must_stay(void **unused)
     test_ok(mark("alone", MARK(.pin = 1)));                       /* but marks and drops are fine */
     test_ok(cairn_drop_item(store, "alone", "optimizer", &err));
     test_shell("mkdir %s/checkpoint-99 && mv %s/checkpoint-99 %s/checkpoint-7", path, path, path);
-    test_code(cairn_remove(store, "run/checkpoint-7", &err), CAIRN_E_FOREIGN);
+    test_code(cairn_remove(store, "run/checkpoint-7", &err), CAIRN_E_NOTFOUND);
 }
 
 int main(void)
