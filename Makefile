@@ -50,7 +50,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/t
 PROGRAMS := $(if $(CLI_SOURCES),$(BUILD)/cairn) $(GPT_PROGRAMS:%=$(BUILD)/%) $(if $(wildcard examples/demo.c examples/demo/main.c),$(BUILD)/demo)
 
 .SECONDARY:
-.PHONY: all help setup demo test test-unit test-cli test-asan test-tsan coverage format clean lib
+.PHONY: all help setup demo test test-unit test-cli test-asan test-tsan fuzz coverage format clean lib
 all: lib $(PROGRAMS)
 lib: $(BUILD)/libcairn.a $(BUILD)/libcairn.so
 
@@ -60,6 +60,7 @@ help:
 	@echo 'make           library and programs, into $(BUILD)/'
 	@echo 'make test-unit unit tests alone      make test-cli  the program end to end'
 	@echo 'make test-asan unit tests under ASan and UBSan      make test-tsan  threaded ones under TSan'
+	@echo 'make fuzz      every parser under libFuzzer, FUZZ_S=60 seconds each'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
 	@echo 'Variables: CC=clang BUILD=folder SANITIZE="-fsanitize=address,undefined"'
 
@@ -114,6 +115,10 @@ $(BUILD)/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h tests/unit/*.wrap) $(
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(CFLAGS)) -Iinclude -Isrc -Itests/unit $(LDFLAGS) $$(sed 's/^/-Wl,--wrap=/' tests/unit/$*.wrap 2>/dev/null) -o $@ $< $(BUILD)/libcairn.a $$(pkg-config --cflags --libs cmocka) -lm -pthread
 
+# A fuzz target: tests/fuzz.sh builds it in a tree of its own.
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/driver.c tests/fuzz/mutate.c tests/fuzz/fuzz.h $(BUILD)/libcairn.a
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer -Iinclude -Isrc -Itests/fuzz $(LDFLAGS) -o $@ $< tests/fuzz/driver.c tests/fuzz/mutate.c $(BUILD)/libcairn.a -lm -pthread
+
 # ----------------------------------------------------------------------------------------------------------------- targets
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS)
@@ -143,6 +148,10 @@ test-asan test-tsan: test-%:
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory BUILD=build/$* OPT='-O1 -g' SANITIZE='$(SANITIZE)' unit-tests
 	@tests/unit.sh build/$* $(if $(filter tsan,$*),$$(grep -v '^#' tests/tsan.list))
+
+fuzz:
+	@scripts/setup.sh test
+	@FUZZ_S=$(or $(FUZZ_S),60) FUZZ_RUNS=$(FUZZ_RUNS) tests/fuzz.sh run $(FUZZ_TARGETS)
 
 coverage:
 	@tests/coverage.sh

@@ -15,6 +15,7 @@ if [ "${1:-demo}" = test ]; then
     need 'command -v g++' g++
     need 'command -v python3' python3
     need 'command -v clang' clang
+    need 'ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' libclang-rt-14-dev
 fi
 [ -n "$packages" ] || exit 0
 if [ "$(id -u)" = 0 ]; then sudo=

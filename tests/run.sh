@@ -71,6 +71,7 @@ part 'layer borders' tests/borders.sh
 part 'a test for each file' tests/complete.sh
 part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
+part 'fuzz corpora' tests/fuzz.sh replay
 part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
 for script in tests/cli/run.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/fuse/run.sh; do
     if [ -x "$script" ]; then part "$script" "$script" build; fi

@@ -185,6 +185,7 @@ int cn_json_check_seal(const void *data, size_t size, cairn_error *err)
     if (memcmp(line, SEAL_START, strlen(SEAL_START)) || memcmp(line + CN_SEAL_BYTES - strlen(SEAL_END), SEAL_END, strlen(SEAL_END)) ||
         !cn_digest_parse(line + strlen(SEAL_START), 32, &stated))
         return cn_error_at(err, CAIRN_E_CORRUPT, size - CN_SEAL_BYTES, "it does not end in its digest line: cut off, or changed");
+    if (CN_FUZZING) return CAIRN_OK;
     struct cn_digest found = cn_digest_blocks(data, size - CN_SEAL_BYTES);
     if (!cn_digest_equal(&found, &stated)) return cn_error_set(err, CAIRN_E_CORRUPT, "its bytes differ from the digest in its last line");
     return CAIRN_OK;

@@ -116,6 +116,7 @@ static int read_metrics(struct decoder *decoder, cairn_error *err)
     cairn_metric metric;
     while (!code && !(code = cn_json_next_key(&decoder->json, &metric.name, NULL, &more, err)) && more) {
         code = add_name(decoder, metric.name, strlen(metric.name), err);
+        if (!code && (!metric.name[0] || strlen(metric.name) > CN_MAX_METRIC_NAME_BYTES)) code = cn_json_fail(&decoder->json, err, "not a name of a metric");
         if (!code) code = cn_json_f64(&decoder->json, &metric.value, err);
         if (!code && decoder->list.size / sizeof metric >= CN_MAX_METRICS) code = limit(decoder, err, "metrics", CN_MAX_METRICS);
         cn_buf_append(&decoder->list, &metric, sizeof metric);

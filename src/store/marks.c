@@ -34,11 +34,16 @@ int cn_marks_check_tag(const char *tag, cairn_error *err)
                         cn_show_text(&shown, tag ? tag : ""), CN_MAX_TAG_BYTES);
 }
 
+static bool is_metric(const char *name)
+{
+    size_t size = name ? strlen(name) : 0;
+    return size && size <= CN_MAX_METRIC_NAME_BYTES && cn_utf8_check(name, size) == size;
+}
+
 int cn_marks_check_metric(const char *name, cairn_error *err)
 {
     struct cn_shown shown;
-    size_t size = name ? strlen(name) : 0;
-    if (size && size <= CN_MAX_METRIC_NAME_BYTES && cn_utf8_check(name, size) == size) return CAIRN_OK;
+    if (is_metric(name)) return CAIRN_OK;
     return cn_error_set(err, CAIRN_E_USAGE, "metric \"%s\": its name must be 1 to %d bytes of UTF-8", cn_show_text(&shown, name ? name : ""),
                         CN_MAX_METRIC_NAME_BYTES);
 }
@@ -101,6 +106,7 @@ static int read_metrics(struct decoder *decoder, cairn_error *err)
         if (decoder->marks.metrics_count == CN_MAX_METRICS) return cn_error_at(err, CAIRN_E_LIMIT, decoder->json.token_start, "more than %d metrics", CN_MAX_METRICS);
         for (uint64_t i = 0; i < decoder->marks.metrics_count; i++)
             if (!strcmp(decoder->metrics[i].name, name)) return cn_json_fail(&decoder->json, err, "a metric is given twice");
+        if (!is_metric(name)) return cn_json_fail(&decoder->json, err, "not a name of a metric");
         cairn_metric *metric = &decoder->metrics[decoder->marks.metrics_count++];
         metric->name = name;
         code = cn_json_f64(&decoder->json, &metric->value, err);

@@ -203,18 +203,20 @@ static bool is_checked(const char *line, size_t size)
     char hex[CN_DIGEST_HEX_BYTES], want[CHECK_BYTES + 1];
     if (size + 1 < CHECK_BYTES) return false;
     size_t body = size + 1 - CHECK_BYTES;
+    if (CN_FUZZING) return true;
     struct cn_digest digest = cn_digest_of(line, body);
     cn_digest_hex(&digest, hex);
     snprintf(want, sizeof want, "\"check\":\"%.16s\"}", hex);
     return !memcmp(line + body, want, CHECK_BYTES - 1);
 }
 
+/* What is wrong with a line is not told: it is left out and counted. */
 static int read_lines(struct reader *reader, const char *data, size_t size, cairn_error *err)
 {
     for (size_t at = 0; at < size;) {
         const char *newline = memchr(data + at, '\n', size - at);
         size_t length = newline ? (size_t)(newline - data) - at : size - at;
-        int code = newline && is_checked(data + at, length) ? read_row(reader, data + at, length, err) : CAIRN_E_FORMAT;
+        int code = newline && is_checked(data + at, length) ? read_row(reader, data + at, length, NULL) : CAIRN_E_FORMAT;
         if (code == CAIRN_E_NOMEM) return cn_error_set(err, code, "no memory for the metrics");
         reader->ignored += code && length; /* torn, damaged, or an empty line where a torn one was closed */
         at += length + 1;
@@ -222,17 +224,12 @@ static int read_lines(struct reader *reader, const char *data, size_t size, cair
     return CAIRN_OK;
 }
 
-int cn_metricslog_read(const struct cn_rundir *run, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count, uint64_t *ret_ignored,
-                       cairn_error *err)
+int cn_metricslog_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count, uint64_t *ret_ignored,
+                         cairn_error *err)
 {
     struct reader reader = { .pool = pool };
-    char *data = NULL;
-    size_t size = 0;
-    int code = cn_smallfile_load(run->dir, FILE_NAME, FILE_BYTES, &data, &size, err);
-    if (code && code != CAIRN_E_NOTFOUND) return cn_error_prefix(err, code, "%s", run->path);
-    cn_buf_init(&reader.rows, cn_os_alloc(), FILE_BYTES);
-    code = code ? CAIRN_OK : read_lines(&reader, data, size, err);
-    cn_os_free(data);
+    cn_buf_init(&reader.rows, pool->alloc, FILE_BYTES);
+    int code = read_lines(&reader, data, size, err);
     struct cn_metrics_row *rows = code ? NULL : (void *)cn_pool_copy(pool, reader.rows.data, reader.rows.size);
     if (!code && !rows) code = cn_error_set(err, CAIRN_E_NOMEM, "no memory for the metrics");
     if (!code) {
@@ -241,5 +238,17 @@ int cn_metricslog_read(const struct cn_rundir *run, struct cn_pool *pool, struct
         *ret_ignored = reader.ignored;
     }
     cn_buf_done(&reader.rows);
+    return code;
+}
+
+int cn_metricslog_read(const struct cn_rundir *run, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count, uint64_t *ret_ignored,
+                       cairn_error *err)
+{
+    char *data = NULL;
+    size_t size = 0;
+    int code = cn_smallfile_load(run->dir, FILE_NAME, FILE_BYTES, &data, &size, err);
+    if (code && code != CAIRN_E_NOTFOUND) return cn_error_prefix(err, code, "%s", run->path);
+    code = cn_metricslog_decode(data, size, pool, ret_rows, ret_count, ret_ignored, err);
+    cn_os_free(data);
     return code;
 }

@@ -30,5 +30,8 @@ struct cn_metrics_row {
 /* The rows that count, in order; everything lives in pool. *ret_ignored: lines that are no rows (a torn tail, damage) - they are left out. */
 int cn_metricslog_read(const struct cn_rundir *run, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count, uint64_t *ret_ignored,
                        cairn_error *err);
+/* The same from bytes: for tests and fuzzing. */
+int cn_metricslog_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count, uint64_t *ret_ignored,
+                         cairn_error *err);
 
 #endif

@@ -204,6 +204,7 @@ static void hostile_marks_are_refused(void **unused)
         { "{\"cairn\":\"marks\",\"version\":1,\"pinned\":true,\"tags\":{},\"metrics\":{}", CAIRN_E_FORMAT },
         { "{\"cairn\":\"marks\",\"version\":1,\"pinned\":true,\"tags\":[],\"metrics\":{\"a\":1,\"a\":2}", CAIRN_E_FORMAT },
         { "{\"cairn\":\"marks\",\"version\":1,\"pinned\":true,\"tags\":[],\"metrics\":{\"a\":null}", CAIRN_E_FORMAT },
+        { "{\"cairn\":\"marks\",\"version\":1,\"pinned\":true,\"tags\":[],\"metrics\":{\"\":1}", CAIRN_E_FORMAT },
         { "[1", CAIRN_E_FORMAT },
     };
     (void)unused;
