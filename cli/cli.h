@@ -14,22 +14,34 @@ enum { EXIT_FINE = 0, EXIT_NO = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 struct cli {
     const char *command; /* "ls": for messages */
     const char *store;   /* -C, CAIRN_STORE; NULL: the current folder */
-    bool json, help, quick, all, remove;
+    bool json, help, quick, all, remove, dry_run;
     int pin;          /* 1: --pin, -1: --unpin */
     const char *item; /* --item */
+    const char *last; /* --last */
     char **metrics;   /* --metric NAME=VALUE */
     int metrics_count;
     int arguments_count;
     char **arguments;
 };
 
-/* The commands: return an exit code. */
+struct command {
+    const char *name;
+    int (*run)(const struct cli *cli); /* returns an exit code */
+    const char *options;               /* letters of the options it takes (main.c) */
+    const char *summary, *help;
+};
+extern const struct command cli_commands[];
+extern const int cli_commands_count;
+
 int cmd_ls(const struct cli *cli);
 int cmd_show(const struct cli *cli);
 int cmd_verify(const struct cli *cli);
 int cmd_diff(const struct cli *cli);
 int cmd_tag(const struct cli *cli);
 int cmd_rm(const struct cli *cli);
+int cmd_du(const struct cli *cli);
+int cmd_keep(const struct cli *cli);
+int cmd_doctor(const struct cli *cli);
 
 /* text.c */
 int cli_fail(const struct cli *cli, const cairn_error *err);          /* one line on stderr; the exit code of err->code */
@@ -43,6 +55,15 @@ char *cli_path(const struct cli *cli, const char *run);               /* a run's
 int cli_print_json(json_t *object);                                   /* prints, frees; EXIT_FINE, or EXIT_FAILED */
 json_t *cli_json_number(double number);                               /* NaN and infinities as strings */
 json_t *cli_json_text(const char *text);                              /* bytes that are no UTF-8 are replaced */
+
+/* progress.c */
+struct progress {
+    bool shown;
+    double start, last; /* seconds */
+};
+void progress_start(struct progress *progress, const struct cli *cli); /* shown on a terminal, not with --json */
+void progress_show(struct progress *progress, uint64_t done, uint64_t total); /* bytes; draws at most ten times a second */
+void progress_wipe(struct progress *progress);
 
 /* table.c */
 enum { TABLE_COLUMNS = 10 };

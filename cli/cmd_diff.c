@@ -13,6 +13,8 @@ struct diff {
     uint64_t same, different, only_a, only_b, values_different;
     json_t *rows;
     unsigned char *room_a, *room_b;
+    struct progress progress;
+    uint64_t done_bytes;
 };
 
 struct difference {
@@ -28,6 +30,7 @@ static void report(struct diff *diff, const char *item, const char *name, const 
         return;
     }
     char *safe_item = cli_safe(item), *safe = cli_safe(name);
+    progress_wipe(&diff->progress);
     printf("%s:%s: %s\n", safe_item, safe, what);
     free(safe_item);
     free(safe);
@@ -114,7 +117,10 @@ static int compare_tensor(struct diff *diff, const cairn_tensor_info *a, const c
 static int compare_tensors(struct diff *diff, cairn_error *err)
 {
     const cairn_tensor_info *tensor, *other;
+    uint64_t total = cairn_checkpoint_get_info(diff->a)->tensor_bytes;
+    progress_start(&diff->progress, diff->cli);
     for (size_t i = 0; (tensor = cairn_checkpoint_tensor(diff->a, i)); i++) {
+        progress_show(&diff->progress, diff->done_bytes += tensor->size_bytes, total);
         other = cairn_checkpoint_find(diff->b, tensor->item, tensor->name);
         if (!other) {
             diff->only_a++;
@@ -181,6 +187,7 @@ static void compare_values(struct diff *diff, const cairn_value *a, const cairn_
 
 static int finish(struct diff *diff)
 {
+    progress_wipe(&diff->progress);
     bool equal = !diff->different && !diff->only_a && !diff->only_b && !diff->values_different;
     if (diff->rows) {
         int code = cli_print_json(json_pack("{s:i, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "version", 1, "equal", equal, "same", (json_int_t)diff->same,

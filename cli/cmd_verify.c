@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli.h"
 
@@ -11,7 +10,7 @@ struct verifying {
     const char *name;
     json_t *results, *damages; /* JSON only */
     int worst;                 /* exit code */
-    bool progress;
+    struct progress progress;
 };
 
 static void tell_damage(void *user, const cairn_damage *damage)
@@ -29,7 +28,7 @@ static void tell_damage(void *user, const cairn_damage *damage)
         return;
     }
     char *message = cli_safe(damage->message);
-    if (verifying->progress) fputs("\r\033[K", stderr);
+    progress_wipe(&verifying->progress);
     printf("  %s: %s\n", cairn_code_name(damage->code), message);
     if (damage->shared_with) printf("    the file is shared with %s\n", damage->shared_with);
     free(message);
@@ -38,7 +37,7 @@ static void tell_damage(void *user, const cairn_damage *damage)
 static void tell_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
 {
     struct verifying *verifying = user;
-    if (verifying->progress && total_bytes) fprintf(stderr, "\r%3d %%", (int)(100 * (done_bytes / 1024) / (total_bytes / 1024 + 1)));
+    progress_show(&verifying->progress, done_bytes, total_bytes);
 }
 
 static void verify_one(struct verifying *verifying, const char *name)
@@ -51,11 +50,12 @@ static void verify_one(struct verifying *verifying, const char *name)
     options.damage = tell_damage;
     options.progress = tell_progress;
     options.user = verifying;
+    progress_start(&verifying->progress, verifying->cli);
     verifying->damages = verifying->cli->json ? json_array() : NULL;
     int code = cairn_verify(verifying->cli->store, name, &options, &report, &err);
     int exit_code = cli_exit_code(code);
     if (exit_code > verifying->worst) verifying->worst = exit_code;
-    if (verifying->progress) fputs("\r\033[K", stderr);
+    progress_wipe(&verifying->progress);
     if (verifying->cli->json) {
         json_t *row = json_pack("{s:o, s:b, s:s, s:I, s:b, s:o}", "name", cli_json_text(name), "ok", code == 0, "code", cairn_code_name(code),
                                 "checked_bytes", (json_int_t)report.checked_bytes, "digests_known", report.digests_known, "damage", verifying->damages);
@@ -92,7 +92,7 @@ int cmd_verify(const struct cli *cli)
 {
     struct stat info;
     if (!cli->arguments_count) return cli_usage(cli, "give a checkpoint, a run or a file");
-    struct verifying verifying = { .cli = cli, .results = cli->json ? json_array() : NULL, .progress = !cli->json && isatty(2) };
+    struct verifying verifying = { .cli = cli, .results = cli->json ? json_array() : NULL };
     for (int i = 0; i < cli->arguments_count; i++) {
         char *path = cli_path(cli, cli->arguments[i]), *marker;
         if (asprintf(&marker, "%s/run.json", path) < 0) abort();

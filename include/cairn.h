@@ -588,6 +588,26 @@ CAIRN_API int cairn_drop_item(const char *store, const char *name, const char *i
  * first), and one that somebody reads (LOCKED). */
 CAIRN_API int cairn_remove(const char *store, const char *name, cairn_error *err);
 
+typedef struct cairn_keep_options {
+    size_t struct_size;
+    uint32_t last; /* the newest healthy checkpoints of the current line that stay; at least 1 */
+    int dry_run;   /* non-zero: nothing is touched, removed is told of what would go */
+    void (*removed)(void *user, const char *name); /* for each checkpoint that went, by its folder's name; may be NULL */
+    cairn_message_fn message;                      /* why one stays that should go: somebody reads it; may be NULL */
+    void *user;
+} cairn_keep_options;
+#define CAIRN_KEEP_OPTIONS_INIT { sizeof(cairn_keep_options), 0, 0, NULL, NULL, NULL }
+
+typedef struct cairn_keep_report {
+    size_t struct_size;
+    uint64_t removed, kept; /* checkpoints; in a dry run: that would be */
+} cairn_keep_report;
+#define CAIRN_KEEP_REPORT_INIT { sizeof(cairn_keep_report), 0, 0 }
+
+/* Removes what keep_last of a run's options would remove after a save: superseded ones, all but the newest two unhealthy ones, and healthy ones beyond
+ * the newest `last` that pass the quick check. The newest, the newest healthy, the best (the symlink), pinned, tagged and read ones stay. */
+CAIRN_API int cairn_keep(const char *run_path, const cairn_keep_options *options, cairn_keep_report *ret_report, cairn_error *err);
+
 /* ---------------------------------------------------------------------------------------------------------- verifying */
 
 /* One finding. block is the 4 MiB block within the tensor, or CAIRN_NO_OFFSET when it is not about one. */
@@ -622,6 +642,29 @@ typedef struct cairn_verify_report {
  * CAIRN_OK: all is well. CORRUPT, TRUNCATED, FORMAT...: the first finding; the others went to the callback. */
 CAIRN_API int cairn_verify(const char *store, const char *name, const cairn_verify_options *options, cairn_verify_report *ret_report,
                            cairn_error *err);
+
+/* ------------------------------------------------------------------------------------------------------ trying out a place */
+
+/* What a folder's file system can do. The abilities are 0, or the errno that it answered with. */
+typedef struct cairn_probe_report {
+    size_t struct_size;
+    int hard_links;  /* refused: unchanged files are written anew at each save */
+    int symlinks;    /* refused: `latest` and `best` are not kept */
+    int rename_new;  /* a rename that replaces nothing */
+    int exchange;    /* refused: a single folder (cairn_save_folder) cannot be replaced in one step */
+    int writer_lock; /* refused: a second writer is stopped at its next commit only */
+    int reader_lock; /* refused, or without effect: a checkpoint may be removed under a reader */
+    int direct_io;   /* refused: saves go through the page cache */
+    int is_volatile; /* non-zero: memory; nothing there survives a power cut */
+    int folds_case;  /* non-zero: names that differ in case alone are one */
+    uint64_t free_bytes;
+    uint64_t file_sync_ns, folder_sync_ns; /* medians: a new small file is durable; its name is */
+} cairn_probe_report;
+#define CAIRN_PROBE_REPORT_INIT { sizeof(cairn_probe_report), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Tries out in dir_path what saving there will need, in a folder that it makes and removes. Takes some milliseconds. NOTFOUND, IO, NOSPACE: not even a
+ * small file can be made durable there. */
+CAIRN_API int cairn_probe(const char *dir_path, cairn_probe_report *ret_report, cairn_error *err);
 
 #ifdef __cplusplus
 }

@@ -164,3 +164,67 @@ int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
     cn_rundir_close(&run);
     return code;
 }
+
+/* ------------------------------------------------------------------------------------------------------- keeping the last */
+
+/* The checkpoint that `best` leads to stays. "": there is none. */
+static void find_best(const struct cn_rundir *run, char ret_id[CN_ID_BYTES])
+{
+    struct cn_catalog catalog;
+    char target[CN_FOLDER_NAME_BYTES + 1];
+    ret_id[0] = 0;
+    if (cn_os_read_link(run->dir, CN_NAME_BEST, target, sizeof target) || cn_catalog_load(run, &catalog, NULL)) return;
+    const struct cn_catalog_entry *entry = find_entry(&catalog, target);
+    if (entry) memcpy(ret_id, entry->manifest.id, CN_ID_BYTES);
+    cn_catalog_done(&catalog);
+}
+
+struct keeping {
+    const cairn_keep_options *options;
+    cairn_keep_report report;
+};
+
+static void tell_removed(void *user, const struct cn_catalog_entry *entry)
+{
+    struct keeping *keeping = user;
+    keeping->report.removed++;
+    if (keeping->options->removed) keeping->options->removed(keeping->options->user, entry->name);
+}
+
+static void tell_kept(void *user, const char *text)
+{
+    const struct keeping *keeping = user;
+    if (keeping->options->message) keeping->options->message(keeping->options->user, text);
+}
+
+static int count_rest(const struct cn_rundir *run, struct keeping *keeping, cairn_error *err)
+{
+    struct cn_catalog catalog;
+    int code = cn_catalog_load(run, &catalog, err);
+    if (code) return code;
+    keeping->report.kept = catalog.readable - (keeping->options->dry_run ? keeping->report.removed : 0);
+    cn_catalog_done(&catalog);
+    return CAIRN_OK;
+}
+
+int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cairn_keep_report *ret_report, cairn_error *err)
+{
+    struct cn_rundir run;
+    char best[CN_ID_BYTES];
+    const char *keep[] = { best };
+    struct keeping keeping = { options, CAIRN_KEEP_REPORT_INIT };
+    int code = cn_rundir_open_read(run_path, &run, err); /* opening for writing would make a run that is not there */
+    if (!code && !options->dry_run) {
+        cn_rundir_close(&run);
+        code = cn_rundir_open(run_path, &run, err);
+    }
+    if (code) return code;
+    find_best(&run, best);
+    struct cn_retire retire = { .keep_last = options->last, .keep_ids = keep, .keep_ids_count = 1, .dry_run = options->dry_run, .each = tell_removed,
+                                .message = tell_kept, .user = &keeping };
+    code = cn_retire(&run, &retire, err);
+    if (!code) code = count_rest(&run, &keeping, err);
+    cn_rundir_close(&run);
+    if (!code && ret_report) *ret_report = keeping.report;
+    return code;
+}

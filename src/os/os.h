@@ -88,6 +88,8 @@ void cn_os_unmap(struct cn_mapping *mapping);
 struct cn_os_lock;
 int cn_os_lock_take(cn_file dir, const char *name, struct cn_os_lock **ret_lock);
 void cn_os_lock_give(struct cn_os_lock *lock); /* takes NULL */
+/* Gives it and closes its descriptor: for a file that nobody else in this process uses and that is about to be removed. Takes NULL. */
+void cn_os_lock_forget(struct cn_os_lock *lock);
 
 /* A reader's or retirer's lease on an open file (flock). Never waits: -EWOULDBLOCK; other errors: locks are refused here. */
 int cn_os_lease(cn_file file, bool exclusive);

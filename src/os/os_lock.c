@@ -54,6 +54,16 @@ static int set_lock(int file, short type)
     return errno == EACCES ? -EAGAIN : -errno;
 }
 
+/* Out of the table. Only what this process does not hold: closing gives a lock up. */
+static void drop(struct cn_os_lock *lock)
+{
+    struct cn_os_lock **link = &table;
+    while (*link != lock) link = &(*link)->next;
+    *link = lock->next;
+    close(lock->file);
+    cn_os_free(lock);
+}
+
 int cn_os_lock_take(cn_file dir, const char *name, struct cn_os_lock **ret_lock)
 {
     struct cn_os_lock *lock = NULL;
@@ -65,7 +75,7 @@ int cn_os_lock_take(cn_file dir, const char *name, struct cn_os_lock **ret_lock)
         lock->held = true;
         lock->process = getpid();
         *ret_lock = lock;
-    }
+    } else if (lock && !lock->held) drop(lock);
     pthread_mutex_unlock(&table_mutex);
     return rc;
 }
@@ -78,6 +88,15 @@ void cn_os_lock_give(struct cn_os_lock *lock)
         (void)set_lock(lock->file, F_UNLCK);
         lock->held = false;
     }
+    pthread_mutex_unlock(&table_mutex);
+}
+
+void cn_os_lock_forget(struct cn_os_lock *lock)
+{
+    if (!lock) return;
+    cn_os_lock_give(lock);
+    pthread_mutex_lock(&table_mutex);
+    drop(lock);
     pthread_mutex_unlock(&table_mutex);
 }
 

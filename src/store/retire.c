@@ -140,6 +140,12 @@ static int retire_in_place(struct pruner *pruner, const struct cn_catalog_entry 
     return rc ? rc : remove_tree(pruner->run->dir, victim->name, 0);
 }
 
+static void count_one(struct cn_retire *retire, const struct cn_catalog_entry *victim)
+{
+    retire->retired++;
+    if (retire->each) retire->each(retire->user, victim);
+}
+
 /* 0: it is gone; -EBUSY, -EPERM: it stays; -ENOENT, -EAGAIN: things have changed, start over. */
 static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *victim)
 {
@@ -154,7 +160,7 @@ static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *vict
         if (rc != -ENOENT) tell(pruner, victim->name, "it stays for now", rc);
         return rc;
     }
-    pruner->retire->retired++;
+    count_one(pruner->retire, victim);
     rc = in_place ? 0 : remove_tree(pruner->dir, victim->manifest.id, 0); /* R7 */
     if (rc) tell(pruner, victim->name, "it is in .cairn/trash and will be emptied later", rc);
     return 0;
@@ -201,7 +207,8 @@ static int retire_by_rules(struct pruner *pruner, const struct cn_catalog *catal
         for (uint64_t i = catalog->readable; i-- > 0;) {
             const struct cn_catalog_entry *entry = &catalog->entries[i];
             if (!goes(pruner, entry, round, &count) || is_safe(pruner->retire, catalog, entry)) continue;
-            int rc = retire_one(pruner, entry);
+            int rc = pruner->retire->dry_run ? 0 : retire_one(pruner, entry);
+            if (pruner->retire->dry_run) count_one(pruner->retire, entry);
             if (rc == -ENOENT || rc == -EAGAIN) return rc;
         }
     }
@@ -277,6 +284,16 @@ static int retire_once(struct pruner *pruner, bool *ret_again, cairn_error *err)
     return code;
 }
 
+static int tell_plan(struct pruner *pruner, cairn_error *err)
+{
+    struct cn_catalog catalog;
+    int code = cn_catalog_load(pruner->run, &catalog, err);
+    if (code) return code;
+    (void)retire_by_rules(pruner, &catalog);
+    cn_catalog_done(&catalog);
+    return CAIRN_OK;
+}
+
 /* One pruner at a time; where locks are refused several may be at it, and that is safe, too. false: another one is at it. */
 static bool take_turn(const struct cn_rundir *run, const struct cn_retire *retire, struct cn_os_lock **ret_lock)
 {
@@ -295,6 +312,7 @@ int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error
     bool again = true;
     int code = CAIRN_OK;
     if (!retire->keep_last && !retire->only_id) return CAIRN_OK;
+    if (retire->dry_run) return tell_plan(&pruner, err);
     if (!take_turn(run, retire, &lock))
         return retire->only_id ? cn_error_set(err, CAIRN_E_LOCKED, "%s: another process removes checkpoints: try again later", run->path) : CAIRN_OK;
     for (int i = 0; i < TRIES && again && !code; i++) code = retire_once(&pruner, &again, err);

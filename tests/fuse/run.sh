@@ -31,8 +31,20 @@ start() { # start SWITCH...
 }
 stop() { fusermount3 -uq "$mount" || fusermount3 -uzq "$mount"; wait $server 2>/dev/null; }
 
+# The doctor names what a switch has taken away, and nothing else.
+doctor() {
+    local missing
+    missing=$("$tree/cairn" doctor --json "$mount" | sed -n 's/^ *"\([a-z_]*\)": false.*/\1/p' | grep -vx 'exchange\|durable' | sort | xargs)
+    test "$missing" = "$(for word in $label; do
+        case $word in
+        --no-link) echo hard_links ;; --no-locks) echo reader_lock writer_lock ;; --no-direct) echo direct_io ;; --no-symlink) echo symlinks ;;
+        esac
+    done | xargs -n1 2>/dev/null | sort | xargs)"
+}
+
 story() {
     local ckpts=$mount/ckpts
+    check 'the doctor sees it' doctor
     for delay in 0.25 0.4; do timeout -s KILL $delay "$tree/train_gpt" --out "$ckpts/run" $model --data $data --steps 20 --save-every 2 --keep 3 >/dev/null 2>&1; done 2>/dev/null
     check 'killed twice it resumes' train "$ckpts/run" 20
     check 'and ends with the same bits' "$tree/cairn" diff "$ckpts/run@20" "$work/plain/run@20"

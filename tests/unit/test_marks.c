@@ -331,13 +331,53 @@ static void removing_asks_what_must_stay(void **unused)
     test_code(cairn_remove(store, "run/checkpoint-7", &err), CAIRN_E_NOTFOUND);
 }
 
+/* -------------------------------------------------------------------------------------------------------------------- keep */
+
+static char went[400];
+
+static void note_gone(void *user, const char *name)
+{
+    (void)user;
+    strcat(strcat(went, name), " ");
+}
+
+static void old_ones_go_by_a_rule(void **unused)
+{
+    cairn_keep_options options = CAIRN_KEEP_OPTIONS_INIT;
+    cairn_keep_report report = CAIRN_KEEP_REPORT_INIT;
+    char nowhere[700];
+    (void)unused;
+    make("keep");
+    test_shell("ln -s checkpoint-20 %s/best", path);
+    options.removed = note_gone;
+    test_code(cairn_keep(path, &options, &report, &err), CAIRN_E_USAGE); /* how many? */
+    options.last = 1;
+    options.dry_run = 1;
+    test_ok(cairn_keep(path, &options, &report, &err));
+    assert_string_equal(went, "checkpoint-30 "); /* 10 is tagged, 20 the best, 40 the newest */
+    assert_true(report.removed == 1 && report.kept == 3);
+    test_shell("test -e %s/checkpoint-30", path);
+    options.dry_run = 0;
+    went[0] = 0;
+    test_ok(cairn_keep(path, &options, &report, &err));
+    assert_string_equal(went, "checkpoint-30 ");
+    assert_true(report.removed == 1 && report.kept == 3);
+    test_shell("cd %s && test \"$(ls -d checkpoint-* | xargs)\" = 'checkpoint-10 checkpoint-20 checkpoint-40'", path);
+    snprintf(nowhere, sizeof nowhere, "%s/nowhere", store);
+    test_code(cairn_keep(nowhere, &options, &report, &err), CAIRN_E_NOTFOUND);
+    test_shell("test ! -e %s", nowhere); /* asking makes no run */
+    test_code(cairn_keep("", &options, &report, &err), CAIRN_E_USAGE);
+    options.struct_size = 0;
+    test_code(cairn_keep(path, &options, &report, &err), CAIRN_E_USAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_add_up), cmocka_unit_test(bad_marks_are_refused), cmocka_unit_test(three_at_once_lose_nothing),
         cmocka_unit_test(damaged_marks_are_told_and_pin), cmocka_unit_test(hostile_marks_are_refused),
         cmocka_unit_test(a_dropped_item_leaves_the_rest_valid), cmocka_unit_test(readers_are_safe_from_a_drop),
-        cmocka_unit_test(removing_asks_what_must_stay),
+        cmocka_unit_test(removing_asks_what_must_stay), cmocka_unit_test(old_ones_go_by_a_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* Covers src/os/os_dir.c, os_file.c, os_lock.c, os_memory.c, os_process.c and os_task.c, the system behind os.h: names that must not be followed, renames that replace nothing, locks that die with their owner. */
 #include "support.h"
 
+#include <fcntl.h>
+
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -252,9 +254,36 @@ static void who_waits_is_woken(void **unused)
     cn_mutex_free(NULL);
 }
 
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    for (int i = 0; i < 256; i++) count += fcntl(i, F_GETFD) >= 0;
+    return count;
+}
+
+/* The lock's descriptor stays open, for closing any other of its file would drop it - until the lock is forgotten, or was never got. */
+static void locks_are_forgotten(void **unused)
+{
+    cn_file dir;
+    struct cn_os_lock *lock = NULL;
+    (void)unused;
+    assert_int_equal(cn_os_open_dir_path(test_folder("forget"), &dir), 0);
+    unsigned before = open_descriptors();
+    assert_int_equal(cn_os_lock_take(dir, "lock", &lock), 0);
+    cn_os_lock_give(lock);
+    assert_int_equal(open_descriptors(), before + 1);
+    assert_int_equal(cn_os_lock_take(dir, "lock", &lock), 0);
+    cn_os_lock_forget(lock);
+    cn_os_lock_forget(NULL);
+    assert_int_equal(open_descriptors(), before);
+    assert_int_equal(cn_os_lock_take(dir, "lock", &lock), 0);
+    cn_os_lock_forget(lock);
+    (void)cn_os_close(dir);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(only_regular_files_open), cmocka_unit_test(renames_replace_nothing),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(locks_are_forgotten), cmocka_unit_test(only_regular_files_open), cmocka_unit_test(renames_replace_nothing),
                                         cmocka_unit_test(locks_die_with_their_owner), cmocka_unit_test(leases_exclude), cmocka_unit_test(facts_fit_their_room),
                                         cmocka_unit_test(clocks_go_on), cmocka_unit_test(memory_is_bounded_and_aligned),
                                         cmocka_unit_test(links_and_maps), cmocka_unit_test(who_waits_is_woken) };

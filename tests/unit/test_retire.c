@@ -77,6 +77,30 @@ static void old_ones_go_and_trash_is_empty(void **unused)
     cn_rundir_close(&writer.run);
 }
 
+static void note_name(void *user, const struct cn_catalog_entry *entry)
+{
+    note(user, entry->name);
+}
+
+static void a_dry_run_touches_nothing(void **unused)
+{
+    (void)unused;
+    make("dry", 50);
+    struct cn_retire retire = { .keep_last = 2, .dry_run = true, .each = note_name };
+    test_shell("chmod a-w %s %s/.cairn/trash && stat -c %%y %s %s/.cairn/trash > %s.before", path, path, path, path, path);
+    test_ok(cn_retire(&writer.run, &retire, &err));
+    assert_int_equal(retire.retired, 3);
+    assert_string_equal(told, "checkpoint-30\ncheckpoint-20\ncheckpoint-10\n");
+    test_shell("stat -c %%y %s %s/.cairn/trash | cmp - %s.before && chmod u+w %s %s/.cairn/trash", path, path, path, path, path);
+    expect("10 20 30 40 50");
+    told[0] = 0;
+    retire.dry_run = false;
+    test_ok(cn_retire(&writer.run, &retire, &err));
+    assert_string_equal(told, "checkpoint-30\ncheckpoint-20\ncheckpoint-10\n");
+    expect("40 50");
+    cn_rundir_close(&writer.run);
+}
+
 /* Survivors are counted among healthy ones that pass the quick check; the top and the head stay. */
 static void what_is_counted_must_be_good(void **unused)
 {
@@ -338,7 +362,7 @@ static void pruners_at_once(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(old_ones_go_and_trash_is_empty), cmocka_unit_test(what_is_counted_must_be_good),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(old_ones_go_and_trash_is_empty), cmocka_unit_test(a_dry_run_touches_nothing), cmocka_unit_test(what_is_counted_must_be_good),
                                         cmocka_unit_test(readers_keep_what_they_hold), cmocka_unit_test(leftovers_are_settled),
                                         cmocka_unit_test(trees_go_without_following), cmocka_unit_test(superseded_and_unhealthy_go_first),
                                         cmocka_unit_test(a_full_disk_can_be_pruned), cmocka_unit_test(a_file_system_without_inodes_can_be_pruned),

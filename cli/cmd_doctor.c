@@ -1,0 +1,208 @@
+/* cairn doctor: what a place can do and how fast it is, before a long run is started there. */
+#include <errno.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+enum { TEST_BYTES = 256 << 20 };
+
+struct speed {
+    uint64_t bytes;
+    double write_rate, read_rate; /* bytes a second */
+    cairn_error error;            /* code 0: measured */
+};
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Bytes that no file system compresses away. */
+static void fill(uint64_t *words, size_t count)
+{
+    uint64_t word = 0x9e3779b97f4a7c15u;
+    for (size_t i = 0; i < count; i++) {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        words[i] = word;
+    }
+}
+
+/* As a run saves: the memory for it is made before. */
+static int save(const char *path, cairn_state *state, struct speed *speed, cairn_error *err)
+{
+    cairn_run *run;
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    options.step = 1;
+    options.mode = CAIRN_SAVE_SYNC;
+    int code = cairn_run_open(path, NULL, &run, err);
+    if (code) return code;
+    code = cairn_run_reserve(run, state, err);
+    double start = now();
+    if (!code) code = cairn_save(run, state, &options, NULL, err);
+    speed->write_rate = (double)speed->bytes / (now() - start);
+    cairn_run_close(run, code ? NULL : err);
+    return code;
+}
+
+static int save_and_verify(const char *path, cairn_state *state, struct speed *speed, cairn_error *err)
+{
+    cairn_verify_options options = CAIRN_VERIFY_OPTIONS_INIT;
+    char checkpoint[CAIRN_MESSAGE_BYTES + 8];
+    int code = save(path, state, speed, err);
+    if (code) return code;
+    snprintf(checkpoint, sizeof checkpoint, "%s@1", path);
+    double start = now();
+    code = cairn_verify(NULL, checkpoint, &options, NULL, err);
+    speed->read_rate = (double)speed->bytes / (now() - start);
+    return code;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
+{
+    (void)info;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
+static int measure_here(const char *path, struct speed *speed, cairn_error *err)
+{
+    cairn_state *state = NULL;
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    uint64_t shape = speed->bytes / 8;
+    tensor.name = "test";
+    tensor.dtype = CAIRN_U64;
+    tensor.rank = 1;
+    tensor.shape = &shape;
+    tensor.address = malloc(speed->bytes + 1);
+    if (!tensor.address) abort();
+    fill(tensor.address, shape);
+    int code = cairn_state_new(&state, err);
+    if (!code) code = cairn_state_bind_tensor(state, "model", &tensor, err);
+    if (!code) code = save_and_verify(path, state, speed, err);
+    cairn_state_free(state);
+    free(tensor.address);
+    return code;
+}
+
+/* What the child found comes through the pipe, whole or not at all. */
+static void wait_for_child(pid_t child, int from, struct speed *speed)
+{
+    struct speed found;
+    int status = 0;
+    ssize_t size = read(from, &found, sizeof found);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    if (size == sizeof found) *speed = found;
+    else {
+        speed->error.code = WIFSIGNALED(status) && WTERMSIG(status) == SIGINT ? CAIRN_E_CANCELLED : CAIRN_E_IO;
+        snprintf(speed->error.message, sizeof speed->error.message, "the measurement did not end");
+    }
+}
+
+/* A checkpoint saved durably and then verified, as a run would - by a child: when it has ended no descriptor keeps a file there, and Ctrl-C ends it at
+ * once. Nothing is left behind. */
+static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *speed)
+{
+    char path[CAIRN_MESSAGE_BYTES];
+    int ends[2];
+    struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
+    speed->bytes = free_bytes / 4 < TEST_BYTES ? free_bytes / 4 & ~UINT64_C(4095) : TEST_BYTES;
+    snprintf(path, sizeof path, "%s/cairn-doctor-%ld", dir, (long)getpid());
+    if (pipe(ends)) abort();
+    sigaction(SIGINT, &ignore, &before);
+    pid_t child = fork();
+    if (child == 0) {
+        sigaction(SIGINT, &before, NULL);
+        measure_here(path, speed, &speed->error);
+        _exit(write(ends[1], speed, sizeof *speed) != (ssize_t)sizeof *speed);
+    }
+    close(ends[1]);
+    if (child > 0) wait_for_child(child, ends[0], speed);
+    else speed->error.code = CAIRN_E_NOMEM, snprintf(speed->error.message, sizeof speed->error.message, "no child process: %s", strerror(errno));
+    close(ends[0]);
+    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    sigaction(SIGINT, &before, NULL);
+    if (speed->error.code == CAIRN_E_CANCELLED) raise(SIGINT);
+}
+
+struct ability {
+    const char *name, *key, *lack;
+    int problem; /* errno, 0: there */
+};
+
+static int list_abilities(const cairn_probe_report *probe, struct ability *ret)
+{
+    const struct ability all[] = {
+        { "hard links", "hard_links", "unchanged files are written anew at each save", probe->hard_links },
+        { "symbolic links", "symlinks", "`latest` and `best` are not kept; the names with @ work", probe->symlinks },
+        { "rename without replacing", "rename_new", "one more look before each rename", probe->rename_new },
+        { "exchanging two names", "exchange", "a single folder cannot be replaced in one step", probe->exchange },
+        { "the writer's lock", "writer_lock", "a second writer of a run is stopped at its next commit, not when it starts", probe->writer_lock },
+        { "readers' locks", "reader_lock", "a checkpoint may be removed while somebody reads it", probe->reader_lock },
+        { "direct I/O", "direct_io", "saves go through the page cache", probe->direct_io },
+        { "survives a power cut", "durable", "this is memory: keep a copy elsewhere", probe->is_volatile ? EOPNOTSUPP : 0 },
+        { "upper and lower case differ", "case_sensitive", "do not name two items alike but for case", probe->folds_case ? EOPNOTSUPP : 0 },
+    };
+    memcpy(ret, all, sizeof all);
+    return sizeof all / sizeof *all;
+}
+
+enum { MOST_ABILITIES = 16 };
+
+static int print_report(const char *dir, const cairn_probe_report *probe, const struct speed *speed)
+{
+    struct ability abilities[MOST_ABILITIES];
+    int count = list_abilities(probe, abilities), missing = 0;
+    char bytes[32], write[32], *safe = cli_safe(dir);
+    printf("%s: %s free\n", safe, cli_bytes(probe->free_bytes, bytes));
+    for (int i = 0; i < count; i++) {
+        if (abilities[i].problem) printf("  %-28s no (%s): %s\n", abilities[i].name, strerror(abilities[i].problem), abilities[i].lack), missing++;
+        else printf("  %-28s yes\n", abilities[i].name);
+    }
+    printf("  %-28s %.2f ms, of its folder %.2f ms\n", "sync of a small file", (double)probe->file_sync_ns / 1e6, (double)probe->folder_sync_ns / 1e6);
+    printf("  %-28s %s/s, verifying %s/s\n", "saving durably", cli_bytes((uint64_t)speed->write_rate, write),
+           cli_bytes((uint64_t)speed->read_rate, bytes));
+    if (missing) printf("%s: usable; %d of %d abilities are missing, and what that means is said above\n", safe, missing, count);
+    else printf("%s: all that Cairn uses is there\n", safe);
+    free(safe);
+    return missing ? EXIT_NO : EXIT_FINE;
+}
+
+static int print_json(const char *dir, const cairn_probe_report *probe, const struct speed *speed)
+{
+    struct ability abilities[MOST_ABILITIES];
+    int count = list_abilities(probe, abilities), missing = 0;
+    json_t *object = json_object();
+    for (int i = 0; i < count; i++) {
+        json_object_set_new(object, abilities[i].key, json_boolean(!abilities[i].problem));
+        missing += abilities[i].problem != 0;
+    }
+    int code = cli_print_json(json_pack("{s:i, s:o, s:o, s:I, s:f, s:f, s:f, s:f}", "version", 1, "folder", cli_json_text(dir), "abilities", object,
+                                        "free_bytes", (json_int_t)probe->free_bytes, "file_sync_seconds", (double)probe->file_sync_ns / 1e9,
+                                        "folder_sync_seconds", (double)probe->folder_sync_ns / 1e9, "write_bytes_per_second", speed->write_rate,
+                                        "verify_bytes_per_second", speed->read_rate));
+    return code ? code : missing ? EXIT_NO : EXIT_FINE;
+}
+
+int cmd_doctor(const struct cli *cli)
+{
+    cairn_error err = CAIRN_ERROR_INIT;
+    cairn_probe_report probe = CAIRN_PROBE_REPORT_INIT;
+    struct speed speed = { 0 };
+    if (cli->arguments_count != 1) return cli_usage(cli, "give one folder that is there");
+    int code = cairn_probe(cli->arguments[0], &probe, &err);
+    if (code) return cli_fail(cli, &err);
+    measure_speed(cli->arguments[0], probe.free_bytes, &speed);
+    if (speed.error.code) return cli_fail(cli, &speed.error);
+    return cli->json ? print_json(cli->arguments[0], &probe, &speed) : print_report(cli->arguments[0], &probe, &speed);
+}

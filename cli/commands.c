@@ -1,0 +1,51 @@
+/* The commands: what each is called, which options it takes, and what its --help says. */
+#include "cli.h"
+
+const struct command cli_commands[] = {
+    { "ls", cmd_ls, "Cj", "list runs, or the checkpoints of a run",
+      "usage: cairn ls [-C STORE] [--json] [RUN]\n"
+      "Lists the runs of a store; with RUN (a name or a path) the run's checkpoints.\n"
+      "Marks: latest = highest of the line, head = what a restore takes, best = by the run's metric.\n"
+      "Example: cairn -C ckpts ls gpt-small\n" },
+    { "show", cmd_show, "Cja", "what is in a checkpoint, a .safetensors file or a sharded folder",
+      "usage: cairn show [-C STORE] [--json] [--all] CKPT|FILE\n"
+      "CKPT is RUN@STEP, RUN@latest, RUN@best, RUN@TAG, or a path. --all lists every tensor.\n"
+      "Example: cairn show gpt-small@latest\n" },
+    { "verify", cmd_verify, "Cjq", "check every byte against its digest",
+      "usage: cairn verify [-C STORE] [--json] [--quick] CKPT|RUN|FILE...\n"
+      "Reads everything and names every damaged block; --quick looks at manifests, sizes and headers.\n"
+      "Of a file that Cairn did not write only the structure can be checked.\n"
+      "Exit status: 0 all well, 1 damage was found.\n"
+      "Example: cairn verify gpt-small\n" },
+    { "diff", cmd_diff, "Cj", "compare two checkpoints tensor by tensor",
+      "usage: cairn diff [-C STORE] [--json] A B\n"
+      "Exit status: 0 they hold the same tensors and values, 1 they differ.\n"
+      "Example: cairn diff gpt-small@900 gpt-small@1000\n" },
+    { "tag", cmd_tag, "Crpum", "put tags, a pin or late metrics on a checkpoint",
+      "usage: cairn tag [-C STORE] [--remove] [--pin|--unpin] [--metric NAME=VALUE]... CKPT [TAG...]\n"
+      "Adds the tags, or takes them off with --remove. What is tagged or pinned is never pruned.\n"
+      "Works beside a training that saves. A tag is no number, not latest or best, and has no space, '/', '@' or '~'.\n"
+      "Example: cairn tag gpt-small@900 release --pin --metric accuracy=0.83\n" },
+    { "du", cmd_du, "Cj", "what checkpoints take on the disk",
+      "usage: cairn du [-C STORE] [--json] [RUN...]\n"
+      "SIZE: all files of a checkpoint. OWN: what removing it would free. SHARED: in files that other checkpoints have, too,\n"
+      "as hard links. The last line counts every file once. Without RUN: every run of the store.\n"
+      "Example: cairn du gpt-small\n" },
+    { "keep", cmd_keep, "Cjnl", "remove old checkpoints, keep the newest",
+      "usage: cairn keep [-C STORE] [--json] [--dry-run] --last N RUN...\n"
+      "Of each run the newest N healthy checkpoints stay, and the best, tagged, pinned and read ones. What the run went back\n"
+      "from goes, and unhealthy ones but for two. --dry-run only tells.\n"
+      "Example: cairn keep --last 5 --dry-run gpt-small\n" },
+    { "rm", cmd_rm, "Ci", "remove checkpoints, or one item of them",
+      "usage: cairn rm [-C STORE] [--item ITEM] CKPT...\n"
+      "Removes checkpoints of a run; with --item only the tensors of that item (optimizer). The newest one and the newest\n"
+      "healthy one stay, so do tagged and pinned ones, and those that somebody reads.\n"
+      "Example: cairn rm gpt-small@100 gpt-small@200~1\n" },
+    { "doctor", cmd_doctor, "j", "try out a folder before a long run is started there",
+      "usage: cairn doctor [--json] DIR\n"
+      "Tries out links, locks, renames, direct I/O and syncs, and measures how fast a checkpoint is saved and verified there.\n"
+      "Writes 256 MiB (or a quarter of what is free) and removes it again.\n"
+      "Exit status: 0 everything is there, 1 something is missing; the line says what that means.\n"
+      "Example: cairn doctor /data/ckpts\n" },
+};
+const int cli_commands_count = sizeof cli_commands / sizeof *cli_commands;
