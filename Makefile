@@ -4,6 +4,7 @@ BUILD ?= build
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+AR ?= ar
 OPT ?= -O2 -g
 SANITIZE ?=
 Q := $(if $(V),,@)
@@ -11,7 +12,7 @@ MAKEFLAGS += -j$(shell nproc) --no-builtin-rules
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 HARDEN := -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)
-CFLAGS := -std=gnu11 $(OPT) $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -ffp-contract=off -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(SANITIZE)
+CFLAGS := -std=gnu11 $(OPT) $(WARN) $(HARDEN) -fPIC -fvisibility=hidden -ffp-contract=off -ffile-prefix-map=$(CURDIR)=. -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(SANITIZE)
 LDFLAGS := -Wl,-z,relro,-z,now $(SANITIZE)
 
 # ---------------------------------------------------------------------------------------------------- layers and borders
@@ -61,6 +62,7 @@ help:
 	@echo 'make test-unit unit tests alone      make test-cli  the program end to end'
 	@echo 'make test-asan unit tests under ASan and UBSan      make test-tsan  threaded ones under TSan'
 	@echo 'make fuzz      every parser under libFuzzer, FUZZ_S=60 seconds each'
+	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
 	@echo 'Variables: CC=clang BUILD=folder SANITIZE="-fsanitize=address,undefined"'
 
@@ -89,10 +91,10 @@ $(foreach level,$(SIMD_LEVELS),$(eval $(call simd_rules,$(level))))
 
 $(BUILD)/libcairn.a: $(OBJECTS)
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)$(AR) rcsD $@ $^
 
-$(BUILD)/libcairn.so: $(OBJECTS)
-	$(Q)$(CC) -shared -Wl,-soname,libcairn.so.0 $(LDFLAGS) -o $@ $^ -lm -pthread
+$(BUILD)/libcairn.so: $(OBJECTS) src/api/libcairn.map
+	$(Q)$(CC) -shared -Wl,-soname,libcairn.so.$(SONAME) -Wl,--version-script=src/api/libcairn.map $(LDFLAGS) -o $@ $(OBJECTS) -lm -pthread
 
 # The program and the examples see the public header alone.
 $(BUILD)/cairn: $(CLI_SOURCES) $(wildcard cli/*.h) include/cairn.h $(BUILD)/libcairn.a
@@ -161,5 +163,7 @@ format:
 
 clean:
 	rm -rf $(BUILD)
+
+include packaging/install.mk
 
 -include $(OBJECTS:.o=.d)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that a target needs and that are missing: setup.sh demo|test. Quick when nothing is missing.
+# Installs the Debian packages that a target needs and that are missing: setup.sh demo|test|lint|arm64|deb. Quick when nothing is missing.
 set -eu
 packages=
 need() { # need COMMAND-THAT-SUCCEEDS-WHEN-THERE PACKAGE
@@ -14,9 +14,29 @@ if [ "${1:-demo}" = test ]; then
     need 'pkg-config --exists fuse3' 'libfuse3-dev fuse3'
     need 'command -v g++' g++
     need 'command -v python3' python3
+    need 'command -v cmake' cmake
+    need 'command -v mandoc' mandoc
     need 'command -v clang' clang
     need 'ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' libclang-rt-14-dev
 fi
+case ${1:-demo} in
+deb)
+    need 'command -v dh' debhelper
+    need 'command -v dpkg-buildpackage' dpkg-dev
+    need 'command -v fakeroot' fakeroot
+    ;;
+lint)
+    need 'command -v clang-format' clang-format
+    need 'command -v clang-tidy' clang-tidy
+    need 'command -v include-what-you-use' iwyu
+    need 'command -v shellcheck' shellcheck
+    need 'command -v mandoc' mandoc
+    ;;
+arm64)
+    need 'command -v aarch64-linux-gnu-gcc' 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+    need 'command -v qemu-aarch64' qemu-user
+    ;;
+esac
 [ -n "$packages" ] || exit 0
 if [ "$(id -u)" = 0 ]; then sudo=
 elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then sudo='sudo -n'

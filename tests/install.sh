@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Installing and what is installed: an outside project uses it by pkg-config, by CMake and from C++; uninstalling leaves nothing; the exported symbols
+# are those of the header; the man pages, the completions and --help tell of the same commands and options; two builds give the same bytes.
+set -u
+cd "$(dirname "$0")/.."
+unset MAKEFLAGS MAKELEVEL MFLAGS
+work=$(mktemp -d build/install.XXXXXX)
+work=$(realpath "$work")
+trap 'rm -rf "$work"' EXIT
+prefix=$work/prefix
+check() { # check NAME COMMAND...
+    local name=$1
+    shift
+    if "$@" >"$work/out" 2>&1; then echo "ok - $name"; else
+        echo "not ok - $name"
+        tail -15 "$work/out"
+    fi
+}
+same() { diff <(printf '%s\n' "$1" | sort) <(printf '%s\n' "$2" | sort); }
+
+# ------------------------------------------------------------------------------------------------------------- installing
+check 'make install' make --no-print-directory install PREFIX="$prefix"
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
+flags() { pkg-config "$@" cairn; }
+# shellcheck disable=SC2046
+check 'by pkg-config, shared' gcc -std=c99 -Wall -Wextra -pedantic -Werror -o "$work/by_pc" tests/outside/user.c $(flags --cflags --libs)
+# shellcheck disable=SC2046
+check 'by pkg-config, static' gcc -std=c99 -o "$work/by_pc_static" tests/outside/user.c $(flags --cflags) "$prefix/lib/libcairn.a" $(flags --libs-only-l --static | sed 's/-lcairn//') -pthread
+# shellcheck disable=SC2046
+check 'from C++' g++ -std=c++11 -Wall -Wextra -pedantic -Werror -x c++ -o "$work/by_cxx" tests/outside/user.c $(flags --cflags --libs)
+check 'by CMake' bash -c "cmake -S tests/outside -B '$work/cmake' -DCMAKE_PREFIX_PATH='$prefix' && cmake --build '$work/cmake'"
+check 'CMake refuses another minor version' bash -c "mkdir '$work/newer'; printf 'cmake_minimum_required(VERSION 3.16)\nproject(x C)\nfind_package(cairn 0.2 REQUIRED)\n' >'$work/newer/CMakeLists.txt' && ! cmake -S '$work/newer' -B '$work/newer/b' -DCMAKE_PREFIX_PATH='$prefix'"
+step=0
+for program in "$work"/by_pc "$work"/by_pc_static "$work"/by_cxx "$work"/cmake/by_cmake "$work"/cmake/by_cmake_static "$work"/cmake/by_cmake_cxx; do
+    step=$((step + 1))
+    check "${program##*/} resumes and saves step $step" test "$("$program" "$work/run" 2>&1)" = "step $step saved"
+done
+check 'the installed program verifies it' env -u LD_LIBRARY_PATH "$prefix/bin/cairn" verify "$work/run"
+check 'SONAME' bash -c "readelf -d '$prefix/lib/libcairn.so' | grep -q 'SONAME.*libcairn.so.0\]'"
+check 'the shared library is hardened' bash -c "readelf -d '$prefix/lib/libcairn.so' | grep -q BIND_NOW && readelf -lW '$prefix/lib/libcairn.so' | grep -q GNU_RELRO && readelf -lW '$prefix/lib/libcairn.so' | grep GNU_STACK | grep -qv E"
+check 'with DESTDIR' make --no-print-directory install DESTDIR="$work/root" PREFIX=/usr
+check 'no path of the build is in it' bash -c "! grep -rl '$work' '$work/root' && ! grep -rlF '$PWD' '$work/root'"
+check 'make uninstall' make --no-print-directory uninstall PREFIX="$prefix"
+check 'nothing is left' test -z "$(find "$prefix" -type f -o -type l)"
+
+# ---------------------------------------------------------------------------------------------------- one list of everything
+header=$(grep -hoE '^CAIRN_API [^;(]*\bcairn_[a-z0-9_]+\(' include/cairn.h | grep -oE 'cairn_[a-z0-9_]+\($' | tr -d '(')
+exported=$(nm -D --defined-only build/libcairn.so | awk '$2 == "T" {sub(/@.*/, "", $3); print $3}')
+check 'cairn.h and the exported symbols are the same' same "$header" "$exported"
+commands=$(build/cairn --help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p')
+check 'the man page has every command' same "$commands" "$(sed -n 's/^\.Ss cairn //p' man/cairn.1)"
+check 'bash completion has every command' same "$commands" "$(sed -n "s/.*-W '\(ls [^']*\)'.*/\1/p" completion/cairn.bash | tr ' ' '\n')"
+check 'zsh completion has every command' same "$commands" "$(sed -n "s/^        '\([a-z]*\):.*/\1/p" completion/cairn.zsh)"
+for command in $commands; do
+    options=$(build/cairn "$command" --help | grep '^usage' | grep -oE -- '--[a-z-]+' | sort -u)
+    manual=$(awk -v c=".Cm $command" '/^\.Sh DESCRIPTION/ {exit} $0 == c {on = 1; next} /^\.Nm|^\.Sh/ {on = 0} on' man/cairn.1 | grep -oE -- '-[a-z][a-z-]+' | sed 's/^/-/' | sort -u)
+    check "cairn $command: --help and the manual agree" same "$options" "$manual"
+    offered=$(bash -c ". completion/cairn.bash; COMP_WORDS=(cairn $command -); COMP_CWORD=2; _cairn; printf '%s\n' \"\${COMPREPLY[@]}\"" | grep -- '^--' | grep -vx -- --help | sort -u)
+    check "cairn $command: --help and the completion agree" same "$options" "$offered"
+done
+mkdir -p "$work/store" && tar -xzf tests/golden/store-0.1.0.tar.gz -C "$work/store"
+check 'completion finds runs of a store' bash -c ". completion/cairn.bash; COMP_WORDS=(cairn -C '$work/store' ls g); COMP_CWORD=4; _cairn; test \"\${COMPREPLY[*]}\" = golden"
+if command -v mandoc >/dev/null; then
+    check 'the man pages are clean' test -z "$(mandoc -T lint -W all man/* | grep -v 'referenced manual not found')"
+else echo 'skip - mandoc: not installed'; fi
+
+# ------------------------------------------------------------------------------------------------------------ reproducible
+for copy in one another/place; do
+    mkdir -p "$work/$copy"
+    git ls-files -z | grep -zE '^(Makefile|packaging/|src/|cli/|include/)' | xargs -0 cp --parents -t "$work/$copy"
+    make --no-print-directory -C "$work/$copy" lib build/cairn >"$work/out" 2>&1 || tail -5 "$work/out"
+done
+for file in libcairn.so libcairn.a cairn; do check "$file is reproducible" cmp "$work/one/build/$file" "$work/another/place/build/$file"; done
