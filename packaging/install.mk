@@ -58,3 +58,7 @@ deb: dist
 	@tar -C $(BUILD)/deb -xzf $(BUILD)/cairn-$(VERSION).tar.gz
 	@cd $(BUILD)/deb/cairn-$(VERSION) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS dpkg-buildpackage -b -us -uc >../build.log 2>&1 || { tail -20 ../build.log; exit 1; }
 	@ls $(BUILD)/deb/*.deb
+
+.PHONY: test-deb
+test-deb: deb
+	@tests/deb.sh

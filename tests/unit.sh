@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# unit.sh BUILD [TEST...]: runs unit tests of a build tree, all by default. TSan wants a fixed address space.
+# unit.sh BUILD [TEST...]: runs unit tests of a build tree, all by default, under the command CAIRN_TEST_UNDER if it is set (valgrind, qemu).
+# TSan wants a fixed address space.
 set -u
 tree=$1
 shift
@@ -9,7 +10,7 @@ export ASAN_OPTIONS=allocator_may_return_null=1
 for test in "$@"; do
     scratch=$(mktemp -d "$tree/scratch.XXXXXX")
     echo "== $test"
-    case $tree in *tsan*) run='setarch -R' ;; *) run= ;; esac
+    case $tree in *tsan*) run='setarch -R' ;; *) run=${CAIRN_TEST_UNDER:-} ;; esac
     CAIRN_TEST_DIR=$scratch timeout "${CAIRN_TEST_TIMEOUT_S:-150}" $run "$tree/tests/$test" || status=1
     # what a test that failed left mounted
     awk -v below="$(realpath "$scratch")/" 'index($2, below) == 1 {print $2}' /proc/mounts | while read -r mount; do umount -l "$mount"; done
