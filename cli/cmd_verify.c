@@ -8,7 +8,7 @@
 struct verifying {
     const struct cli *cli;
     const char *name;
-    json_t *results, *damages; /* JSON only */
+    json_t *results, *damages, *warnings; /* JSON only */
     int worst;                 /* exit code */
     struct progress progress;
 };
@@ -34,6 +34,18 @@ static void tell_damage(void *user, const cairn_damage *damage)
     free(message);
 }
 
+static void tell_warning(void *user, const char *message)
+{
+    struct verifying *verifying = user;
+    char *safe = cli_safe(message);
+    if (verifying->warnings) json_array_append_new(verifying->warnings, json_string(safe));
+    else {
+        progress_wipe(&verifying->progress);
+        printf("  warning: %s\n", safe);
+    }
+    free(safe);
+}
+
 static void tell_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
 {
     struct verifying *verifying = user;
@@ -49,20 +61,25 @@ static void verify_one(struct verifying *verifying, const char *name)
     options.quick = verifying->cli->quick;
     options.damage = tell_damage;
     options.progress = tell_progress;
+    options.warning = tell_warning;
     options.user = verifying;
     progress_start(&verifying->progress, verifying->cli);
     verifying->damages = verifying->cli->json ? json_array() : NULL;
+    verifying->warnings = verifying->cli->json ? json_array() : NULL;
     int code = cairn_verify(verifying->cli->store, name, &options, &report, &err);
-    int exit_code = cli_exit_code(code);
+    bool too_odd = !code && report.warnings && verifying->cli->strict;
+    int exit_code = too_odd ? EXIT_NO : cli_exit_code(code);
     if (exit_code > verifying->worst) verifying->worst = exit_code;
     progress_wipe(&verifying->progress);
     if (verifying->cli->json) {
-        json_t *row = json_pack("{s:o, s:b, s:s, s:I, s:b, s:o}", "name", cli_json_text(name), "ok", code == 0, "code", cairn_code_name(code),
-                                "checked_bytes", (json_int_t)report.checked_bytes, "digests_known", report.digests_known, "damage", verifying->damages);
+        json_t *row = json_pack("{s:o, s:b, s:s, s:I, s:b, s:o, s:o}", "name", cli_json_text(name), "ok", exit_code == EXIT_FINE, "code",
+                                cairn_code_name(code), "checked_bytes", (json_int_t)report.checked_bytes, "digests_known", report.digests_known,
+                                "damage", verifying->damages, "warnings", verifying->warnings);
         if (code && !report.findings) json_object_set_new(row, "message", cli_json_text(err.message));
         json_array_append_new(verifying->results, row);
     } else if (code && !report.findings) cli_fail(verifying->cli, &err);
     else if (code) printf("%s: DAMAGED, %llu findings, %llu damaged blocks\n", safe, (unsigned long long)report.findings, (unsigned long long)report.damaged_blocks);
+    else if (too_odd) printf("%s: well formed, but with %llu warnings (--strict)\n", safe, (unsigned long long)report.warnings);
     else if (!report.digests_known) printf("%s: well formed (no digests: Cairn did not write it, so its content cannot be checked)\n", safe);
     else printf("%s: ok%s, %s checked\n", safe, verifying->cli->quick ? " (quick)" : "", cli_bytes(report.checked_bytes, bytes));
     free(safe);

@@ -11,10 +11,11 @@ const struct command cli_commands[] = {
       "usage: cairn show [-C STORE] [--json] [--all] CKPT|FILE\n"
       "CKPT is RUN@STEP, RUN@latest, RUN@best, RUN@TAG, or a path. --all lists every tensor.\n"
       "Example: cairn show gpt-small@latest\n" },
-    { "verify", cmd_verify, "Cjq", "check every byte against its digest",
-      "usage: cairn verify [-C STORE] [--json] [--quick] CKPT|RUN|FILE...\n"
+    { "verify", cmd_verify, "Cjqs", "check every byte against its digest",
+      "usage: cairn verify [-C STORE] [--json] [--quick] [--strict] CKPT|RUN|FILE...\n"
       "Reads everything and names every damaged block; --quick looks at manifests, sizes and headers.\n"
-      "Of a file that Cairn did not write only the structure can be checked.\n"
+      "Of a file that Cairn did not write only the structure can be checked; what other tools may stumble over is a warning,\n"
+      "and with --strict a failure.\n"
       "Exit status: 0 all well, 1 damage was found.\n"
       "Example: cairn verify gpt-small\n" },
     { "diff", cmd_diff, "Cj", "compare two checkpoints tensor by tensor",

@@ -9,6 +9,7 @@
 static const struct option options[] = { { "json", no_argument, NULL, 'j' },
                                          { "help", no_argument, NULL, 'h' },
                                          { "quick", no_argument, NULL, 'q' },
+                                         { "strict", no_argument, NULL, 's' },
                                          { "all", no_argument, NULL, 'a' },
                                          { "version", no_argument, NULL, 'v' },
                                          { "remove", no_argument, NULL, 'r' },
@@ -52,6 +53,7 @@ static int parse(struct cli *cli, int argc, char **argv, char *given)
         case 'j': cli->json = true; break;
         case 'h': cli->help = true; break;
         case 'q': cli->quick = true; break;
+        case 's': cli->strict = true; break;
         case 'a': cli->all = true; break;
         case 'r': cli->remove = true; break;
         case 'p': cli->pin = 1; break;

@@ -36,7 +36,7 @@ _cairn() {
     case $command in
     ls | diff | du) options='-C --json --help' ;;
     show) options='-C --json --all --help' ;;
-    verify) options='-C --json --quick --help' ;;
+    verify) options='-C --json --quick --strict --help' ;;
     tag) options='-C --remove --pin --unpin --metric --help' ;;
     keep) options='-C --json --dry-run --last --help' ;;
     rm) options='-C --item --help' ;;

@@ -35,7 +35,7 @@ _cairn() {
         case $line[1] in
         ls | diff | du) _arguments $store $json '*:run:_cairn_runs' ;;
         show) _arguments $store $json '--all[list every tensor]' '*:checkpoint:_cairn_runs' ;;
-        verify) _arguments $store $json '--quick[manifests, sizes and headers only]' '*:checkpoint:_cairn_runs' ;;
+        verify) _arguments $store $json '--quick[manifests, sizes and headers only]' '--strict[fail on warnings]' '*:checkpoint:_cairn_runs' ;;
         tag) _arguments $store $json '--remove[take the tags off]' '--pin[keep it until unpinned]' '--unpin[no longer]' '*--metric[late metric]:NAME=VALUE:' '*:checkpoint:_cairn_runs' ;;
         keep) _arguments $store $json '--dry-run[only tell what would go]' '--last[how many stay]:number:' '*:run:_cairn_runs' ;;
         rm) _arguments $store $json '--item[only this item]:item:(optimizer)' '*:checkpoint:_cairn_runs' ;;

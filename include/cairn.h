@@ -627,16 +627,17 @@ typedef struct cairn_verify_options {
     uint32_t io_threads;
     void (*damage)(void *user, const cairn_damage *damage); /* called for each finding, one at a time */
     void (*progress)(void *user, uint64_t done_bytes, uint64_t total_bytes);
+    cairn_message_fn warning; /* allowed, but other tools may stumble over it: a file that Cairn did not write */
     void *user;
 } cairn_verify_options;
-#define CAIRN_VERIFY_OPTIONS_INIT { sizeof(cairn_verify_options), 0, 0, NULL, NULL, NULL }
+#define CAIRN_VERIFY_OPTIONS_INIT { sizeof(cairn_verify_options), 0, 0, NULL, NULL, NULL, NULL }
 
 typedef struct cairn_verify_report {
     size_t struct_size;
-    uint64_t checked_bytes, damaged_blocks, findings;
+    uint64_t checked_bytes, damaged_blocks, findings, warnings;
     int digests_known; /* 0: a file that Cairn did not write; only its structure could be checked */
 } cairn_verify_report;
-#define CAIRN_VERIFY_REPORT_INIT { sizeof(cairn_verify_report), 0, 0, 0, 0 }
+#define CAIRN_VERIFY_REPORT_INIT { sizeof(cairn_verify_report), 0, 0, 0, 0, 0 }
 
 /* Checks a checkpoint, file or sharded folder (named as in cairn_checkpoint_open) and never writes.
  * CAIRN_OK: all is well. CORRUPT, TRUNCATED, FORMAT...: the first finding; the others went to the callback. */

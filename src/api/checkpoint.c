@@ -79,6 +79,12 @@ static void tell_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
     if (sharing->options->progress) sharing->options->progress(sharing->options->user, done_bytes, total_bytes);
 }
 
+static void tell_warning(void *user, const char *message)
+{
+    const struct sharing *sharing = user;
+    if (sharing->options->warning) sharing->options->warning(sharing->options->user, message);
+}
+
 int cairn_verify(const char *store, const char *name, const cairn_verify_options *options, cairn_verify_report *ret_report, cairn_error *err)
 {
     static const cairn_verify_options defaults = CAIRN_VERIFY_OPTIONS_INIT;
@@ -100,6 +106,7 @@ int cairn_verify(const char *store, const char *name, const cairn_verify_options
     cairn_verify_options inner = *options;
     inner.damage = tell_with_sharers;
     inner.progress = options->progress ? tell_progress : NULL;
+    inner.warning = tell_warning;
     inner.user = &sharing;
     code = cn_verify_checkpoint(checkpoint, &inner, ret_report, err);
     cn_checkpoint_close(checkpoint);

@@ -92,6 +92,18 @@ int cn_error_errno(cairn_error *err, int os_errno, const char *format, ...)
     return code;
 }
 
+int cn_error_opening(cairn_error *err, int os_errno, const char *name)
+{
+    struct cn_shown shown;
+    const char *what = os_errno == ELOOP     ? "a symbolic link, where none is followed"
+                       : os_errno == EISDIR  ? "a folder stands where a file should"
+                       : os_errno == ENOTDIR ? "not a folder"
+                       : os_errno == ENXIO   ? "not a regular file"
+                                             : NULL;
+    cn_show_text(&shown, name);
+    return what ? cn_error_set(err, CAIRN_E_PATH, "%s: %s", shown.text, what) : cn_error_errno(err, os_errno, "%s: opening it", shown.text);
+}
+
 int cn_error_prefix(cairn_error *err, int code, const char *format, ...)
 {
     if (!err) return code;

@@ -9,6 +9,8 @@ int cn_error_set(cairn_error *err, int code, const char *format, ...) __attribut
 int cn_error_at(cairn_error *err, int code, uint64_t offset, const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* For a failed system call: chooses NOSPACE, NOTFOUND, EXISTS, NOMEM or IO by os_errno and appends ": <strerror>". */
 int cn_error_errno(cairn_error *err, int os_errno, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* For a file or folder that could not be opened: PATH where something else stands there (a symbolic link, a folder, a FIFO), else as cn_error_errno. */
+int cn_error_opening(cairn_error *err, int os_errno, const char *name);
 /* Puts "<text>: " before the message already there: once, where the object's name is known. Returns err's code, or code if err is NULL. */
 int cn_error_prefix(cairn_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The code that an errno maps to. */

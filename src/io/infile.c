@@ -2,29 +2,17 @@
  * file system refuses falls back to a buffered one. */
 #include "io/infile.h"
 
-#include <errno.h>
-
 #include "base/check.h"
 #include "base/limits.h"
 
 enum { SMALLEST_DIRECT_BYTES = 1 << 20, CACHED_ENOUGH_PERCENT = 50 };
-
-static int open_error(int rc, const char *name, cairn_error *err)
-{
-    struct cn_shown shown;
-    cn_show_text(&shown, name);
-    if (rc == -ELOOP) return cn_error_set(err, CAIRN_E_PATH, "%s: a symbolic link stands where a file should", shown.text);
-    if (rc == -EISDIR) return cn_error_set(err, CAIRN_E_PATH, "%s: a folder stands where a file should", shown.text);
-    if (rc == -ENXIO) return cn_error_set(err, CAIRN_E_PATH, "%s: not a regular file", shown.text);
-    return cn_error_errno(err, -rc, "%s: opening it", shown.text);
-}
 
 static int look(struct cn_infile *in, cairn_error *err)
 {
     int rc = cn_os_stat(in->file, &in->info);
     if (rc) {
         cn_infile_close(in);
-        return open_error(rc, in->name, err);
+        return cn_error_opening(err, -rc, in->name);
     }
     in->size_bytes = in->info.size_bytes;
     return CAIRN_OK;
@@ -34,7 +22,7 @@ int cn_infile_open(struct cn_infile *in, cn_file dir, const char *name, cairn_io
 {
     *in = (struct cn_infile){ .file = CN_NO_FILE, .direct = CN_NO_FILE, .name = name };
     int rc = cn_os_open_read(dir, name, &in->file);
-    if (rc) return open_error(rc, name, err);
+    if (rc) return cn_error_opening(err, -rc, name);
     int code = look(in, err);
     if (code || mode == CAIRN_IO_BUFFERED) return code;
     struct cn_file_info info;
@@ -51,7 +39,7 @@ int cn_infile_open_path(struct cn_infile *in, const char *path, cairn_error *err
 {
     *in = (struct cn_infile){ .file = CN_NO_FILE, .direct = CN_NO_FILE, .name = path };
     int rc = cn_os_open_read_path(path, &in->file);
-    return rc ? open_error(rc, path, err) : look(in, err);
+    return rc ? cn_error_opening(err, -rc, path) : look(in, err);
 }
 
 void cn_infile_close(struct cn_infile *in)

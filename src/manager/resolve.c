@@ -1,6 +1,7 @@
 /* Names of checkpoints as people write them (see resolve.h). A selector is looked up in the run's manifests; folder names are not trusted. */
 #include "manager/resolve.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,17 @@ static bool join(const char *store, const char *run, size_t run_size, char *ret_
     int count = store && run[0] != '/' ? snprintf(ret_path, size, "%s/%.*s", store, (int)run_size, run)
                                        : snprintf(ret_path, size, "%.*s", (int)run_size, run);
     return count > 0 && (size_t)count < size;
+}
+
+/* Whether something stands at path. What cannot be told (no permission, a loop of links) is an error, not a no. */
+static int look_for(const char *path, bool *ret_there, cairn_error *err)
+{
+    struct cn_file_info info;
+    struct cn_shown shown;
+    int rc = cn_os_stat_path(path, &info);
+    if (rc && rc != -ENOENT && rc != -ENOTDIR && rc != -ENAMETOOLONG) return cn_error_errno(err, -rc, "%s: looking for it", cn_show_text(&shown, path));
+    *ret_there = !rc;
+    return CAIRN_OK;
 }
 
 static bool parse_step(const char *selector, uint64_t *ret_step, uint64_t *ret_term)
@@ -73,17 +85,15 @@ static int say_what_there_is(const struct cn_rundir *run, const struct cn_catalo
 
 static int resolve(const char *store, const char *name, char *ret_path, size_t size, cairn_error *err)
 {
-    struct cn_file_info info;
     struct cn_rundir run;
     struct cn_catalog catalog;
     char path[CN_MAX_PATH_BYTES];
-    if (strlen(name) < size && !cn_os_stat_path(name, &info)) {
-        snprintf(ret_path, size, "%s", name);
-        return CAIRN_OK;
-    }
-    if (join(store, name, strlen(name), path, sizeof path) && !cn_os_stat_path(path, &info)) {
-        snprintf(ret_path, size, "%s", path);
-        return CAIRN_OK;
+    const char *const tries[] = { name, join(store, name, strlen(name), path, sizeof path) ? path : name };
+    for (int i = 0; i < 2; i++) {
+        bool there = false;
+        int code = strlen(tries[i]) < size ? look_for(tries[i], &there, err) : CAIRN_OK;
+        if (there) snprintf(ret_path, size, "%s", tries[i]);
+        if (code || there) return code;
     }
     const char *at = strrchr(name, '@');
     if (!at || !at[1] || at == name || !join(store, name, (size_t)(at - name), path, sizeof path)) return not_found(err, name);

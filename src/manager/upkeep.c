@@ -20,11 +20,12 @@ struct place {
     cn_file dir; /* of the parent */
 };
 
-/* "run/latest" is a symlink of ours: followed by one step, within the folder. */
+/* "run/latest" and "run/best" are symlinks of ours: followed by one step, within the folder. No other is. */
 static void follow_link(struct place *place)
 {
     char target[CN_FOLDER_NAME_BYTES + 1];
     struct cn_file_info info;
+    if (strcmp(place->name, CN_NAME_LATEST) && strcmp(place->name, CN_NAME_BEST)) return;
     if (cn_os_stat_at(place->dir, place->name, &info) || info.type != CN_TYPE_SYMLINK) return;
     if (!cn_os_read_link(place->dir, place->name, target, sizeof target) && !strchr(target, '/')) snprintf(place->name, sizeof place->name, "%s", target);
 }
@@ -36,7 +37,8 @@ static int check_place(const struct place *place, cairn_error *err)
     cn_auto_close cn_file dir = CN_NO_FILE;
     if (cn_os_open_dir(place->dir, place->name, &dir)) return cn_error_set(err, CAIRN_E_PATH, "%s: not a checkpoint's folder", place->path);
     if (!cn_os_stat_at(dir, CN_NAME_MANIFEST, &info)) return CAIRN_OK;
-    if (!cn_os_stat_at(dir, CN_NAME_RUN, &info)) return cn_error_set(err, CAIRN_E_USAGE, "%s: a run: name a checkpoint of it, as in RUN@STEP", place->path);
+    if (!cn_os_stat_at(dir, CN_NAME_RUN, &info)) return cn_error_set(err, CAIRN_E_USAGE, "%s: a run: name a checkpoint of it, as in %s@latest", place->path,
+                                                                        place->path);
     return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint: it has no " CN_NAME_MANIFEST, place->path);
 }
 

@@ -19,6 +19,7 @@ struct cairn_checkpoint {
     struct cn_manifest manifest;
     struct cn_table table;   /* of foreign sources too: blocks NULL, digests unknown */
     struct cn_table_row *rows; /* of foreign sources: table.rows, owned; else NULL */
+    uint64_t claimed_bytes;    /* of all tensors, by the Hub's index; 0: it does not say */
     struct cn_infile *files; /* per table file: opened at open */
     struct cn_mapping *maps; /* per table file, made on demand under lock */
     struct cn_mutex *lock;

@@ -174,7 +174,9 @@ static int load_index(cairn_checkpoint *checkpoint, struct cn_hub_index *ret_ind
     checkpoint->quota.limit_bytes += 2 * size;
     code = cn_hub_parse(data, size, checkpoint->index.seed, &checkpoint->pool, ret_index, err);
     cn_os_free(data);
-    return code ? cn_error_prefix(err, code, "%s/" INDEX_NAME, checkpoint->path) : CAIRN_OK;
+    if (code) return cn_error_prefix(err, code, "%s/" INDEX_NAME, checkpoint->path);
+    checkpoint->claimed_bytes = ret_index->total_size;
+    return CAIRN_OK;
 }
 
 /* Every tensor of the map is in the shard that the map names, and the shards hold no tensor beside: what loaders make of such a folder
@@ -266,6 +268,8 @@ int cn_checkpoint_open_path(const char *path, cairn_io_mode mode, cairn_checkpoi
     }
     if (!cn_os_stat_at(dir, INDEX_NAME, &info)) return open_folder(path, dir, true, ret_checkpoint, err);
     if (!cn_os_stat_at(dir, SINGLE_NAME, &info)) return open_folder(path, dir, false, ret_checkpoint, err);
+    bool is_run = !cn_os_stat_at(dir, CN_NAME_RUN, &info);
     (void)cn_os_close(dir);
+    if (is_run) return cn_error_set(err, CAIRN_E_USAGE, "%s: a run: name a checkpoint of it, as in %s@latest", shown.text, shown.text);
     return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint: no " CN_NAME_MANIFEST ", " INDEX_NAME " or " SINGLE_NAME " in it", shown.text);
 }

@@ -102,7 +102,7 @@ static int open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_er
         const char *base;
         if (is_gone(checkpoint, i)) continue;
         int rc = open_folder_of(checkpoint, entry->name, &dir, &base);
-        if (rc) return cn_error_errno(err, -rc, "%s/%s: opening its folder", checkpoint->path, entry->name);
+        if (rc) return cn_error_prefix(err, cn_error_opening(err, -rc, entry->name), "%s", checkpoint->path);
         code = cn_infile_open(&checkpoint->files[i], dir, base, mode, err);
         if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
         checkpoint->files[i].name = entry->name;
@@ -124,7 +124,7 @@ static int load_own(cairn_checkpoint *checkpoint, const char *name, uint64_t lim
     const char *base;
     if (!entry) return cn_error_set(err, CAIRN_E_FORMAT, "%s: its manifest does not list %s", checkpoint->path, name);
     int rc = open_folder_of(checkpoint, name, &dir, &base);
-    if (rc) return cn_error_errno(err, -rc, "%s/%s: opening its folder", checkpoint->path, name);
+    if (rc) return cn_error_prefix(err, cn_error_opening(err, -rc, name), "%s", checkpoint->path);
     int code = cn_smallfile_load(dir, base, limit, ret_data, ret_size, err);
     if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
     checkpoint->quota.limit_bytes += OURS_FACTOR * *ret_size;

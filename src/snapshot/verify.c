@@ -2,11 +2,13 @@
  * only one, and never held while bytes are read or digested. */
 #include "snapshot/verify.h"
 
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
+#include "format/safetensors.h"
 #include "io/pump.h"
 #include "snapshot/pieces.h"
 
@@ -14,6 +16,7 @@ struct verifier {
     const cairn_checkpoint *checkpoint;
     const cairn_verify_options *options;
     cairn_verify_report report;
+    bool *found; /* per file of the manifest: the quick check found something */
     struct cn_pieces pieces;
     struct cn_mutex *mutex;
     atomic_uint_fast64_t done_bytes;
@@ -36,7 +39,11 @@ static void tell(struct verifier *verifier, cairn_damage damage, const cairn_err
 
 static void tell_file(void *user, const char *file, int code, const char *message)
 {
+    struct verifier *verifier = user;
+    const struct cn_manifest *manifest = &verifier->checkpoint->manifest;
+    const struct cn_manifest_file *entry = cn_manifest_find(manifest, file);
     cairn_error error = CAIRN_ERROR_INIT;
+    if (entry) verifier->found[entry - manifest->files] = true;
     cn_error_set(&error, code, "%s", message);
     tell(user, (cairn_damage){ .file = file, .block = CAIRN_NO_OFFSET, .code = code, .message = message }, &error);
 }
@@ -105,7 +112,7 @@ static int check_data(struct verifier *verifier, cairn_error *err)
     return code;
 }
 
-/* Attached files are digested by the rule of the manifest. */
+/* Attached files are digested by the rule of the manifest; those that the quick check found wrong have been told of. */
 static int check_attached(struct verifier *verifier, cairn_error *err)
 {
     const struct cn_manifest *manifest = &verifier->checkpoint->manifest;
@@ -114,7 +121,7 @@ static int check_attached(struct verifier *verifier, cairn_error *err)
     if (!room) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to verify");
     for (uint64_t i = 0; i < manifest->files_count; i++) {
         const struct cn_manifest_file *entry = &manifest->files[i];
-        if (entry->kind != CN_FILE_ATTACHED) continue;
+        if (entry->kind != CN_FILE_ATTACHED || verifier->found[i]) continue;
         struct cn_digest found;
         cairn_error error = CAIRN_ERROR_INIT;
         int code = cn_check_digest(verifier->checkpoint->dir, entry->name, room, ROOM, &found, &error);
@@ -126,13 +133,51 @@ static int check_attached(struct verifier *verifier, cairn_error *err)
     return CAIRN_OK;
 }
 
+static void warn(struct verifier *verifier, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void warn(struct verifier *verifier, const char *format, ...)
+{
+    char text[CAIRN_MESSAGE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    verifier->report.warnings++;
+    if (verifier->options->warning) verifier->options->warning(verifier->options->user, text);
+}
+
+/* What the format allows, and other tools are known to stumble over. */
+static void look_for_oddities(struct verifier *verifier)
+{
+    const cairn_checkpoint *checkpoint = verifier->checkpoint;
+    const struct cn_table *table = &checkpoint->table;
+    const cairn_value *metadata = checkpoint->source == CAIRN_SOURCE_FILE ? cairn_value_find(checkpoint->values, "__metadata__") : NULL;
+    uint64_t bytes = 0, last = UINT64_MAX;
+    for (uint64_t i = 0; i < table->count; i++) {
+        const struct cn_table_row *row = &table->rows[i];
+        bytes += row->size_bytes; /* no overflow: all of it is in files */
+        if (!row->name[0]) warn(verifier, "%s: a tensor whose name is empty", table->files[row->file].name);
+        if (row->file != last && row->begin > CN_ST_PREFIX_BYTES + CN_MAX_OUR_HEADER_BYTES)
+            warn(verifier, "%s: its header is longer than %llu bytes, the most that the Hub reads", table->files[row->file].name,
+                 (unsigned long long)CN_MAX_OUR_HEADER_BYTES);
+        last = row->file;
+    }
+    if (checkpoint->claimed_bytes && checkpoint->claimed_bytes != bytes)
+        warn(verifier, "%s: its index says that the tensors take %llu bytes; they take %llu", checkpoint->path,
+             (unsigned long long)checkpoint->claimed_bytes, (unsigned long long)bytes);
+    if (cairn_value_count(metadata) && !cairn_value_find(metadata, "format"))
+        warn(verifier, "%s: __metadata__ without \"format\": some loaders refuse the file", checkpoint->path);
+}
+
 int cn_verify_checkpoint(const cairn_checkpoint *checkpoint, const cairn_verify_options *options, cairn_verify_report *ret_report, cairn_error *err)
 {
     struct verifier verifier = { .checkpoint = checkpoint, .options = options, .report = CAIRN_VERIFY_REPORT_INIT };
     bool ours = checkpoint->source == CAIRN_SOURCE_CHECKPOINT;
+    cn_auto_free bool *found = cn_os_new_array(checkpoint->manifest.files_count + 1, sizeof *found);
+    verifier.found = found;
     verifier.report.digests_known = ours;
-    if (cn_mutex_new(&verifier.mutex)) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to verify");
+    if (!found || cn_mutex_new(&verifier.mutex)) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to verify");
     int code = CAIRN_OK;
+    if (!ours) look_for_oddities(&verifier);
     if (ours) (void)cn_check_quick(checkpoint->dir, &checkpoint->manifest, tell_file, &verifier, NULL);
     if (!options->quick) code = check_data(&verifier, err);
     if (!code && ours && !options->quick) code = check_attached(&verifier, err);

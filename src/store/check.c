@@ -86,7 +86,7 @@ static void check_file(struct check *check, cn_file dir, const struct cn_manifes
     int rc = open_relative(dir, entry->name, &file);
     if (!rc) rc = cn_os_stat(file, &info);
     if (rc) {
-        int code = cn_error_errno(&error, -rc, "%s: it cannot be opened", entry->name);
+        int code = cn_error_opening(&error, -rc, entry->name);
         find(check, entry->name, code == CAIRN_E_NOTFOUND ? cn_error_set(&error, CAIRN_E_TRUNCATED, "%s: it is missing", entry->name) : code, &error);
     } else if (info.size_bytes != entry->size_bytes) {
         int code = info.size_bytes < entry->size_bytes ? CAIRN_E_TRUNCATED : CAIRN_E_CORRUPT;

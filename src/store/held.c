@@ -7,21 +7,12 @@
 
 enum { TRIES = 200, WAIT_NS = 1000000 };
 
-static int refused(int rc, const char *name, cairn_error *err)
-{
-    struct cn_shown shown;
-    cn_show_text(&shown, name);
-    if (rc == -ELOOP || rc == -ENOTDIR) return cn_error_set(err, CAIRN_E_PATH, "%s: not a folder", shown.text);
-    if (rc == -EISDIR || rc == -ENXIO) return cn_error_set(err, CAIRN_E_PATH, "%s: not a regular file", shown.text);
-    return cn_error_errno(err, -rc, "%s: opening it", shown.text);
-}
-
 static int load(cn_file file, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err)
 {
     struct cn_file_info info;
     size_t count = 0;
     int rc = cn_os_stat(file, &info);
-    if (rc) return refused(rc, CN_NAME_MANIFEST, err);
+    if (rc) return cn_error_opening(err, -rc, CN_NAME_MANIFEST);
     if (info.size_bytes > CN_MAX_MANIFEST_BYTES)
         return cn_error_set(err, CAIRN_E_LIMIT, "%llu bytes; at most %llu are read", (unsigned long long)info.size_bytes,
                             (unsigned long long)CN_MAX_MANIFEST_BYTES);
@@ -56,9 +47,9 @@ static int open_both(cn_file parent, const char *name, struct cn_held *held, cai
 {
     struct cn_shown shown;
     int rc = cn_os_open_dir(parent, name, &held->dir);
-    if (rc) return refused(rc, name, err);
+    if (rc) return cn_error_opening(err, -rc, name);
     rc = cn_os_open_read(held->dir, CN_NAME_MANIFEST, &held->manifest_file);
-    return rc ? cn_error_prefix(err, refused(rc, CN_NAME_MANIFEST, err), "%s", cn_show_text(&shown, name)) : CAIRN_OK;
+    return rc ? cn_error_prefix(err, cn_error_opening(err, -rc, CN_NAME_MANIFEST), "%s", cn_show_text(&shown, name)) : CAIRN_OK;
 }
 
 static int load_manifest(const char *name, const struct cn_held *held, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err)

@@ -18,20 +18,12 @@ int cn_smallfile_put(cn_file dir, const char *name, const void *data, size_t siz
     return rc ? cn_error_errno(err, -rc, "%s: %s", name, step) : CAIRN_OK;
 }
 
-static int refused(int rc, const char *name, cairn_error *err)
-{
-    struct cn_shown shown;
-    cn_show_text(&shown, name);
-    if (rc == -ELOOP || rc == -EISDIR || rc == -ENXIO) return cn_error_set(err, CAIRN_E_PATH, "%s: not a regular file", shown.text);
-    return cn_error_errno(err, -rc, "%s: opening it", shown.text);
-}
-
 static int load(cn_file file, const char *name, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err)
 {
     struct cn_file_info info;
     struct cn_shown shown;
     int rc = cn_os_stat(file, &info);
-    if (rc) return refused(rc, name, err);
+    if (rc) return cn_error_opening(err, -rc, name);
     cn_show_text(&shown, name);
     if (info.size_bytes > limit_bytes)
         return cn_error_set(err, CAIRN_E_LIMIT, "%s: %llu bytes; at most %llu are read", shown.text, (unsigned long long)info.size_bytes,
@@ -53,12 +45,12 @@ int cn_smallfile_load(cn_file dir, const char *name, uint64_t limit_bytes, char 
 {
     cn_auto_close cn_file file = CN_NO_FILE;
     int rc = cn_os_open_read(dir, name, &file);
-    return rc ? refused(rc, name, err) : load(file, name, limit_bytes, ret_data, ret_size, err);
+    return rc ? cn_error_opening(err, -rc, name) : load(file, name, limit_bytes, ret_data, ret_size, err);
 }
 
 int cn_smallfile_load_path(const char *path, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err)
 {
     cn_auto_close cn_file file = CN_NO_FILE;
     int rc = cn_os_open_read_path(path, &file);
-    return rc ? refused(rc, path, err) : load(file, path, limit_bytes, ret_data, ret_size, err);
+    return rc ? cn_error_opening(err, -rc, path) : load(file, path, limit_bytes, ret_data, ret_size, err);
 }
