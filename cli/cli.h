@@ -44,24 +44,24 @@ int cmd_keep(const struct cli *cli);
 int cmd_doctor(const struct cli *cli);
 
 /* text.c */
-int cli_fail(const struct cli *cli, const cairn_error *err);          /* one line on stderr; the exit code of err->code */
-int cli_usage(const struct cli *cli, const char *what);               /* one line on stderr; EXIT_USAGE */
-int cli_exit_code(int code);                                          /* of a CAIRN_E_ code */
-char *cli_safe(const char *text);                                     /* escaped for one line of a terminal; free it */
-const char *cli_bytes(uint64_t bytes, char buffer[32]);               /* "12.3 MB" */
-const char *cli_number(double number, char buffer[32]);               /* 4 significant digits */
-const char *cli_time(int64_t time_ns, char buffer[32]);               /* "2026-11-24 10:00:00", UTC */
-char *cli_path(const struct cli *cli, const char *run);               /* a run's path in the store; free it */
-int cli_print_json(json_t *object);                                   /* prints, frees; EXIT_FINE, or EXIT_FAILED */
-json_t *cli_json_number(double number);                               /* NaN and infinities as strings */
-json_t *cli_json_text(const char *text);                              /* bytes that are no UTF-8 are replaced */
+int cli_fail(const struct cli *cli, const cairn_error *err); /* one line on stderr; the exit code of err->code */
+int cli_usage(const struct cli *cli, const char *what);      /* one line on stderr; EXIT_USAGE */
+int cli_exit_code(int code);                                 /* of a CAIRN_E_ code */
+char *cli_safe(const char *text);                            /* escaped for one line of a terminal; free it */
+const char *cli_bytes(uint64_t bytes, char buffer[32]);      /* "12.3 MB" */
+const char *cli_number(double number, char buffer[32]);      /* 4 significant digits */
+const char *cli_time(int64_t time_ns, char buffer[32]);      /* "2026-11-24 10:00:00", UTC */
+char *cli_path(const struct cli *cli, const char *run);      /* a run's path in the store; free it */
+int cli_print_json(json_t *object);                          /* prints, frees; EXIT_FINE, or EXIT_FAILED */
+json_t *cli_json_number(double number);                      /* NaN and infinities as strings */
+json_t *cli_json_text(const char *text);                     /* bytes that are no UTF-8 are replaced */
 
 /* progress.c */
 struct progress {
     bool shown;
     double start, last; /* seconds */
 };
-void progress_start(struct progress *progress, const struct cli *cli); /* shown on a terminal, not with --json */
+void progress_start(struct progress *progress, const struct cli *cli);        /* shown on a terminal, not with --json */
 void progress_show(struct progress *progress, uint64_t done, uint64_t total); /* bytes; draws at most ten times a second */
 void progress_wipe(struct progress *progress);
 

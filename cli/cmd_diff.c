@@ -26,7 +26,8 @@ struct difference {
 static void report(struct diff *diff, const char *item, const char *name, const char *what)
 {
     if (diff->rows) {
-        json_array_append_new(diff->rows, json_pack("{s:o, s:o, s:s}", "item", cli_json_text(item), "name", cli_json_text(name), "difference", what));
+        json_array_append_new(diff->rows,
+                              json_pack("{s:o, s:o, s:s}", "item", cli_json_text(item), "name", cli_json_text(name), "difference", what));
         return;
     }
     char *safe_item = cli_safe(item), *safe = cli_safe(name);
@@ -39,7 +40,9 @@ static void report(struct diff *diff, const char *item, const char *name, const 
 static double half_to_double(uint16_t half)
 {
     int exponent = half >> 10 & 31;
-    double fraction = half & 0x3ff, value = exponent == 31 ? (fraction ? NAN : INFINITY) : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+    double fraction = half & 0x3ff, value = exponent == 31 ? (fraction ? NAN : INFINITY)
+                                            : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                                           : ldexp(fraction, -24);
     return half & 0x8000 ? -value : value;
 }
 
@@ -60,8 +63,8 @@ static double element(cairn_dtype dtype, const unsigned char *at)
     }
 }
 
-static void compare_piece(struct difference *difference, cairn_dtype dtype, size_t width, uint64_t base, const unsigned char *a, const unsigned char *b,
-                          size_t size)
+static void compare_piece(struct difference *difference, cairn_dtype dtype, size_t width, uint64_t base, const unsigned char *a,
+                          const unsigned char *b, size_t size)
 {
     for (size_t i = 0; i + width <= size; i += width) {
         if (!memcmp(a + i, b + i, width)) continue;
@@ -72,11 +75,13 @@ static void compare_piece(struct difference *difference, cairn_dtype dtype, size
     }
 }
 
-static int compare_data(struct diff *diff, const cairn_tensor_info *a, const cairn_tensor_info *b, struct difference *difference, cairn_error *err)
+static int compare_data(struct diff *diff, const cairn_tensor_info *a, const cairn_tensor_info *b, struct difference *difference,
+                        cairn_error *err)
 {
     uint32_t bits = cairn_dtype_bits(a->dtype);
     size_t width = bits >= 8 ? bits / 8 : 1;
-    *difference = (struct difference){ .is_float = a->dtype == CAIRN_F64 || a->dtype == CAIRN_F32 || a->dtype == CAIRN_F16 || a->dtype == CAIRN_BF16 };
+    *difference = (struct difference){ .is_float = a->dtype == CAIRN_F64 || a->dtype == CAIRN_F32 || a->dtype == CAIRN_F16 ||
+                                                   a->dtype == CAIRN_BF16 };
     for (uint64_t at = 0; at < a->size_bytes; at += PIECE) {
         size_t size = a->size_bytes - at < PIECE ? (size_t)(a->size_bytes - at) : PIECE;
         int code = cairn_checkpoint_read(diff->a, a, at, size, diff->room_a, err);
@@ -109,7 +114,8 @@ static int compare_tensor(struct diff *diff, const cairn_tensor_info *a, const c
     }
     diff->different++;
     if (difference.is_float) snprintf(number, sizeof number, ", by up to %.4g", difference.largest);
-    snprintf(what, sizeof what, "%llu elements differ, the first at %llu%s", (unsigned long long)difference.elements, (unsigned long long)difference.first, number);
+    snprintf(what, sizeof what, "%llu elements differ, the first at %llu%s", (unsigned long long)difference.elements,
+             (unsigned long long)difference.first, number);
     report(diff, a->item, a->name, what);
     return CAIRN_OK;
 }
@@ -143,11 +149,13 @@ static int compare_tensors(struct diff *diff, cairn_error *err)
 static bool same_value(const cairn_value *a, const cairn_value *b, int depth)
 {
     size_t a_size = 0, b_size = 0;
-    const char *a_data = cairn_value_get_data(a, &a_size), *b_data = cairn_value_get_data(b, &b_size), *a_tag = cairn_value_tag(a), *b_tag = cairn_value_tag(b);
+    const char *a_data = cairn_value_get_data(a, &a_size), *b_data = cairn_value_get_data(b, &b_size), *a_tag = cairn_value_tag(a),
+               *b_tag = cairn_value_tag(b);
     double x = cairn_value_get_float(a), y = cairn_value_get_float(b);
     if (depth > DEEPEST || cairn_value_kind(a) != cairn_value_kind(b) || cairn_value_count(a) != cairn_value_count(b)) return false;
     if (!a_tag != !b_tag || (a_tag && strcmp(a_tag, b_tag))) return false;
-    if (cairn_value_get_int(a) != cairn_value_get_int(b) || cairn_value_get_bool(a) != cairn_value_get_bool(b) || memcmp(&x, &y, sizeof x)) return false;
+    if (cairn_value_get_int(a) != cairn_value_get_int(b) || cairn_value_get_bool(a) != cairn_value_get_bool(b) || memcmp(&x, &y, sizeof x))
+        return false;
     if (a_size != b_size || (a_data && memcmp(a_data, b_data, a_size))) return false;
     for (size_t i = 0; i < cairn_value_count(a); i++) {
         if (!same_value(cairn_value_at(a, i), cairn_value_at(b, i), depth + 1)) return false;
@@ -171,7 +179,8 @@ static void compare_values(struct diff *diff, const cairn_value *a, const cairn_
         if (right && same_value(left, right, 0)) continue;
         char *below;
         if (asprintf(&below, "%s%s%s", path, *path ? "/" : "", item ? key : "") < 0) abort();
-        if (right && cairn_value_kind(left) == CAIRN_MAP && cairn_value_kind(right) == CAIRN_MAP) compare_values(diff, left, right, item ? item : key, below);
+        if (right && cairn_value_kind(left) == CAIRN_MAP && cairn_value_kind(right) == CAIRN_MAP)
+            compare_values(diff, left, right, item ? item : key, below);
         else {
             diff->values_different++;
             report(diff, item ? item : key, below, right ? "the value differs" : "only in A");
@@ -190,16 +199,18 @@ static int finish(struct diff *diff)
     progress_wipe(&diff->progress);
     bool equal = !diff->different && !diff->only_a && !diff->only_b && !diff->values_different;
     if (diff->rows) {
-        int code = cli_print_json(json_pack("{s:i, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "version", 1, "equal", equal, "same", (json_int_t)diff->same,
-                                            "different", (json_int_t)diff->different, "only_a", (json_int_t)diff->only_a, "only_b",
-                                            (json_int_t)diff->only_b, "values_different", (json_int_t)diff->values_different, "differences", diff->rows));
+        int code = cli_print_json(json_pack("{s:i, s:b, s:I, s:I, s:I, s:I, s:I, s:o}", "version", 1, "equal", equal, "same",
+                                            (json_int_t)diff->same, "different", (json_int_t)diff->different, "only_a",
+                                            (json_int_t)diff->only_a, "only_b", (json_int_t)diff->only_b, "values_different",
+                                            (json_int_t)diff->values_different, "differences", diff->rows));
         return code ? code : equal ? EXIT_FINE : EXIT_NO;
     }
-    if (equal) printf("identical: %llu tensors and all values, bit for bit\n", (unsigned long long)diff->same);
+    if (equal)
+        printf("identical: %llu tensors and all values, bit for bit\n", (unsigned long long)diff->same);
     else
-        printf("%llu tensors identical, %llu different, %llu only in A, %llu only in B; %llu values differ\n", (unsigned long long)diff->same,
-               (unsigned long long)diff->different, (unsigned long long)diff->only_a, (unsigned long long)diff->only_b,
-               (unsigned long long)diff->values_different);
+        printf("%llu tensors identical, %llu different, %llu only in A, %llu only in B; %llu values differ\n",
+               (unsigned long long)diff->same, (unsigned long long)diff->different, (unsigned long long)diff->only_a,
+               (unsigned long long)diff->only_b, (unsigned long long)diff->values_different);
     return equal ? EXIT_FINE : EXIT_NO;
 }
 
@@ -210,10 +221,13 @@ int cmd_diff(const struct cli *cli)
     if (cli->arguments_count != 2) return cli_usage(cli, "give two checkpoints or files");
     int code = cairn_checkpoint_open(cli->store, cli->arguments[0], &a, &err);
     if (!code) code = cairn_checkpoint_open(cli->store, cli->arguments[1], &b, &err);
-    struct diff diff = { .cli = cli, .a = a, .b = b, .rows = cli->json ? json_array() : NULL, .room_a = malloc(PIECE), .room_b = malloc(PIECE) };
+    struct diff diff = {
+        .cli = cli, .a = a, .b = b, .rows = cli->json ? json_array() : NULL, .room_a = malloc(PIECE), .room_b = malloc(PIECE)
+    };
     if (!diff.room_a || !diff.room_b) abort();
     if (!code) code = compare_tensors(&diff, &err);
-    if (!code && cairn_checkpoint_values(a) && cairn_checkpoint_values(b)) compare_values(&diff, cairn_checkpoint_values(a), cairn_checkpoint_values(b), NULL, "");
+    if (!code && cairn_checkpoint_values(a) && cairn_checkpoint_values(b))
+        compare_values(&diff, cairn_checkpoint_values(a), cairn_checkpoint_values(b), NULL, "");
     int exit_code = code ? cli_fail(cli, &err) : finish(&diff);
     free(diff.room_a);
     free(diff.room_b);

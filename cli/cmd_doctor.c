@@ -102,7 +102,8 @@ static void wait_for_child(pid_t child, int from, struct speed *speed)
     int status = 0;
     ssize_t size = read(from, &found, sizeof found);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-    if (size == sizeof found) *speed = found;
+    if (size == sizeof found)
+        *speed = found;
     else {
         speed->error.code = WIFSIGNALED(status) && WTERMSIG(status) == SIGINT ? CAIRN_E_CANCELLED : CAIRN_E_IO;
         snprintf(speed->error.message, sizeof speed->error.message, "the measurement did not end");
@@ -127,8 +128,11 @@ static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *sp
         _exit(write(ends[1], speed, sizeof *speed) != (ssize_t)sizeof *speed);
     }
     close(ends[1]);
-    if (child > 0) wait_for_child(child, ends[0], speed);
-    else speed->error.code = CAIRN_E_NOMEM, snprintf(speed->error.message, sizeof speed->error.message, "no child process: %s", strerror(errno));
+    if (child > 0)
+        wait_for_child(child, ends[0], speed);
+    else
+        speed->error.code = CAIRN_E_NOMEM,
+        snprintf(speed->error.message, sizeof speed->error.message, "no child process: %s", strerror(errno));
     close(ends[0]);
     (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     sigaction(SIGINT, &before, NULL);
@@ -147,7 +151,8 @@ static int list_abilities(const cairn_probe_report *probe, struct ability *ret)
         { "symbolic links", "symlinks", "`latest` and `best` are not kept; the names with @ work", probe->symlinks },
         { "rename without replacing", "rename_new", "one more look before each rename", probe->rename_new },
         { "exchanging two names", "exchange", "a single folder cannot be replaced in one step", probe->exchange },
-        { "the writer's lock", "writer_lock", "a second writer of a run is stopped at its next commit, not when it starts", probe->writer_lock },
+        { "the writer's lock", "writer_lock", "a second writer of a run is stopped at its next commit, not when it starts",
+          probe->writer_lock },
         { "readers' locks", "reader_lock", "a checkpoint may be removed while somebody reads it", probe->reader_lock },
         { "direct I/O", "direct_io", "saves go through the page cache", probe->direct_io },
         { "survives a power cut", "durable", "this is memory: keep a copy elsewhere", probe->is_volatile ? EOPNOTSUPP : 0 },
@@ -166,14 +171,19 @@ static int print_report(const char *dir, const cairn_probe_report *probe, const 
     char bytes[32], write[32], *safe = cli_safe(dir);
     printf("%s: %s free\n", safe, cli_bytes(probe->free_bytes, bytes));
     for (int i = 0; i < count; i++) {
-        if (abilities[i].problem) printf("  %-28s no (%s): %s\n", abilities[i].name, strerror(abilities[i].problem), abilities[i].lack), missing++;
-        else printf("  %-28s yes\n", abilities[i].name);
+        if (abilities[i].problem)
+            printf("  %-28s no (%s): %s\n", abilities[i].name, strerror(abilities[i].problem), abilities[i].lack), missing++;
+        else
+            printf("  %-28s yes\n", abilities[i].name);
     }
-    printf("  %-28s %.2f ms, of its folder %.2f ms\n", "sync of a small file", (double)probe->file_sync_ns / 1e6, (double)probe->folder_sync_ns / 1e6);
+    printf("  %-28s %.2f ms, of its folder %.2f ms\n", "sync of a small file", (double)probe->file_sync_ns / 1e6,
+           (double)probe->folder_sync_ns / 1e6);
     printf("  %-28s %s/s, verifying %s/s\n", "saving durably", cli_bytes((uint64_t)speed->write_rate, write),
            cli_bytes((uint64_t)speed->read_rate, bytes));
-    if (missing) printf("%s: usable; %d of %d abilities are missing, and what that means is said above\n", safe, missing, count);
-    else printf("%s: all that Cairn uses is there\n", safe);
+    if (missing)
+        printf("%s: usable; %d of %d abilities are missing, and what that means is said above\n", safe, missing, count);
+    else
+        printf("%s: all that Cairn uses is there\n", safe);
     free(safe);
     return missing ? EXIT_NO : EXIT_FINE;
 }
@@ -187,10 +197,10 @@ static int print_json(const char *dir, const cairn_probe_report *probe, const st
         json_object_set_new(object, abilities[i].key, json_boolean(!abilities[i].problem));
         missing += abilities[i].problem != 0;
     }
-    int code = cli_print_json(json_pack("{s:i, s:o, s:o, s:I, s:f, s:f, s:f, s:f}", "version", 1, "folder", cli_json_text(dir), "abilities", object,
-                                        "free_bytes", (json_int_t)probe->free_bytes, "file_sync_seconds", (double)probe->file_sync_ns / 1e9,
-                                        "folder_sync_seconds", (double)probe->folder_sync_ns / 1e9, "write_bytes_per_second", speed->write_rate,
-                                        "verify_bytes_per_second", speed->read_rate));
+    int code = cli_print_json(json_pack("{s:i, s:o, s:o, s:I, s:f, s:f, s:f, s:f}", "version", 1, "folder", cli_json_text(dir), "abilities",
+                                        object, "free_bytes", (json_int_t)probe->free_bytes, "file_sync_seconds",
+                                        (double)probe->file_sync_ns / 1e9, "folder_sync_seconds", (double)probe->folder_sync_ns / 1e9,
+                                        "write_bytes_per_second", speed->write_rate, "verify_bytes_per_second", speed->read_rate));
     return code ? code : missing ? EXIT_NO : EXIT_FINE;
 }
 

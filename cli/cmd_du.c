@@ -75,7 +75,8 @@ static void add_up(struct usage *usage)
     for (size_t i = 0, next; i < usage->files_count; i = next) {
         const struct file *file = &usage->files[i];
         bool one_folder = true;
-        for (next = i; next < usage->files_count && usage->files[next].device == file->device && usage->files[next].inode == file->inode; next++) {
+        for (next = i; next < usage->files_count && usage->files[next].device == file->device && usage->files[next].inode == file->inode;
+             next++) {
             bool again = next > i && usage->files[next].folder == usage->files[next - 1].folder;
             if (!again) usage->folders[usage->files[next].folder].size += file->size;
             one_folder = one_folder && usage->files[next].folder == file->folder;
@@ -120,8 +121,9 @@ static json_t *usage_json(const struct usage *usage, const char *run)
     json_t *rows = json_array();
     for (size_t i = 0; i + 1 < usage->folders_count; i++) {
         const struct folder *folder = &usage->folders[i];
-        json_array_append_new(rows, json_pack("{s:o, s:I, s:I, s:I}", "name", cli_json_text(folder->name), "size_bytes", (json_int_t)folder->size, "own_bytes",
-                                              (json_int_t)folder->own, "shared_bytes", (json_int_t)(folder->size - folder->own)));
+        json_array_append_new(rows,
+                              json_pack("{s:o, s:I, s:I, s:I}", "name", cli_json_text(folder->name), "size_bytes", (json_int_t)folder->size,
+                                        "own_bytes", (json_int_t)folder->own, "shared_bytes", (json_int_t)(folder->size - folder->own)));
     }
     return json_pack("{s:o, s:o, s:I, s:I}", "run", cli_json_text(run), "checkpoints", rows, "other_bytes",
                      (json_int_t)usage->folders[usage->folders_count - 1].size, "total_bytes", (json_int_t)usage->total);
@@ -129,7 +131,9 @@ static json_t *usage_json(const struct usage *usage, const char *run)
 
 static void print_usage(const struct usage *usage)
 {
-    struct table table = { .heads = { "CHECKPOINT", "SIZE", "OWN", "SHARED" }, .right = { false, true, true, true }, .columns = 4, .wide = 0 };
+    struct table table = {
+        .heads = { "CHECKPOINT", "SIZE", "OWN", "SHARED" }, .right = { false, true, true, true }, .columns = 4, .wide = 0
+    };
     char size[32], own[32], shared[32];
     for (size_t i = 0; i < usage->folders_count; i++) {
         const struct folder *folder = &usage->folders[i];
@@ -157,7 +161,8 @@ static void report_run(struct totals *totals, const char *run)
     if (code) {
         int exit_code = cli_fail(totals->cli, &err);
         if (exit_code > totals->worst) totals->worst = exit_code;
-    } else if (totals->runs) json_array_append_new(totals->runs, usage_json(&usage, run));
+    } else if (totals->runs)
+        json_array_append_new(totals->runs, usage_json(&usage, run));
     else {
         print_usage(&usage);
         printf("%s: %s\n", safe, cli_bytes(usage.total, bytes));
@@ -179,7 +184,8 @@ int cmd_du(const struct cli *cli)
     cairn_error err = CAIRN_ERROR_INIT;
     struct totals totals = { .cli = cli, .runs = cli->json ? json_array() : NULL };
     for (int i = 0; i < cli->arguments_count; i++) report_run(&totals, cli->arguments[i]);
-    if (!cli->arguments_count && cairn_store_list(cli->store ? cli->store : ".", report_each, &totals, &err)) return json_decref(totals.runs), cli_fail(cli, &err);
+    if (!cli->arguments_count && cairn_store_list(cli->store ? cli->store : ".", report_each, &totals, &err))
+        return json_decref(totals.runs), cli_fail(cli, &err);
     if (!totals.runs) return totals.worst;
     int code = cli_print_json(json_pack("{s:i, s:o, s:I}", "version", 1, "runs", totals.runs, "total_bytes", (json_int_t)totals.total));
     return code ? code : totals.worst;

@@ -12,16 +12,20 @@ struct keeping {
 static void tell_removed(void *user, const char *name)
 {
     struct keeping *keeping = user;
-    if (keeping->removed) json_array_append_new(keeping->removed, cli_json_text(name));
-    else printf("%s %s\n", keeping->cli->dry_run ? "would remove" : "removed", name);
+    if (keeping->removed)
+        json_array_append_new(keeping->removed, cli_json_text(name));
+    else
+        printf("%s %s\n", keeping->cli->dry_run ? "would remove" : "removed", name);
 }
 
 static void tell_stayed(void *user, const char *message)
 {
     struct keeping *keeping = user;
     char *safe = cli_safe(message);
-    if (keeping->stayed) json_array_append_new(keeping->stayed, json_string(safe));
-    else printf("%s\n", safe);
+    if (keeping->stayed)
+        json_array_append_new(keeping->stayed, json_string(safe));
+    else
+        printf("%s\n", safe);
     free(safe);
 }
 
@@ -39,11 +43,11 @@ static int keep_run(const struct cli *cli, const char *run, uint32_t last, json_
     char *path = cli_path(cli, run), *safe = cli_safe(run);
     int code = cairn_keep(path, &options, &report, &err);
     if (!code && runs)
-        json_array_append_new(runs, json_pack("{s:o, s:b, s:o, s:o, s:I}", "run", cli_json_text(run), "dry_run", cli->dry_run, "removed", keeping.removed,
-                                              "messages", keeping.stayed, "kept", (json_int_t)report.kept));
+        json_array_append_new(runs, json_pack("{s:o, s:b, s:o, s:o, s:I}", "run", cli_json_text(run), "dry_run", cli->dry_run, "removed",
+                                              keeping.removed, "messages", keeping.stayed, "kept", (json_int_t)report.kept));
     else if (!code)
-        printf("%s: %llu %s, %llu %s\n", safe, (unsigned long long)report.removed, cli->dry_run ? "would go" : "removed", (unsigned long long)report.kept,
-               cli->dry_run ? "would stay" : "kept");
+        printf("%s: %llu %s, %llu %s\n", safe, (unsigned long long)report.removed, cli->dry_run ? "would go" : "removed",
+               (unsigned long long)report.kept, cli->dry_run ? "would stay" : "kept");
     if (code && runs) json_decref(keeping.removed), json_decref(keeping.stayed);
     free(path);
     free(safe);

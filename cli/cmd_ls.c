@@ -14,7 +14,8 @@ static void describe_marks(const cairn_entry *entry, char *text, size_t size)
     for (int i = 0; i < 3; i++)
         if (marks[i]) snprintf(text + strlen(text), size - strlen(text), "%s%s", text[0] ? "," : "", marks[i]);
     if (entry->pinned) snprintf(text + strlen(text), size - strlen(text), "%spinned", text[0] ? "," : "");
-    for (size_t i = 0; i < entry->tags_count; i++) snprintf(text + strlen(text), size - strlen(text), "%s%s", text[0] ? "," : "", entry->tags[i]);
+    for (size_t i = 0; i < entry->tags_count; i++)
+        snprintf(text + strlen(text), size - strlen(text), "%s%s", text[0] ? "," : "", entry->tags[i]);
 }
 
 static void describe_metrics(const cairn_entry *entry, char *text, size_t size)
@@ -22,7 +23,8 @@ static void describe_metrics(const cairn_entry *entry, char *text, size_t size)
     char number[32];
     text[0] = 0;
     for (size_t i = 0; i < entry->metrics_count && i < 3; i++)
-        snprintf(text + strlen(text), size - strlen(text), "%s%s=%s", i ? " " : "", entry->metrics[i].name, cli_number(entry->metrics[i].value, number));
+        snprintf(text + strlen(text), size - strlen(text), "%s%s=%s", i ? " " : "", entry->metrics[i].name,
+                 cli_number(entry->metrics[i].value, number));
 }
 
 static void describe_state(const cairn_entry *entry, char *text, size_t size)
@@ -68,15 +70,17 @@ static json_t *entry_json(const cairn_entry *entry)
     if (entry->standing > CAIRN_SUPERSEDED) return row;
     char time[32];
     json_t *metrics = json_object(), *tags = json_array(), *dropped = json_array();
-    for (size_t i = 0; i < entry->metrics_count; i++) json_object_set_new(metrics, entry->metrics[i].name, cli_json_number(entry->metrics[i].value));
+    for (size_t i = 0; i < entry->metrics_count; i++)
+        json_object_set_new(metrics, entry->metrics[i].name, cli_json_number(entry->metrics[i].value));
     for (size_t i = 0; i < entry->tags_count; i++) json_array_append_new(tags, cli_json_text(entry->tags[i]));
     for (size_t i = 0; i < entry->dropped_count; i++) json_array_append_new(dropped, cli_json_text(entry->dropped[i]));
     json_object_update_new(row, json_pack("{s:b, s:o}", "pinned", entry->pinned, "dropped", dropped));
-    json_object_update_new(row, json_pack("{s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o}", "id", entry->id, "step",
-                                          (json_int_t)entry->step, "term", (json_int_t)entry->term, "time", cli_time(entry->time_ns, time), "epoch",
-                                          cli_json_number(entry->epoch), "healthy", entry->healthy, "exact", entry->exact, "latest", entry->is_latest,
-                                          "head", entry->is_head, "best", entry->is_best, "size_bytes", (json_int_t)entry->bytes, "tensors",
-                                          (json_int_t)entry->tensors, "metrics", metrics, "tags", tags));
+    json_object_update_new(row,
+                           json_pack("{s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o}", "id", entry->id, "step",
+                                     (json_int_t)entry->step, "term", (json_int_t)entry->term, "time", cli_time(entry->time_ns, time),
+                                     "epoch", cli_json_number(entry->epoch), "healthy", entry->healthy, "exact", entry->exact, "latest",
+                                     entry->is_latest, "head", entry->is_head, "best", entry->is_best, "size_bytes",
+                                     (json_int_t)entry->bytes, "tensors", (json_int_t)entry->tensors, "metrics", metrics, "tags", tags));
     return row;
 }
 
@@ -88,15 +92,20 @@ static int list_run(const struct cli *cli, const char *path)
     if (cli->json) {
         json_t *rows = json_array();
         for (size_t i = 0; i < cairn_listing_count(listing); i++) json_array_append_new(rows, entry_json(cairn_listing_entry(listing, i)));
-        json_t *object = json_pack("{s:i, s:o, s:s, s:o}", "version", 1, "run", cli_json_text(path), "id", cairn_listing_run_id(listing), "checkpoints", rows);
+        json_t *object = json_pack("{s:i, s:o, s:s, s:o}", "version", 1, "run", cli_json_text(path), "id", cairn_listing_run_id(listing),
+                                   "checkpoints", rows);
         cairn_listing_close(listing);
         return cli_print_json(object);
     }
     struct table table = { .heads = { "STEP", "STATE", "SIZE", "MARKS", "METRICS", "TENSORS", "SAVED (UTC)", "FOLDER" },
-                           .right = { true, false, true, false, false, true }, .columns = 8, .wide = 4 };
+                           .right = { true, false, true, false, false, true },
+                           .columns = 8,
+                           .wide = 4 };
     for (size_t i = 0; i < cairn_listing_count(listing); i++) add_row(&table, cairn_listing_entry(listing, i));
-    if (table.count) table_print(&table);
-    else puts("no checkpoints yet");
+    if (table.count)
+        table_print(&table);
+    else
+        puts("no checkpoints yet");
     print_problems(listing);
     cairn_listing_close(listing);
     return EXIT_FINE;
@@ -115,7 +124,8 @@ static int add_run(void *user, const char *name)
     cairn_error err = CAIRN_ERROR_INIT;
     char *path = cli_path(walk->cli, name), count[32] = "-", latest[32] = "-", size[32] = "-", time[32] = "-", note[64] = "";
     uint64_t current = 0, bytes = 0;
-    if (cairn_listing_open(path, &listing, &err)) snprintf(note, sizeof note, "%.60s", err.message);
+    if (cairn_listing_open(path, &listing, &err))
+        snprintf(note, sizeof note, "%.60s", err.message);
     else {
         for (size_t i = 0; i < cairn_listing_count(listing); i++) {
             const cairn_entry *entry = cairn_listing_entry(listing, i);
@@ -129,8 +139,11 @@ static int add_run(void *user, const char *name)
         cli_bytes(bytes, size);
         cairn_listing_close(listing);
     }
-    if (walk->rows) json_array_append_new(walk->rows, json_pack("{s:o, s:I, s:I}", "name", cli_json_text(name), "checkpoints", (json_int_t)current, "size_bytes", (json_int_t)bytes));
-    else table_add(&walk->table, (const char *const[]){ name, count, latest, size, time, note });
+    if (walk->rows)
+        json_array_append_new(walk->rows, json_pack("{s:o, s:I, s:I}", "name", cli_json_text(name), "checkpoints", (json_int_t)current,
+                                                    "size_bytes", (json_int_t)bytes));
+    else
+        table_add(&walk->table, (const char *const[]){ name, count, latest, size, time, note });
     free(path);
     return 0;
 }
@@ -139,13 +152,18 @@ static int list_store(const struct cli *cli)
 {
     const char *store = cli->store ? cli->store : ".";
     cairn_error err = CAIRN_ERROR_INIT;
-    struct store_walk walk = { .cli = cli, .rows = cli->json ? json_array() : NULL,
-                               .table = { .heads = { "RUN", "CHECKPOINTS", "LATEST", "SIZE", "SAVED (UTC)", "" }, .right = { false, true, true, true },
-                                          .columns = 6, .wide = 0 } };
+    struct store_walk walk = { .cli = cli,
+                               .rows = cli->json ? json_array() : NULL,
+                               .table = { .heads = { "RUN", "CHECKPOINTS", "LATEST", "SIZE", "SAVED (UTC)", "" },
+                                          .right = { false, true, true, true },
+                                          .columns = 6,
+                                          .wide = 0 } };
     if (cairn_store_list(store, add_run, &walk, &err)) return cli_fail(cli, &err);
     if (cli->json) return cli_print_json(json_pack("{s:i, s:o, s:o}", "version", 1, "store", cli_json_text(store), "runs", walk.rows));
-    if (walk.table.count) table_print(&walk.table);
-    else puts("no runs here; -C names the folder that holds them");
+    if (walk.table.count)
+        table_print(&walk.table);
+    else
+        puts("no runs here; -C names the folder that holds them");
     return EXIT_FINE;
 }
 

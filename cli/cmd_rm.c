@@ -9,8 +9,10 @@ static int remove_one(const struct cli *cli, const char *name)
     int code = cli->item ? cairn_drop_item(cli->store, name, cli->item, &err) : cairn_remove(cli->store, name, &err);
     if (code) return cli_fail(cli, &err);
     char *safe = cli_safe(name);
-    if (cli->item) printf("dropped %s from %s\n", cli->item, safe);
-    else printf("removed %s\n", safe);
+    if (cli->item)
+        printf("dropped %s from %s\n", cli->item, safe);
+    else
+        printf("removed %s\n", safe);
     free(safe);
     return EXIT_FINE;
 }

@@ -12,7 +12,8 @@ static char *shape_text(const cairn_tensor_info *tensor)
     char *text = malloc(size);
     if (!text) abort();
     text[0] = '[';
-    for (uint32_t i = 0; i < tensor->rank; i++) used += (size_t)snprintf(text + used, size - used, "%s%llu", i ? "," : "", (unsigned long long)tensor->shape[i]);
+    for (uint32_t i = 0; i < tensor->rank; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%llu", i ? "," : "", (unsigned long long)tensor->shape[i]);
     snprintf(text + used, size - used, "]");
     return text;
 }
@@ -25,10 +26,11 @@ static void add_tensor(struct table *table, const cairn_tensor_info *tensor)
         cli_number(tensor->statistics.max_abs, largest);
         cli_number(tensor->statistics.norm, norm);
         if (tensor->statistics.nan_count || tensor->statistics.inf_count)
-            snprintf(odd, sizeof odd, "%llu NaN %llu Inf", (unsigned long long)tensor->statistics.nan_count, (unsigned long long)tensor->statistics.inf_count);
+            snprintf(odd, sizeof odd, "%llu NaN %llu Inf", (unsigned long long)tensor->statistics.nan_count,
+                     (unsigned long long)tensor->statistics.inf_count);
     }
-    table_add(table, (const char *const[]){ tensor->item, tensor->name, cairn_dtype_name(tensor->dtype), shape, cli_bytes(tensor->size_bytes, bytes),
-                                            largest, norm, odd });
+    table_add(table, (const char *const[]){ tensor->item, tensor->name, cairn_dtype_name(tensor->dtype), shape,
+                                            cli_bytes(tensor->size_bytes, bytes), largest, norm, odd });
     free(shape);
 }
 
@@ -46,7 +48,8 @@ static json_t *value_json(const cairn_value *value, int depth)
     case CAIRN_LIST:
     case CAIRN_TUPLE:
         object = json_array();
-        for (size_t i = 0; i < cairn_value_count(value); i++) json_array_append_new(object, value_json(cairn_value_at(value, i), depth + 1));
+        for (size_t i = 0; i < cairn_value_count(value); i++)
+            json_array_append_new(object, value_json(cairn_value_at(value, i), depth + 1));
         return object;
     case CAIRN_MAP:
         object = json_object();
@@ -88,7 +91,8 @@ static void print_values(const cairn_value *value, const char *path, int depth)
     if (cairn_value_kind(value) == CAIRN_TENSOR_REF || depth > DEEPEST) return;
     if (is_leaf(value) || !cairn_value_count(value)) {
         json_t *json = value_json(value, depth);
-        char *text = cairn_value_kind(value) == CAIRN_FLOAT ? shortest(cairn_value_get_float(value)) : json_dumps(json, JSON_ENCODE_ANY), *safe = cli_safe(text ? text : "?"), *name = cli_safe(path);
+        char *text = cairn_value_kind(value) == CAIRN_FLOAT ? shortest(cairn_value_get_float(value)) : json_dumps(json, JSON_ENCODE_ANY),
+             *safe = cli_safe(text ? text : "?"), *name = cli_safe(path);
         printf("  %s = %s\n", name, safe);
         free(text);
         free(safe);
@@ -114,15 +118,17 @@ static void print_summary(const cairn_checkpoint_info *info)
     printf("%s\n", path);
     free(path);
     if (info->source == CAIRN_SOURCE_CHECKPOINT) {
-        printf("  step %llu, term %llu, saved %s UTC, %s%s\n  id %s\n", (unsigned long long)info->entry.step, (unsigned long long)info->entry.term,
-               cli_time(info->entry.time_ns, time), info->entry.healthy ? "healthy" : "UNHEALTHY (NaN or Inf)", info->entry.exact ? "" : ", inexact",
-               info->entry.id);
+        printf("  step %llu, term %llu, saved %s UTC, %s%s\n  id %s\n", (unsigned long long)info->entry.step,
+               (unsigned long long)info->entry.term, cli_time(info->entry.time_ns, time),
+               info->entry.healthy ? "healthy" : "UNHEALTHY (NaN or Inf)", info->entry.exact ? "" : ", inexact", info->entry.id);
         for (size_t i = 0; i < info->entry.metrics_count; i++) {
             char *name = cli_safe(info->entry.metrics[i].name);
             printf("  %s = %s\n", name, cli_number(info->entry.metrics[i].value, number));
             free(name);
         }
-    } else puts(info->source == CAIRN_SOURCE_FILE ? "  a safetensors file that Cairn did not write" : "  a model folder that Cairn did not write");
+    } else
+        puts(info->source == CAIRN_SOURCE_FILE ? "  a safetensors file that Cairn did not write"
+                                               : "  a model folder that Cairn did not write");
     printf("  %zu tensors, %s, in %zu files\n", info->tensors_count, cli_bytes(info->tensor_bytes, bytes), info->files_count);
 }
 
@@ -135,27 +141,33 @@ static json_t *show_json(const cairn_checkpoint *checkpoint)
         const cairn_tensor_info *tensor = cairn_checkpoint_tensor(checkpoint, i);
         json_t *shape = json_array();
         for (uint32_t k = 0; k < tensor->rank; k++) json_array_append_new(shape, json_integer((json_int_t)tensor->shape[k]));
-        json_t *row = json_pack("{s:o, s:o, s:s, s:o, s:I, s:o, s:I}", "item", cli_json_text(tensor->item), "name", cli_json_text(tensor->name), "dtype",
-                                cairn_dtype_name(tensor->dtype), "shape", shape, "size_bytes", (json_int_t)tensor->size_bytes, "file",
-                                cli_json_text(tensor->file), "offset", (json_int_t)tensor->file_offset);
+        json_t *row =
+            json_pack("{s:o, s:o, s:s, s:o, s:I, s:o, s:I}", "item", cli_json_text(tensor->item), "name", cli_json_text(tensor->name),
+                      "dtype", cairn_dtype_name(tensor->dtype), "shape", shape, "size_bytes", (json_int_t)tensor->size_bytes, "file",
+                      cli_json_text(tensor->file), "offset", (json_int_t)tensor->file_offset);
         if (tensor->digest[0]) json_object_set_new(row, "digest", json_string(tensor->digest));
         if (tensor->statistics.known)
-            json_object_set_new(row, "statistics", json_pack("{s:o, s:o, s:I, s:I}", "max_abs", cli_json_number(tensor->statistics.max_abs), "norm",
-                                                             cli_json_number(tensor->statistics.norm), "nan", (json_int_t)tensor->statistics.nan_count,
-                                                             "inf", (json_int_t)tensor->statistics.inf_count));
+            json_object_set_new(row, "statistics",
+                                json_pack("{s:o, s:o, s:I, s:I}", "max_abs", cli_json_number(tensor->statistics.max_abs), "norm",
+                                          cli_json_number(tensor->statistics.norm), "nan", (json_int_t)tensor->statistics.nan_count, "inf",
+                                          (json_int_t)tensor->statistics.inf_count));
         json_array_append_new(tensors, row);
     }
     for (size_t i = 0; i < info->files_count; i++) {
         const cairn_file_info *file = cairn_checkpoint_file(checkpoint, i);
-        json_array_append_new(files, json_pack("{s:o, s:I, s:s}", "name", cli_json_text(file->name), "size_bytes", (json_int_t)file->size_bytes, "digest", file->digest));
+        json_array_append_new(files, json_pack("{s:o, s:I, s:s}", "name", cli_json_text(file->name), "size_bytes",
+                                               (json_int_t)file->size_bytes, "digest", file->digest));
     }
-    for (size_t i = 0; i < info->entry.metrics_count; i++) json_object_set_new(metrics, info->entry.metrics[i].name, cli_json_number(info->entry.metrics[i].value));
+    for (size_t i = 0; i < info->entry.metrics_count; i++)
+        json_object_set_new(metrics, info->entry.metrics[i].name, cli_json_number(info->entry.metrics[i].value));
     const cairn_value *values = cairn_checkpoint_values(checkpoint);
-    json_t *object = json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "version", 1, "source", sources[info->source], "path", cli_json_text(info->path),
-                               "metrics", metrics, "files", files, "tensors", tensors, "values", values ? value_json(values, 0) : json_null());
+    json_t *object =
+        json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "version", 1, "source", sources[info->source], "path", cli_json_text(info->path),
+                  "metrics", metrics, "files", files, "tensors", tensors, "values", values ? value_json(values, 0) : json_null());
     if (info->source == CAIRN_SOURCE_CHECKPOINT)
-        json_object_update_new(object, json_pack("{s:s, s:I, s:I, s:b, s:b}", "id", info->entry.id, "step", (json_int_t)info->entry.step, "term",
-                                                 (json_int_t)info->entry.term, "healthy", info->entry.healthy, "exact", info->entry.exact));
+        json_object_update_new(object,
+                               json_pack("{s:s, s:I, s:I, s:b, s:b}", "id", info->entry.id, "step", (json_int_t)info->entry.step, "term",
+                                         (json_int_t)info->entry.term, "healthy", info->entry.healthy, "exact", info->entry.exact));
     return object;
 }
 
@@ -167,10 +179,14 @@ int cmd_show(const struct cli *cli)
     if (cairn_checkpoint_open(cli->store, cli->arguments[0], &checkpoint, &err)) return cli_fail(cli, &err);
     const cairn_checkpoint_info *info = cairn_checkpoint_get_info(checkpoint);
     int code = EXIT_FINE;
-    if (cli->json) code = cli_print_json(show_json(checkpoint));
+    if (cli->json)
+        code = cli_print_json(show_json(checkpoint));
     else {
         print_summary(info);
-        struct table table = { .heads = { "ITEM", "TENSOR", "DTYPE", "SHAPE", "SIZE", "MAX", "NORM", "" }, .right = { 0, 0, 0, 0, 1, 1, 1, 0 }, .columns = 8, .wide = 1 };
+        struct table table = { .heads = { "ITEM", "TENSOR", "DTYPE", "SHAPE", "SIZE", "MAX", "NORM", "" },
+                               .right = { 0, 0, 0, 0, 1, 1, 1, 0 },
+                               .columns = 8,
+                               .wide = 1 };
         size_t shown = cli->all || info->tensors_count <= PAGE ? info->tensors_count : PAGE;
         for (size_t i = 0; i < shown; i++) add_tensor(&table, cairn_checkpoint_tensor(checkpoint, i));
         if (shown) table_print(&table);

@@ -21,7 +21,8 @@ int cmd_tag(const struct cli *cli)
     cairn_error err = CAIRN_ERROR_INIT;
     cairn_mark_options options = CAIRN_MARK_OPTIONS_INIT;
     if (!cli->arguments_count) return cli_usage(cli, "a checkpoint, then tags");
-    if (cli->arguments_count == 1 && !cli->pin && !cli->metrics_count) return cli_usage(cli, "nothing to change: give tags, --pin, --unpin or --metric");
+    if (cli->arguments_count == 1 && !cli->pin && !cli->metrics_count)
+        return cli_usage(cli, "nothing to change: give tags, --pin, --unpin or --metric");
     cairn_metric *metrics = calloc((size_t)cli->metrics_count + 1, sizeof *metrics);
     if (!metrics) return EXIT_FAILED;
     for (int i = 0; i < cli->metrics_count; i++)
@@ -31,8 +32,10 @@ int cmd_tag(const struct cli *cli)
         }
     const char *const *tags = (const char *const *)(cli->arguments + 1);
     size_t count = (size_t)cli->arguments_count - 1;
-    if (cli->remove) options.remove_tags = tags, options.remove_tags_count = count;
-    else options.add_tags = tags, options.add_tags_count = count;
+    if (cli->remove)
+        options.remove_tags = tags, options.remove_tags_count = count;
+    else
+        options.add_tags = tags, options.add_tags_count = count;
     options.metrics = metrics;
     options.metrics_count = (size_t)cli->metrics_count;
     options.pin = cli->pin;

@@ -9,7 +9,7 @@ struct verifying {
     const struct cli *cli;
     const char *name;
     json_t *results, *damages, *warnings; /* JSON only */
-    int worst;                 /* exit code */
+    int worst;                            /* exit code */
     struct progress progress;
 };
 
@@ -21,8 +21,8 @@ static void tell_damage(void *user, const cairn_damage *damage)
                                 cli_json_text(damage->message));
         if (damage->tensor) json_object_set_new(row, "tensor", cli_json_text(damage->tensor));
         if (damage->block != CAIRN_NO_OFFSET)
-            json_object_update_new(row, json_pack("{s:I, s:I, s:I}", "block", (json_int_t)damage->block, "offset", (json_int_t)damage->offset,
-                                                  "size_bytes", (json_int_t)damage->size_bytes));
+            json_object_update_new(row, json_pack("{s:I, s:I, s:I}", "block", (json_int_t)damage->block, "offset",
+                                                  (json_int_t)damage->offset, "size_bytes", (json_int_t)damage->size_bytes));
         if (damage->shared_with) json_object_set_new(row, "shared_with", cli_json_text(damage->shared_with));
         json_array_append_new(verifying->damages, row);
         return;
@@ -38,7 +38,8 @@ static void tell_warning(void *user, const char *message)
 {
     struct verifying *verifying = user;
     char *safe = cli_safe(message);
-    if (verifying->warnings) json_array_append_new(verifying->warnings, json_string(safe));
+    if (verifying->warnings)
+        json_array_append_new(verifying->warnings, json_string(safe));
     else {
         progress_wipe(&verifying->progress);
         printf("  warning: %s\n", safe);
@@ -73,15 +74,21 @@ static void verify_one(struct verifying *verifying, const char *name)
     progress_wipe(&verifying->progress);
     if (verifying->cli->json) {
         json_t *row = json_pack("{s:o, s:b, s:s, s:I, s:b, s:o, s:o}", "name", cli_json_text(name), "ok", exit_code == EXIT_FINE, "code",
-                                cairn_code_name(code), "checked_bytes", (json_int_t)report.checked_bytes, "digests_known", report.digests_known,
-                                "damage", verifying->damages, "warnings", verifying->warnings);
+                                cairn_code_name(code), "checked_bytes", (json_int_t)report.checked_bytes, "digests_known",
+                                report.digests_known, "damage", verifying->damages, "warnings", verifying->warnings);
         if (code && !report.findings) json_object_set_new(row, "message", cli_json_text(err.message));
         json_array_append_new(verifying->results, row);
-    } else if (code && !report.findings) cli_fail(verifying->cli, &err);
-    else if (code) printf("%s: DAMAGED, %llu findings, %llu damaged blocks\n", safe, (unsigned long long)report.findings, (unsigned long long)report.damaged_blocks);
-    else if (too_odd) printf("%s: well formed, but with %llu warnings (--strict)\n", safe, (unsigned long long)report.warnings);
-    else if (!report.digests_known) printf("%s: well formed (no digests: Cairn did not write it, so its content cannot be checked)\n", safe);
-    else printf("%s: ok%s, %s checked\n", safe, verifying->cli->quick ? " (quick)" : "", cli_bytes(report.checked_bytes, bytes));
+    } else if (code && !report.findings)
+        cli_fail(verifying->cli, &err);
+    else if (code)
+        printf("%s: DAMAGED, %llu findings, %llu damaged blocks\n", safe, (unsigned long long)report.findings,
+               (unsigned long long)report.damaged_blocks);
+    else if (too_odd)
+        printf("%s: well formed, but with %llu warnings (--strict)\n", safe, (unsigned long long)report.warnings);
+    else if (!report.digests_known)
+        printf("%s: well formed (no digests: Cairn did not write it, so its content cannot be checked)\n", safe);
+    else
+        printf("%s: ok%s, %s checked\n", safe, verifying->cli->quick ? " (quick)" : "", cli_bytes(report.checked_bytes, bytes));
     free(safe);
 }
 

@@ -6,20 +6,13 @@
 
 #include "cli.h"
 
-static const struct option options[] = { { "json", no_argument, NULL, 'j' },
-                                         { "help", no_argument, NULL, 'h' },
-                                         { "quick", no_argument, NULL, 'q' },
-                                         { "strict", no_argument, NULL, 's' },
-                                         { "all", no_argument, NULL, 'a' },
-                                         { "version", no_argument, NULL, 'v' },
-                                         { "remove", no_argument, NULL, 'r' },
-                                         { "pin", no_argument, NULL, 'p' },
-                                         { "unpin", no_argument, NULL, 'u' },
-                                         { "dry-run", no_argument, NULL, 'n' },
-                                         { "item", required_argument, NULL, 'i' },
-                                         { "last", required_argument, NULL, 'l' },
-                                         { "metric", required_argument, NULL, 'm' },
-                                         { NULL, 0, NULL, 0 } };
+static const struct option options[] = { { "json", no_argument, NULL, 'j' },         { "help", no_argument, NULL, 'h' },
+                                         { "quick", no_argument, NULL, 'q' },        { "strict", no_argument, NULL, 's' },
+                                         { "all", no_argument, NULL, 'a' },          { "version", no_argument, NULL, 'v' },
+                                         { "remove", no_argument, NULL, 'r' },       { "pin", no_argument, NULL, 'p' },
+                                         { "unpin", no_argument, NULL, 'u' },        { "dry-run", no_argument, NULL, 'n' },
+                                         { "item", required_argument, NULL, 'i' },   { "last", required_argument, NULL, 'l' },
+                                         { "metric", required_argument, NULL, 'm' }, { NULL, 0, NULL, 0 } };
 
 static int print_help(void)
 {
@@ -36,7 +29,10 @@ static int print_help(void)
 static int refuse(const char *option, bool lacks_value)
 {
     char *safe = cli_safe(option);
-    fprintf(stderr, lacks_value ? "cairn: %s wants a value; see `cairn COMMAND --help`\n" : "cairn: no option %s; `cairn COMMAND --help` lists them\n", safe);
+    fprintf(stderr,
+            lacks_value ? "cairn: %s wants a value; see `cairn COMMAND --help`\n"
+                        : "cairn: no option %s; `cairn COMMAND --help` lists them\n",
+            safe);
     free(safe);
     return EXIT_USAGE;
 }

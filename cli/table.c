@@ -56,8 +56,10 @@ static void put_cell(const char *text, int width, bool right, bool last)
             end++;
         }
         printf("%.*s~", (int)(end - text), text);
-    } else if (right) printf("%*s%s", width - have, "", text);
-    else printf("%s%*s", text, last ? 0 : width - have, "");
+    } else if (right)
+        printf("%*s%s", width - have, "", text);
+    else
+        printf("%s%*s", text, last ? 0 : width - have, "");
 }
 
 static void put_row(const struct table *table, char *const *cells, const int *widths, int columns)

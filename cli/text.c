@@ -34,7 +34,8 @@ static size_t utf8_length(const unsigned char *at, uint32_t *ret_code)
         if ((at[i] & 0xc0) != 0x80) return 0;
         code = code << 6 | (at[i] & 0x3f);
     }
-    if ((length == 3 && code < 0x800) || (length == 4 && (code < 0x10000 || code > 0x10ffff)) || (code >= 0xd800 && code < 0xe000)) return 0;
+    if ((length == 3 && code < 0x800) || (length == 4 && (code < 0x10000 || code > 0x10ffff)) || (code >= 0xd800 && code < 0xe000))
+        return 0;
     *ret_code = code;
     return length;
 }
@@ -42,7 +43,8 @@ static size_t utf8_length(const unsigned char *at, uint32_t *ret_code)
 static bool is_hidden(uint32_t code)
 {
     return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0xad || code == 0x61c || (code >= 0x200b && code <= 0x200f) ||
-           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) || code == 0xfeff || (code >= 0xe0000 && code <= 0xe0fff);
+           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) || code == 0xfeff ||
+           (code >= 0xe0000 && code <= 0xe0fff);
 }
 
 char *cli_safe(const char *text)
@@ -53,9 +55,12 @@ char *cli_safe(const char *text)
     for (const unsigned char *at = (const unsigned char *)text; *at;) {
         uint32_t code = 0;
         size_t length = utf8_length(at, &code);
-        if (!length) used += (size_t)sprintf(out + used, "\\x%02x", *at++);
-        else if (is_hidden(code)) used += (size_t)sprintf(out + used, code > 0xffff ? "\\U%08x" : "\\u%04x", code), at += length;
-        else memcpy(out + used, at, length), used += length, at += length;
+        if (!length)
+            used += (size_t)sprintf(out + used, "\\x%02x", *at++);
+        else if (is_hidden(code))
+            used += (size_t)sprintf(out + used, code > 0xffff ? "\\U%08x" : "\\u%04x", code), at += length;
+        else
+            memcpy(out + used, at, length), used += length, at += length;
     }
     out[used] = 0;
     return out;

@@ -34,7 +34,7 @@ struct kill {
 };
 
 struct demo {
-    const char *folder; /* all files go here */
+    const char *folder;        /* all files go here */
     char programs[PATH_BYTES]; /* the folder of train_gpt and cairn */
     char trainer[PATH_BYTES + 16], cairn[PATH_BYTES + 16];
     long steps, save_every;
@@ -70,8 +70,7 @@ static __attribute__((format(printf, 2, 3))) void add_word(struct command *comma
 {
     va_list arguments;
 
-    if (command->count == COMMAND_WORDS)
-        abort(); /* the commands are written below: none is that long */
+    if (command->count == COMMAND_WORDS) abort(); /* the commands are written below: none is that long */
     va_start(arguments, format);
     vsnprintf(command->words[command->count], sizeof(command->words[0]), format, arguments);
     va_end(arguments);
@@ -113,10 +112,8 @@ static int run_command(const struct demo *demo, const struct command *command)
         fprintf(stderr, "cannot start %s: %s\n", command->pointers[0], strerror(errno));
         _exit(127);
     }
-    if (child < 0)
-        return 127;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        continue;
+    if (child < 0) return 127;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 127;
 }
 
@@ -124,8 +121,7 @@ static int run_command(const struct demo *demo, const struct command *command)
 
 static void clear_line(const struct demo *demo)
 {
-    if (demo->terminal)
-        printf("\r\033[K");
+    if (demo->terminal) printf("\r\033[K");
 }
 
 /* A row of the table is complete when the next life has said where it resumed. */
@@ -134,10 +130,8 @@ static void report_kill(struct demo *demo, const struct demo_life *next)
     const struct kill *kill = &demo->kills[demo->reported];
     char from[32] = "the beginning";
 
-    if (demo->reported == demo->kills_count)
-        return;
-    if (next->resumed > 0)
-        snprintf(from, sizeof(from), "step %ld", next->resumed);
+    if (demo->reported == demo->kills_count) return;
+    if (next->resumed > 0) snprintf(from, sizeof(from), "step %ld", next->resumed);
     clear_line(demo);
     printf("  %4d  %7ld   %s%-14s%s   %6.1f s   %s\n", demo->reported + 1, kill->mark.step,
            demo->colour && kill->mark.in_save ? "\033[31m" : "", kill->mark.in_save ? "in a save" : "training",
@@ -159,12 +153,10 @@ static void show_progress(void *user, const struct demo_life *life)
         fflush(stdout);
         return;
     }
-    if (now - demo->drawn < 0.05)
-        return;
+    if (now - demo->drawn < 0.05) return;
     demo->drawn = now;
     printf("\r\033[K  %s  ", demo->label);
-    for (int i = 0; i < BAR; i++)
-        fputs(i < full ? (demo->unicode ? "\u2588" : "#") : (demo->unicode ? "\u2591" : "."), stdout);
+    for (int i = 0; i < BAR; i++) fputs(i < full ? (demo->unicode ? "\u2588" : "#") : (demo->unicode ? "\u2591" : "."), stdout);
     printf("  step %ld/%ld  loss %.3f", life->step, demo->steps, life->loss);
     fflush(stdout);
 }
@@ -186,10 +178,9 @@ static void trainer_command(const struct demo *demo, const char *run, struct com
     add_word(command, "--loss-csv");
     add_word(command, "%s/%s.csv", demo->folder, run);
     if (demo->small) {
-        static const char *const sizes[] = { "--layers", "2", "--heads", "2", "--width", "128", "--context", "32", "--batch", "4",
-                                             "--eval-every", "20" };
-        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-            add_word(command, "%s", sizes[i]);
+        static const char *const sizes[] = { "--layers",  "2",  "--heads", "2", "--width",      "128",
+                                             "--context", "32", "--batch", "4", "--eval-every", "20" };
+        for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) add_word(command, "%s", sizes[i]);
     }
 }
 
@@ -212,8 +203,7 @@ static int train_straight(struct demo *demo)
     snprintf(run, sizeof(run), "%s/ckpts/straight", demo->folder);
     demo->label = "straight";
     struct demo_life life = { .command = command.pointers, .run = run, .progress = show_progress, .user = demo };
-    if (demo_life_run(&life) != 0 || life.status != 0 || life.step != demo->steps)
-        return complain(demo, &life);
+    if (demo_life_run(&life) != 0 || life.status != 0 || life.step != demo->steps) return complain(demo, &life);
     demo->step_seconds = life.seconds / (double)demo->steps;
     demo->save_seconds = life.save_ms > 0.0 ? life.save_ms * 1e-3 : 0.05;
     clear_line(demo);
@@ -234,8 +224,7 @@ static void plan_life(struct demo *demo, struct demo_life *life, long step)
         return;
     }
     life->kill_step = step + (long)(2.0 * share) + 1;
-    if (life->kill_step >= demo->steps)
-        life->kill_step = demo->steps - 1;
+    if (life->kill_step >= demo->steps) life->kill_step = demo->steps - 1;
     if (demo->kills_count > 0 && (demo->kills_count % 2 == 1 || missing <= saves_missing)) {
         life->plan = DEMO_KILL_IN_SAVE;
         life->saves_to_pass = share > (double)demo->save_every && random_fraction(demo) < 0.7 ? 1 : 0;
@@ -265,12 +254,9 @@ static int train_killed(struct demo *demo)
         snprintf(label, sizeof(label), "life %d", demo->kills_count + 1);
         demo->label = label;
         plan_life(demo, &life, step);
-        if (demo_life_run(&life) != 0)
-            return complain(demo, &life);
-        if (life.resumed > step)
-            step = life.resumed;
-        if (!life.killed && life.status != 0)
-            return complain(demo, &life);
+        if (demo_life_run(&life) != 0) return complain(demo, &life);
+        if (life.resumed > step) step = life.resumed;
+        if (!life.killed && life.status != 0) return complain(demo, &life);
         if (!life.killed) {
             report_kill(demo, &life);
             clear_line(demo);
@@ -326,8 +312,7 @@ static int compare_losses(const struct demo *demo)
     char path[PATH_BYTES], text[128];
     int result = EXIT_FAILED;
 
-    for (int i = 0; i < demo->kills_count; i++)
-        marks[i] = demo->kills[i].mark;
+    for (int i = 0; i < demo->kills_count; i++) marks[i] = demo->kills[i].mark;
     snprintf(path, sizeof(path), "%s/straight.csv", demo->folder);
     if (demo_losses_read(&straight, path) == 0) {
         snprintf(path, sizeof(path), "%s/killed.csv", demo->folder);
@@ -346,8 +331,7 @@ static int compare_losses(const struct demo *demo)
                 result = EXIT_FAILED;
         }
     }
-    if (result == EXIT_FAILED)
-        printf("  cannot read or write %s\n", path);
+    if (result == EXIT_FAILED) printf("  cannot read or write %s\n", path);
     demo_losses_done(&straight);
     demo_losses_done(&killed);
     return result;
@@ -363,8 +347,9 @@ static int judge(const struct demo *demo)
         printf("  cairn diff could not compare them (status %d)\n", difference);
         return EXIT_FAILED;
     }
-    print_verdict(demo, difference == 0, difference == 0 ? "the final checkpoints are equal, tensor by tensor and value by value"
-                                                         : "the final checkpoints differ");
+    print_verdict(demo, difference == 0,
+                  difference == 0 ? "the final checkpoints are equal, tensor by tensor and value by value"
+                                  : "the final checkpoints differ");
     int curves = compare_losses(demo);
     print_title(demo, "5. What is left on disk");
     int listing = show_listing(demo);
@@ -373,11 +358,10 @@ static int judge(const struct demo *demo)
     snprintf(text, sizeof(text), "%d kills, %d of them in the middle of a save (wanted: %d and %d)", demo->kills_count, demo->saves_hit,
              demo->kills_wanted, demo->saves_wanted);
     print_verdict(demo, enough, text);
-    print_verdict(demo, difference == 0 && curves == 0, difference == 0 && curves == 0
-                                                            ? "killed or not, the training ends with the same bits"
-                                                            : "the killed run is NOT the run that was never stopped");
-    if (curves == EXIT_FAILED || listing != 0)
-        return EXIT_FAILED;
+    print_verdict(demo, difference == 0 && curves == 0,
+                  difference == 0 && curves == 0 ? "killed or not, the training ends with the same bits"
+                                                 : "the killed run is NOT the run that was never stopped");
+    if (curves == EXIT_FAILED || listing != 0) return EXIT_FAILED;
     return enough && difference == 0 && curves == 0 ? EXIT_SUCCESS : EXIT_DIFFERENT;
 }
 
@@ -412,8 +396,7 @@ static int find_programs(struct demo *demo)
     char here[PATH_BYTES];
     ssize_t length = readlink("/proc/self/exe", demo->programs, sizeof(demo->programs) - 1);
 
-    if (length <= 0)
-        return -1;
+    if (length <= 0) return -1;
     demo->programs[length] = '\0';
     *strrchr(demo->programs, '/') = '\0';
     size_t prefix = getcwd(here, sizeof(here)) != NULL ? strlen(here) : 0;
@@ -421,8 +404,7 @@ static int find_programs(struct demo *demo)
         memmove(demo->programs, demo->programs + prefix + 1, strlen(demo->programs + prefix + 1) + 1);
     snprintf(demo->trainer, sizeof(demo->trainer), "%s/train_gpt", demo->programs);
     snprintf(demo->cairn, sizeof(demo->cairn), "%s/cairn", demo->programs);
-    if (access(demo->trainer, X_OK) == 0 && access(demo->cairn, X_OK) == 0)
-        return 0;
+    if (access(demo->trainer, X_OK) == 0 && access(demo->cairn, X_OK) == 0) return 0;
     fprintf(stderr, "demo: %s and %s are needed: run make\n", demo->trainer, demo->cairn);
     return -1;
 }
@@ -435,14 +417,15 @@ static const char usage[] =
 /* Returns 0, 1 after help, -1 after a complaint. */
 static int parse(struct demo *demo, int argc, char **argv)
 {
-    static const struct option names[] = { { "seed", required_argument, NULL, 's' }, { "dir", required_argument, NULL, 'd' },
-                                           { "small", no_argument, NULL, 'm' }, { "help", no_argument, NULL, 'h' },
+    static const struct option names[] = { { "seed", required_argument, NULL, 's' },
+                                           { "dir", required_argument, NULL, 'd' },
+                                           { "small", no_argument, NULL, 'm' },
+                                           { "help", no_argument, NULL, 'h' },
                                            { NULL, 0, NULL, 0 } };
     int which;
     char *end = NULL;
 
-    while ((which = getopt_long(argc, argv, "", names, NULL)) != -1)
-        switch (which) {
+    while ((which = getopt_long(argc, argv, "", names, NULL)) != -1) switch (which) {
         case 's':
             errno = 0;
             demo->seed = strtoull(optarg, &end, 10);
@@ -476,29 +459,23 @@ int main(int argc, char **argv)
     double start = demo_seconds_now();
 
     setlocale(LC_CTYPE, "");
-    if (getrandom(&demo.seed, 4, GRND_NONBLOCK) != 4)
-        demo.seed = (uint64_t)getpid();
+    if (getrandom(&demo.seed, 4, GRND_NONBLOCK) != 4) demo.seed = (uint64_t)getpid();
     int outcome = parse(&demo, argc, argv);
-    if (outcome != 0)
-        return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
-    if (find_programs(&demo) != 0)
-        return EXIT_FAILED;
+    if (outcome != 0) return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
+    if (find_programs(&demo) != 0) return EXIT_FAILED;
     if (demo.folder == NULL) {
         snprintf(folder, sizeof(folder), "%s/demo-run", demo.programs);
         demo.folder = folder;
     }
-    if (prepare_folder(&demo) != 0)
-        return EXIT_FAILED;
+    if (prepare_folder(&demo) != 0) return EXIT_FAILED;
     demo.random = demo.seed;
     demo.terminal = isatty(STDOUT_FILENO);
     demo.colour = demo.terminal && getenv("NO_COLOR") == NULL;
     demo.unicode = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     printf("Cairn demo: a training run survives kill -9, bit for bit (kills drawn with --seed %llu)\n", (unsigned long long)demo.seed);
     int status = train_straight(&demo);
-    if (status == 0)
-        status = train_killed(&demo);
-    if (status == 0)
-        status = judge(&demo);
+    if (status == 0) status = train_killed(&demo);
+    if (status == 0) status = judge(&demo);
     printf("  %.0f s in all\n", demo_seconds_now() - start);
     return status;
 }

@@ -42,8 +42,7 @@ static int read_weights(struct evaluator *e, const cairn_checkpoint *checkpoint,
             return err->code;
         }
         int code = cairn_checkpoint_read(checkpoint, stored, 0, stored->size_bytes, e->model.parameters + tensor->offset, err);
-        if (code != CAIRN_OK)
-            return code;
+        if (code != CAIRN_OK) return code;
     }
     return CAIRN_OK;
 }
@@ -69,14 +68,12 @@ static int evaluate_one(struct evaluator *e, const cairn_checkpoint *checkpoint,
     cairn_metric metric = { "eval_loss", 0.0 };
 
     int code = read_weights(e, checkpoint, err);
-    if (code != CAIRN_OK)
-        return code;
+    if (code != CAIRN_OK) return code;
     metric.value = validation_loss(e);
     mark.metrics = &metric;
     mark.metrics_count = 1;
     code = cairn_mark(NULL, info->path, &mark, err); /* while it is held open: it is the one that was read */
-    if (code == CAIRN_OK && !e->options.quiet)
-        printf("step %llu: eval_loss %.4f\n", (unsigned long long)info->entry.step, metric.value);
+    if (code == CAIRN_OK && !e->options.quiet) printf("step %llu: eval_loss %.4f\n", (unsigned long long)info->entry.step, metric.value);
     return code;
 }
 
@@ -89,14 +86,11 @@ static int follow(struct evaluator *e)
     while (position.step < (uint64_t)e->options.steps) {
         cairn_checkpoint *checkpoint;
         int code = cairn_wait_for_new(e->run, &position, IDLE_MS, &checkpoint, &err);
-        if (code != CAIRN_OK)
-            return fail(err.message);
-        if (checkpoint == NULL)
-            break;
+        if (code != CAIRN_OK) return fail(err.message);
+        if (checkpoint == NULL) break;
         code = evaluate_one(e, checkpoint, &err);
         cairn_checkpoint_close(checkpoint);
-        if (code != CAIRN_OK && code != CAIRN_E_GONE && code != CAIRN_E_NOTFOUND)
-            return fail(err.message);
+        if (code != CAIRN_OK && code != CAIRN_E_GONE && code != CAIRN_E_NOTFOUND) return fail(err.message);
         evaluated += code == CAIRN_OK;
     }
     printf("%u checkpoints evaluated, the last of step %llu\n", evaluated, (unsigned long long)position.step);
@@ -108,13 +102,11 @@ static int prepare(struct evaluator *e)
     char message[512];
     struct gpt_random random;
 
-    if (gpt_text_load(&e->text, e->options.data, message, sizeof(message)) != 0)
-        return fail(message);
+    if (gpt_text_load(&e->text, e->options.data, message, sizeof(message)) != 0) return fail(message);
     e->options.model.vocabulary = e->text.vocabulary;
     gpt_random_seed(&random, 1);
     e->tokens = calloc(e->options.batch, e->options.model.context + 1);
-    if (e->tokens == NULL || gpt_model_init(&e->model, &e->options.model, e->options.batch, &random) != 0)
-        return fail("out of memory");
+    if (e->tokens == NULL || gpt_model_init(&e->model, &e->options.model, e->options.batch, &random) != 0) return fail("out of memory");
     return EXIT_SUCCESS;
 }
 
@@ -129,11 +121,9 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     evaluator.run = argv[1];
     int outcome = gpt_options_parse(&evaluator.options, argc - 1, argv + 1);
-    if (outcome != 0)
-        return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
+    if (outcome != 0) return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
     int status = prepare(&evaluator);
-    if (status == EXIT_SUCCESS)
-        status = follow(&evaluator);
+    if (status == EXIT_SUCCESS) status = follow(&evaluator);
     gpt_model_done(&evaluator.model);
     gpt_text_done(&evaluator.text);
     free(evaluator.tokens);

@@ -51,8 +51,8 @@ static void freeze(struct tuner *t)
     }
 }
 
-static int bind_tensor(cairn_state *state, const char *item, const char *name, const struct gpt_tensor *tensor, uint32_t flags, float *address,
-                       cairn_error *err)
+static int bind_tensor(cairn_state *state, const char *item, const char *name, const struct gpt_tensor *tensor, uint32_t flags,
+                       float *address, cairn_error *err)
 {
     cairn_tensor bound = CAIRN_TENSOR_INIT;
 
@@ -72,7 +72,8 @@ static int bind_weights(struct tuner *t, cairn_state *state, cairn_error *err)
 
     for (size_t i = 0; i < t->model.tensors_count && code == CAIRN_OK; i++) {
         const struct gpt_tensor *tensor = &t->model.tensors[i];
-        code = bind_tensor(state, "model", tensor->name, tensor, tensor->frozen ? CAIRN_FROZEN : CAIRN_TRAINABLE, t->model.parameters + tensor->offset, err);
+        code = bind_tensor(state, "model", tensor->name, tensor, tensor->frozen ? CAIRN_FROZEN : CAIRN_TRAINABLE,
+                           t->model.parameters + tensor->offset, err);
     }
     return code;
 }
@@ -84,8 +85,7 @@ static int bind_state(struct tuner *t, cairn_error *err)
     for (size_t i = 0; i < t->model.tensors_count && code == CAIRN_OK; i++) {
         const struct gpt_tensor *tensor = &t->model.tensors[i];
         char first[96], second[96];
-        if (tensor->frozen)
-            continue;
+        if (tensor->frozen) continue;
         snprintf(first, sizeof(first), "exp_avg/%s", tensor->name);
         snprintf(second, sizeof(second), "exp_avg_sq/%s", tensor->name);
         code = bind_tensor(t->state, "optimizer", first, tensor, CAIRN_OPTIMIZER, t->model.exp_avg + tensor->offset, err);
@@ -112,24 +112,19 @@ static int take_vocabulary(struct tuner *t, cairn_error *err)
     size_t known = 0, kept = 0, kept_train = 0;
     int id_of[256];
 
-    if (cairn_checkpoint_open(NULL, t->base, &base, err) != CAIRN_OK)
-        return err->code;
+    if (cairn_checkpoint_open(NULL, t->base, &base, err) != CAIRN_OK) return err->code;
     const cairn_value *data = cairn_value_find(cairn_checkpoint_values(base), "data");
     const char *characters = cairn_value_get_data(cairn_value_find(data, "characters"), &known);
     if (characters == NULL || known == 0 || known > 256) {
         cairn_checkpoint_close(base);
         return complain(err, CAIRN_E_MISMATCH, "the base does not say which characters it knows: it is not of train_gpt");
     }
-    for (int i = 0; i < 256; i++)
-        id_of[i] = -1;
-    for (size_t i = 0; i < known; i++)
-        id_of[(unsigned char)characters[i]] = (int)i;
+    for (int i = 0; i < 256; i++) id_of[i] = -1;
+    for (size_t i = 0; i < known; i++) id_of[(unsigned char)characters[i]] = (int)i;
     for (size_t i = 0; i < t->text.count; i++) {
         int id = id_of[t->text.characters[t->text.ids[i]]];
-        if (i == t->text.train_count)
-            kept_train = kept;
-        if (id >= 0)
-            t->text.ids[kept++] = (uint8_t)id;
+        if (i == t->text.train_count) kept_train = kept;
+        if (id >= 0) t->text.ids[kept++] = (uint8_t)id;
     }
     t->text.count = kept;
     t->text.train_count = kept_train;
@@ -143,7 +138,8 @@ static void print_saved(void *user, const cairn_save_report *report)
     const struct tuner *t = user;
 
     if (!t->options.quiet)
-        printf("saved %s: %.2f MB written, %.2f MB linked\n", report->name, (double)report->written_bytes * 1e-6, (double)report->linked_bytes * 1e-6);
+        printf("saved %s: %.2f MB written, %.2f MB linked\n", report->name, (double)report->written_bytes * 1e-6,
+               (double)report->linked_bytes * 1e-6);
 }
 
 static void print_warning(void *user, const char *message)
@@ -162,14 +158,15 @@ static int begin(struct tuner *t, cairn_error *err)
     options.message = print_warning;
     options.committed = print_saved;
     options.user = t;
-    if (cairn_run_open(t->options.out, &options, &t->run, err) != CAIRN_OK || cairn_restore(t->run, t->state, NULL, &report, err) != CAIRN_OK)
+    if (cairn_run_open(t->options.out, &options, &t->run, err) != CAIRN_OK ||
+        cairn_restore(t->run, t->state, NULL, &report, err) != CAIRN_OK)
         return err->code;
     if (!report.fresh) {
         printf("resumed at step %lld\n", (long long)t->step);
-        return gpt_order_resume(&t->order) == 0 ? CAIRN_OK : complain(err, CAIRN_E_USAGE, "the run was trained on another text: give it by --data");
+        return gpt_order_resume(&t->order) == 0 ? CAIRN_OK
+                                                : complain(err, CAIRN_E_USAGE, "the run was trained on another text: give it by --data");
     }
-    if (cairn_load(NULL, t->base, t->weights, NULL, &report, err) != CAIRN_OK)
-        return err->code;
+    if (cairn_load(NULL, t->base, t->weights, NULL, &report, err) != CAIRN_OK) return err->code;
     printf("started from %s: %llu tensors\n", t->base, (unsigned long long)report.counts[CAIRN_RESTORED]);
     return CAIRN_OK;
 }
@@ -191,14 +188,11 @@ static int tune(struct tuner *t, cairn_error *err)
     while (t->step < t->options.steps) {
         gpt_order_batch(&t->order, &t->text, t->model.sequences, t->tokens);
         t->loss = (float)gpt_model_loss(&t->model, t->tokens, &t->dropout);
-        if (cairn_fence(t->run, err) != CAIRN_OK)
-            return err->code;
+        if (cairn_fence(t->run, err) != CAIRN_OK) return err->code;
         t->step++;
         gpt_model_update(&t->model, (uint64_t)t->step, t->options.learning_rate, 0.1, 1.0);
-        if (t->step % t->options.log_every == 0 && !t->options.quiet)
-            printf("step %lld  loss %.4f\n", (long long)t->step, (double)t->loss);
-        if ((t->step % t->options.save_every == 0 || t->step == t->options.steps) && save(t, err) != CAIRN_OK)
-            return err->code;
+        if (t->step % t->options.log_every == 0 && !t->options.quiet) printf("step %lld  loss %.4f\n", (long long)t->step, (double)t->loss);
+        if ((t->step % t->options.save_every == 0 || t->step == t->options.steps) && save(t, err) != CAIRN_OK) return err->code;
     }
     return cairn_wait(t->run, err);
 }
@@ -208,10 +202,8 @@ static int prepare(struct tuner *t, cairn_error *err)
     char message[512];
     struct gpt_random random;
 
-    if (gpt_text_load(&t->text, t->options.data, message, sizeof(message)) != 0)
-        return complain(err, CAIRN_E_NOTFOUND, message);
-    if (take_vocabulary(t, err) != CAIRN_OK)
-        return err->code;
+    if (gpt_text_load(&t->text, t->options.data, message, sizeof(message)) != 0) return complain(err, CAIRN_E_NOTFOUND, message);
+    if (take_vocabulary(t, err) != CAIRN_OK) return err->code;
     t->options.model.vocabulary = t->text.vocabulary;
     gpt_random_seed(&random, t->options.seed);
     gpt_random_seed(&t->dropout, t->options.seed + 1);
@@ -221,8 +213,8 @@ static int prepare(struct tuner *t, cairn_error *err)
     if (gpt_order_init(&t->order, &t->text, t->options.model.context, t->options.seed + 2) != 0)
         return complain(err, CAIRN_E_USAGE, "the text is too short");
     freeze(t);
-    if (cairn_state_new(&t->weights, err) != CAIRN_OK || bind_weights(t, t->weights, err) != CAIRN_OK || cairn_state_new(&t->state, err) != CAIRN_OK ||
-        bind_state(t, err) != CAIRN_OK)
+    if (cairn_state_new(&t->weights, err) != CAIRN_OK || bind_weights(t, t->weights, err) != CAIRN_OK ||
+        cairn_state_new(&t->state, err) != CAIRN_OK || bind_state(t, err) != CAIRN_OK)
         return err->code;
     return CAIRN_OK;
 }
@@ -239,11 +231,9 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     tuner.base = argv[1];
     int outcome = gpt_options_parse(&tuner.options, argc - 1, argv + 1);
-    if (outcome != 0)
-        return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
+    if (outcome != 0) return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
     int code = prepare(&tuner, &err);
-    if (code == CAIRN_OK && (code = begin(&tuner, &err)) == CAIRN_OK)
-        code = tune(&tuner, &err);
+    if (code == CAIRN_OK && (code = begin(&tuner, &err)) == CAIRN_OK) code = tune(&tuner, &err);
     cairn_error closing = CAIRN_ERROR_INIT;
     if (cairn_run_close(tuner.run, &closing) != CAIRN_OK && code == CAIRN_OK) {
         code = closing.code;

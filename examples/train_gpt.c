@@ -32,14 +32,14 @@ struct trainer {
     struct gpt_order order;
     struct gpt_random dropout;
     struct gpt_model model;
-    int64_t step;            /* optimizer steps completed */
+    int64_t step; /* optimizer steps completed */
     int64_t saved_step;
     double learning_rate;
-    uint64_t fingerprint;    /* of the text the state was trained on */
-    float *loss;             /* [steps]: of every step */
-    float *val_loss;         /* [evaluations + 1]: entry i after step min(i * eval_every, steps); entry 0 is not used */
+    uint64_t fingerprint; /* of the text the state was trained on */
+    float *loss;          /* [steps]: of every step */
+    float *val_loss;      /* [evaluations + 1]: entry i after step min(i * eval_every, steps); entry 0 is not used */
     int64_t evaluations;
-    uint8_t *tokens;         /* a batch */
+    uint8_t *tokens; /* a batch */
     char config[512];
     int terminal;
     cairn_state *state;
@@ -153,8 +153,7 @@ static int resume(struct trainer *t, cairn_error *err)
     if (cairn_run_open(t->options.out, &options, &t->run, err) != 0 || cairn_restore(t->run, t->state, NULL, &report, err) != 0)
         return err->code;
     t->saved_step = t->step;
-    if (report.fresh)
-        return CAIRN_OK;
+    if (report.fresh) return CAIRN_OK;
     if (t->fingerprint != t->text.fingerprint || gpt_order_resume(&t->order) != 0) {
         err->code = CAIRN_E_USAGE;
         snprintf(err->message, sizeof(err->message), "%s was trained on another text than %s: give it by --data, or another --out",
@@ -191,8 +190,7 @@ static int save(struct trainer *t, cairn_error *err)
     options.attachments = &config;
     options.attachments_count = 1;
     options.config = t->config;
-    if (cairn_save(t->run, t->state, &options, NULL, err) != 0)
-        return err->code;
+    if (cairn_save(t->run, t->state, &options, NULL, err) != 0) return err->code;
     t->saved_step = t->step;
     return CAIRN_OK;
 }
@@ -202,8 +200,7 @@ static int save(struct trainer *t, cairn_error *err)
 /* Rises in a straight line during warm-up, then falls to a tenth along half a cosine. */
 static double scheduled_rate(const struct gpt_options *options, int64_t step)
 {
-    if (step < options->warmup)
-        return options->learning_rate * (double)(step + 1) / (double)options->warmup;
+    if (step < options->warmup) return options->learning_rate * (double)(step + 1) / (double)options->warmup;
     double progress = (double)(step - options->warmup) / (double)(options->steps - options->warmup);
     return options->learning_rate * (0.1 + 0.45 * (1.0 + cos(3.141592653589793 * progress)));
 }
@@ -237,12 +234,10 @@ static void show_progress(const struct trainer *t, double tokens_per_second)
 {
     int64_t evaluated = t->step == t->options.steps ? t->evaluations : t->step / t->options.eval_every;
 
-    if (t->options.quiet || (!t->terminal && t->step % t->options.log_every != 0 && t->step != t->options.steps))
-        return;
+    if (t->options.quiet || (!t->terminal && t->step % t->options.log_every != 0 && t->step != t->options.steps)) return;
     printf("%sstep %lld/%lld  loss %.4f", t->terminal ? "\r\033[K" : "", (long long)t->step, (long long)t->options.steps,
            (double)t->loss[t->step - 1]);
-    if (evaluated > 0)
-        printf("  val %.4f", (double)t->val_loss[evaluated]);
+    if (evaluated > 0) printf("  val %.4f", (double)t->val_loss[evaluated]);
     printf("  %.0f tokens/s%s", tokens_per_second, t->terminal ? "" : "\n");
     fflush(stdout);
 }
@@ -254,18 +249,14 @@ static int train(struct trainer *t, cairn_error *err)
 
     while (t->step < t->options.steps && !stop_asked) {
         double begin = seconds_now();
-        if (train_step(t, err) != 0)
-            return err->code;
+        if (train_step(t, err) != 0) return err->code;
         double now = (double)tokens_per_step / (seconds_now() - begin);
         rate = rate > 0.0 ? 0.9 * rate + 0.1 * now : now;
-        if (is_evaluated(t))
-            evaluate(t);
+        if (is_evaluated(t)) evaluate(t);
         show_progress(t, rate);
-        if (t->step % t->options.save_every == 0 && save(t, err) != 0)
-            return err->code;
+        if (t->step % t->options.save_every == 0 && save(t, err) != 0) return err->code;
     }
-    if (t->step > t->saved_step && save(t, err) != 0)
-        return err->code;
+    if (t->step > t->saved_step && save(t, err) != 0) return err->code;
     return cairn_wait(t->run, err);
 }
 
@@ -276,8 +267,7 @@ static int write_losses(const struct trainer *t, const char *path)
 {
     FILE *file = fopen(path, "w");
 
-    if (file == NULL)
-        return -1;
+    if (file == NULL) return -1;
     fprintf(file, "step,loss,val_loss\n");
     for (int64_t step = 1; step <= t->step; step++) {
         fprintf(file, "%lld,%.9g,", (long long)step, (double)t->loss[step - 1]);
@@ -309,24 +299,20 @@ static int prepare(struct trainer *t, char *message, size_t message_bytes)
     struct gpt_options *options = &t->options;
     struct gpt_random random;
 
-    if (gpt_text_load(&t->text, options->data, message, message_bytes) != 0)
-        return -1;
+    if (gpt_text_load(&t->text, options->data, message, message_bytes) != 0) return -1;
     options->model.vocabulary = t->text.vocabulary;
     t->fingerprint = t->text.fingerprint;
     gpt_random_seed(&random, options->seed);
     gpt_random_seed(&t->dropout, options->seed + 1);
     snprintf(message, message_bytes, "out of memory");
-    if (gpt_model_init(&t->model, &options->model, options->batch, &random) != 0)
-        return -1;
+    if (gpt_model_init(&t->model, &options->model, options->batch, &random) != 0) return -1;
     t->evaluations = (options->steps + options->eval_every - 1) / options->eval_every;
     t->loss = calloc((size_t)options->steps, sizeof(*t->loss));
     t->val_loss = calloc((size_t)t->evaluations + 1, sizeof(*t->val_loss));
     t->tokens = calloc(options->batch, options->model.context + 1);
-    if (t->loss == NULL || t->val_loss == NULL || t->tokens == NULL)
-        return -1;
+    if (t->loss == NULL || t->val_loss == NULL || t->tokens == NULL) return -1;
     snprintf(message, message_bytes, "%s: too short a text for a context of %zu", options->data, options->model.context);
-    if (gpt_order_init(&t->order, &t->text, options->model.context, options->seed + 2) != 0)
-        return -1;
+    if (gpt_order_init(&t->order, &t->text, options->model.context, options->seed + 2) != 0) return -1;
     write_config(t);
     return 0;
 }
@@ -342,24 +328,20 @@ static int run_trainer(struct trainer *t)
     char message[512];
     cairn_error err = CAIRN_ERROR_INIT;
 
-    if (prepare(t, message, sizeof(message)) != 0)
-        return fail(t, message);
-    if (t->options.check_gradients)
-        return gpt_check_gradients(&t->model, &t->order, &t->text) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (prepare(t, message, sizeof(message)) != 0) return fail(t, message);
+    if (t->options.check_gradients) return gpt_check_gradients(&t->model, &t->order, &t->text) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     if (!t->options.quiet)
         printf("%zu parameters, %zu characters of text, %zu kinds of them\n", t->model.count, t->text.count, t->text.vocabulary);
     if (cairn_state_new(&t->state, &err) != 0 || bind_state(t, &err) != 0 || resume(t, &err) != 0 || train(t, &err) != 0)
         return fail(t, err.message);
     cairn_run *run = t->run;
     t->run = NULL;
-    if (cairn_run_close(run, &err) != 0)
-        return fail(t, err.message);
+    if (cairn_run_close(run, &err) != 0) return fail(t, err.message);
     if (t->options.loss_csv != NULL && write_losses(t, t->options.loss_csv) != 0) {
         snprintf(message, sizeof(message), "cannot write %s", t->options.loss_csv);
         return fail(t, message);
     }
-    if (!t->options.quiet)
-        printf("%s at step %lld\n", t->step < t->options.steps ? "stopped" : "finished", (long long)t->step);
+    if (!t->options.quiet) printf("%s at step %lld\n", t->step < t->options.steps ? "stopped" : "finished", (long long)t->step);
     return EXIT_SUCCESS;
 }
 
@@ -369,8 +351,7 @@ int main(int argc, char **argv)
     struct sigaction action = { .sa_handler = ask_stop };
     int outcome = gpt_options_parse(&trainer.options, argc, argv);
 
-    if (outcome != 0)
-        return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
+    if (outcome != 0) return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     setvbuf(stdout, NULL, _IOLBF, 0);

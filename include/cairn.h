@@ -35,6 +35,8 @@
  *  - Callbacks run on a library thread with no lock held and must not call into the same run. fetch and store callbacks may be
  *    called by several library threads at once, for different ranges.
  */
+/* Laid out by hand, for this is the manual. */
+/* clang-format off */
 #ifndef CAIRN_H
 #define CAIRN_H
 

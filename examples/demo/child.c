@@ -52,8 +52,7 @@ double demo_seconds_now(void)
 static int was_there(const struct staging *staging, const char *name)
 {
     for (int i = 0; i < staging->count; i++)
-        if (strcmp(staging->before[i], name) == 0)
-            return 1;
+        if (strcmp(staging->before[i], name) == 0) return 1;
     return 0;
 }
 
@@ -64,11 +63,9 @@ static int look_at_staging(struct staging *staging, int remember)
     struct dirent *entry;
     int found = 0;
 
-    if (folder == NULL)
-        return 0;
+    if (folder == NULL) return 0;
     while ((entry = readdir(folder)) != NULL) {
-        if (entry->d_name[0] == '.')
-            continue;
+        if (entry->d_name[0] == '.') continue;
         if (remember && staging->count < STAGING_MAX)
             snprintf(staging->before[staging->count++], NAME_BYTES, "%s", entry->d_name);
         else if (!remember && !was_there(staging, entry->d_name))
@@ -84,8 +81,7 @@ static pid_t start_child(char *const *command, int *ret_lines)
 {
     int ends[2];
 
-    if (pipe2(ends, O_CLOEXEC) != 0)
-        return -1;
+    if (pipe2(ends, O_CLOEXEC) != 0) return -1;
     pid_t child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody trains on when the demo is stopped */
@@ -112,12 +108,10 @@ static void take_line(struct demo_life *life, const char *line)
     if (sscanf(line, "step %ld/%ld loss %lf", &step, &total, &loss) == 3) {
         life->step = step;
         life->loss = loss;
-        if (life->progress != NULL)
-            life->progress(life->user, life);
+        if (life->progress != NULL) life->progress(life->user, life);
     } else if (sscanf(line, "resumed at step %ld", &step) == 1) {
         life->resumed = life->step = step;
-        if (life->progress != NULL)
-            life->progress(life->user, life);
+        if (life->progress != NULL) life->progress(life->user, life);
     } else if (sscanf(line, "saved %63s (%lf MB in %lf ms)", name, &megabytes, &ms) == 3)
         life->save_ms = ms;
     else
@@ -130,8 +124,7 @@ static int take_output(struct demo_life *life, struct watch *watch)
     char *text = watch->pending, *end;
     ssize_t size = read(watch->lines, text + watch->pending_size, sizeof(watch->pending) - 1 - watch->pending_size);
 
-    if (size <= 0)
-        return size < 0 && errno == EINTR;
+    if (size <= 0) return size < 0 && errno == EINTR;
     watch->pending_size += (size_t)size;
     text[watch->pending_size] = '\0';
     while ((end = strchr(text, '\n')) != NULL) {
@@ -156,8 +149,7 @@ static void take_events(const struct demo_life *life, struct watch *watch)
         struct inotify_event event;
         memcpy(&event, events + at, sizeof(event));
         at += (ssize_t)(sizeof(event) + event.len);
-        if (++watch->saves_begun == life->saves_to_pass + 1)
-            watch->deadline = demo_seconds_now() + life->kill_after;
+        if (++watch->saves_begun == life->saves_to_pass + 1) watch->deadline = demo_seconds_now() + life->kill_after;
     }
 }
 
@@ -173,14 +165,10 @@ static void watch_child(struct demo_life *life, struct watch *watch)
             watch->deadline = left = INFINITY;
         }
         struct timespec wait = { .tv_sec = 1 };
-        if (left < 1.0)
-            wait = (struct timespec){ .tv_nsec = (long)(left * 1e9) };
-        if (ppoll(fds, watch->events >= 0 ? 2 : 1, &wait, NULL) < 0 && errno != EINTR)
-            return;
-        if (watch->events >= 0 && (fds[1].revents & POLLIN) != 0)
-            take_events(life, watch);
-        if ((fds[0].revents & (POLLIN | POLLHUP)) != 0 && !take_output(life, watch))
-            return;
+        if (left < 1.0) wait = (struct timespec){ .tv_nsec = (long)(left * 1e9) };
+        if (ppoll(fds, watch->events >= 0 ? 2 : 1, &wait, NULL) < 0 && errno != EINTR) return;
+        if (watch->events >= 0 && (fds[1].revents & POLLIN) != 0) take_events(life, watch);
+        if ((fds[0].revents & (POLLIN | POLLHUP)) != 0 && !take_output(life, watch)) return;
     }
 }
 
@@ -196,8 +184,7 @@ int demo_life_run(struct demo_life *life)
     if (life->plan == DEMO_KILL_IN_SAVE) {
         watch.events = inotify_init1(IN_CLOEXEC);
         if (watch.events < 0 || inotify_add_watch(watch.events, staging.path, IN_CREATE | IN_ONLYDIR) < 0) {
-            if (watch.events >= 0)
-                close(watch.events);
+            if (watch.events >= 0) close(watch.events);
             return -1;
         }
     } else if (life->plan == DEMO_KILL_AT_TIME)
@@ -206,14 +193,12 @@ int demo_life_run(struct demo_life *life)
     if (watch.child > 0) {
         watch_child(life, &watch);
         close(watch.lines);
-        while (waitpid(watch.child, &status, 0) < 0 && errno == EINTR)
-            continue;
+        while (waitpid(watch.child, &status, 0) < 0 && errno == EINTR) continue;
         life->killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && watch.kill_sent;
         life->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
         life->in_save = life->killed && look_at_staging(&staging, 0);
         life->seconds = demo_seconds_now() - watch.start;
     }
-    if (watch.events >= 0)
-        close(watch.events);
+    if (watch.events >= 0) close(watch.events);
     return watch.child > 0 ? 0 : -1;
 }

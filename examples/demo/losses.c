@@ -15,12 +15,10 @@ static int append(struct demo_losses *losses, long step, float train, float vali
     if ((step & (step - 1)) == 0) { /* at every power of two there is room for as many again */
         size_t bytes = (size_t)step * 2 * sizeof(float);
         float *larger = realloc(losses->train, bytes);
-        if (larger == NULL)
-            return -1;
+        if (larger == NULL) return -1;
         losses->train = larger;
         larger = realloc(losses->validation, bytes);
-        if (larger == NULL)
-            return -1;
+        if (larger == NULL) return -1;
         losses->validation = larger;
     }
     losses->train[step] = train;
@@ -35,19 +33,17 @@ int demo_losses_read(struct demo_losses *losses, const char *path)
     char line[128];
 
     *losses = (struct demo_losses){ .steps = 0 };
-    if (file == NULL)
-        return -1;
+    if (file == NULL) return -1;
     int good = fgets(line, sizeof(line), file) != NULL && strncmp(line, "step,loss", 9) == 0;
     while (good && fgets(line, sizeof(line), file) != NULL) {
         long step;
         float train, validation;
         int found = sscanf(line, "%ld,%f,%f", &step, &train, &validation);
-        good = found >= 2 && step == losses->steps + 1 && step < STEPS_MAX &&
-               append(losses, step, train, found == 3 ? validation : NAN) == 0;
+        good =
+            found >= 2 && step == losses->steps + 1 && step < STEPS_MAX && append(losses, step, train, found == 3 ? validation : NAN) == 0;
     }
     fclose(file);
-    if (good && losses->steps > 0)
-        return 0;
+    if (good && losses->steps > 0) return 0;
     demo_losses_done(losses);
     return -1;
 }
@@ -69,7 +65,6 @@ long demo_losses_compare(const struct demo_losses *a, const struct demo_losses *
     long steps = a->steps < b->steps ? a->steps : b->steps;
 
     for (long step = 1; step <= steps; step++)
-        if (!same(a->train[step], b->train[step]) || !same(a->validation[step], b->validation[step]))
-            return step;
+        if (!same(a->train[step], b->train[step]) || !same(a->validation[step], b->validation[step])) return step;
     return a->steps == b->steps ? 0 : steps + 1;
 }

@@ -4,7 +4,7 @@
 /* The losses of a run, as train_gpt --loss-csv writes them. Index is the step; entry 0 is not used. */
 struct demo_losses {
     long steps;
-    float *train; /* [steps + 1] */
+    float *train;      /* [steps + 1] */
     float *validation; /* [steps + 1], NaN where not measured */
 };
 

@@ -27,10 +27,8 @@ static struct range find_range(const struct demo_losses *losses)
     }
     if (!(range.high > range.low)) /* one value, or none that is a number */
         range = (struct range){ isfinite(range.low) ? range.low - 0.5 : 0.0, isfinite(range.low) ? range.low + 0.5 : 1.0, 0.5 };
-    while ((range.high - range.low) / range.tick > 6.0)
-        range.tick *= 2.0;
-    while ((range.high - range.low) / range.tick < 2.0)
-        range.tick /= 2.0;
+    while ((range.high - range.low) / range.tick > 6.0) range.tick *= 2.0;
+    while ((range.high - range.low) / range.tick < 2.0) range.tick /= 2.0;
     range.low = floor(range.low / range.tick) * range.tick;
     range.high = ceil(range.high / range.tick) * range.tick;
     return range;
@@ -39,7 +37,7 @@ static struct range find_range(const struct demo_losses *losses)
 /* ----------------------------------------------------------------------------------------------------------- terminal */
 
 struct canvas {
-    unsigned char dots[ROWS][COLUMNS]; /* braille bits */
+    unsigned char dots[ROWS][COLUMNS];  /* braille bits */
     unsigned char point[ROWS][COLUMNS]; /* a validation loss lies here */
 };
 
@@ -108,19 +106,16 @@ void demo_plot_terminal(const struct demo_losses *losses, const struct demo_mark
             printf("  %6.2f %s", top, unicode ? "\u2524" : "+");
         else
             printf("         %s", unicode ? "\u2502" : "|");
-        for (int column = 0; column < COLUMNS; column++)
-            print_cell(&canvas, row, column, unicode, colour);
+        for (int column = 0; column < COLUMNS; column++) print_cell(&canvas, row, column, unicode, colour);
         putchar('\n');
     }
     printf("         %s", unicode ? "\u2514" : "+");
     memset(kills, ' ', sizeof(kills));
     for (int i = 0; i < marks_count; i++) {
         int column = column_of(losses, marks[i].step < 1 ? 1 : marks[i].step > losses->steps ? losses->steps : marks[i].step, COLUMNS);
-        if (kills[column] != 'S')
-            kills[column] = marks[i].in_save ? 'S' : 'x';
+        if (kills[column] != 'S') kills[column] = marks[i].in_save ? 'S' : 'x';
     }
-    for (int column = 0; column < COLUMNS; column++)
-        fputs(unicode ? "\u2500" : "-", stdout);
+    for (int column = 0; column < COLUMNS; column++) fputs(unicode ? "\u2500" : "-", stdout);
     kills[COLUMNS] = '\0';
     printf("\n   kills  %s\n          step 1%*ld\n", kills, COLUMNS - 6, losses->steps);
     printf("          %s training   %s validation   x killed   S killed in a save\n", unicode ? "\u28c0\u2824\u2812" : "...",
@@ -146,12 +141,15 @@ static void svg_axes(FILE *file, const struct demo_losses *losses, struct range 
     long stride = 1;
 
     for (double value = range.low; value <= range.high + range.tick / 2; value += range.tick)
-        fprintf(file, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
-                LEFT, WIDTH - RIGHT, svg_y(range, value), svg_y(range, value), LEFT - 8, svg_y(range, value) + 4.0, value);
+        fprintf(
+            file,
+            "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
+            LEFT, WIDTH - RIGHT, svg_y(range, value), svg_y(range, value), LEFT - 8, svg_y(range, value) + 4.0, value);
     for (int i = 0; losses->steps / stride > 8; i++)
         stride = stride / (i % 3 == 2 ? 4 : 1) * (i % 3 == 2 ? 10 : i % 3 == 1 ? 2 : 2); /* 1 2 4 10 20 40 ... */
     for (long step = 0; step <= losses->steps; step += stride)
-        fprintf(file, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%ld</text>\n", svg_x(losses, (double)step), HEIGHT - BOTTOM + 20, step);
+        fprintf(file, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%ld</text>\n", svg_x(losses, (double)step), HEIGHT - BOTTOM + 20,
+                step);
     fprintf(file, "<path class=\"axis\" d=\"M%d %dV%dH%d\"/>\n", LEFT, TOP, HEIGHT - BOTTOM, WIDTH - RIGHT);
     fprintf(file, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">step</text>\n", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16);
     fprintf(file, "<text transform=\"translate(20 %d) rotate(-90)\" text-anchor=\"middle\">loss (nats per character)</text>\n",
@@ -162,8 +160,7 @@ static void svg_curve(FILE *file, const struct demo_losses *losses, struct range
 {
     fprintf(file, "<polyline class=\"%s\" points=\"", style);
     for (long step = 1; step <= losses->steps; step++)
-        if (isfinite(values[step]))
-            fprintf(file, "%.1f,%.1f ", svg_x(losses, (double)step), svg_y(range, (double)values[step]));
+        if (isfinite(values[step])) fprintf(file, "%.1f,%.1f ", svg_x(losses, (double)step), svg_y(range, (double)values[step]));
     fprintf(file, "\"/>\n");
 }
 
@@ -172,7 +169,9 @@ static void svg_legend(FILE *file)
     static const struct {
         const char *style, *text;
         int x;
-    } entries[] = { { "train", "training", 400 }, { "validation", "validation", 500 }, { "kill", "killed", 610 },
+    } entries[] = { { "train", "training", 400 },
+                    { "validation", "validation", 500 },
+                    { "kill", "killed", 610 },
                     { "kill save", "killed in a save", 695 } };
 
     for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
@@ -185,13 +184,16 @@ int demo_plot_svg(const struct demo_losses *losses, const struct demo_mark *mark
     struct range range = find_range(losses);
     FILE *file = fopen(path, "w");
 
-    if (file == NULL)
-        return -1;
-    fprintf(file, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n", WIDTH, HEIGHT);
-    fprintf(file, "<style>text{fill:#333}.grid{stroke:#e4e4e4}.axis{fill:none;stroke:#333}.train{fill:none;stroke:#2a7ab9;stroke-width:1.3}"
-                  ".validation{fill:none;stroke:#e08214;stroke-width:2.2}.kill{stroke:#999;stroke-dasharray:4 3}.save{stroke:#c1272d}</style>\n");
-    fprintf(file, "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n<text x=\"%d\" y=\"26\" font-size=\"16\">"
-                  "One training run, killed %d times with SIGKILL</text>\n", LEFT, marks_count);
+    if (file == NULL) return -1;
+    fprintf(file, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" font-size=\"12\">\n", WIDTH,
+            HEIGHT);
+    fprintf(file,
+            "<style>text{fill:#333}.grid{stroke:#e4e4e4}.axis{fill:none;stroke:#333}.train{fill:none;stroke:#2a7ab9;stroke-width:1.3}"
+            ".validation{fill:none;stroke:#e08214;stroke-width:2.2}.kill{stroke:#999;stroke-dasharray:4 3}.save{stroke:#c1272d}</style>\n");
+    fprintf(file,
+            "<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n<text x=\"%d\" y=\"26\" font-size=\"16\">"
+            "One training run, killed %d times with SIGKILL</text>\n",
+            LEFT, marks_count);
     svg_axes(file, losses, range);
     for (int i = 0; i < marks_count; i++)
         fprintf(file, "<line class=\"kill%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>\n", marks[i].in_save ? " save" : "",

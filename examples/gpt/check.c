@@ -29,8 +29,7 @@ static double loss_at(struct check *check, const struct gpt_tensor *tensor, cons
     struct gpt_random dropout = check->dropout;
 
     for (size_t i = 0; i < tensor->count; i++)
-        if (chosen[i])
-            w[i] = (float)((double)w[i] + distance * (double)g[i] / length);
+        if (chosen[i]) w[i] = (float)((double)w[i] + distance * (double)g[i] / length);
     double loss = gpt_model_loss(check->model, check->tokens, &dropout);
     memcpy(w, check->weights + tensor->offset, tensor->count * sizeof(float));
     return loss;
@@ -47,8 +46,7 @@ static double compare_tensor(struct check *check, const struct gpt_tensor *tenso
         square += chosen[i] ? (double)g[i] * (double)g[i] : 0.0;
     }
     double length = sqrt(square);
-    if (length < 1e-9)
-        return 1.0; /* a tensor without any gradient is a mistake in itself */
+    if (length < 1e-9) return 1.0; /* a tensor without any gradient is a mistake in itself */
     double up = loss_at(check, tensor, chosen, length, step_length), down = loss_at(check, tensor, chosen, length, -step_length);
     double measured = (up - down) / (2.0 * step_length);
     return fabs(measured - length) / fmax(fabs(measured), length);

@@ -24,8 +24,7 @@ INLINE void multiply_tile(const float *a, size_t a_row, size_t a_column, const f
     vector sum[TILE_ROWS][2];
 
     for (int i = 0; i < TILE_ROWS; i++)
-        for (int j = 0; j < 2; j++)
-            sum[i][j] = *(const vector *)(c + (size_t)i * c_row + (size_t)j * LANES);
+        for (int j = 0; j < 2; j++) sum[i][j] = *(const vector *)(c + (size_t)i * c_row + (size_t)j * LANES);
     for (size_t k = 0; k < depth; k++) {
         vector left = *(const vector *)(panel + k * TILE_COLUMNS);
         vector right = *(const vector *)(panel + k * TILE_COLUMNS + LANES);
@@ -36,19 +35,17 @@ INLINE void multiply_tile(const float *a, size_t a_row, size_t a_column, const f
         }
     }
     for (int i = 0; i < TILE_ROWS; i++)
-        for (int j = 0; j < 2; j++)
-            *(vector *)(c + (size_t)i * c_row + (size_t)j * LANES) = sum[i][j];
+        for (int j = 0; j < 2; j++) *(vector *)(c + (size_t)i * c_row + (size_t)j * LANES) = sum[i][j];
 }
 
 /* What is left at the edges: fewer than four rows, or fewer than sixteen columns. */
 INLINE void multiply_edge(const float *a, size_t a_column, const float *panel, size_t depth, float *c, size_t columns)
 {
-    float sum[TILE_COLUMNS] = {0};
+    float sum[TILE_COLUMNS] = { 0 };
 
     memcpy(sum, c, columns * sizeof(float));
     for (size_t k = 0; k < depth; k++)
-        for (size_t j = 0; j < TILE_COLUMNS; j++)
-            sum[j] += a[k * a_column] * panel[k * TILE_COLUMNS + j];
+        for (size_t j = 0; j < TILE_COLUMNS; j++) sum[j] += a[k * a_column] * panel[k * TILE_COLUMNS + j];
     memcpy(c, sum, columns * sizeof(float));
 }
 
@@ -57,23 +54,20 @@ INLINE void multiply(const struct gpt_product *p)
     float panel[DEPTH_BLOCK * TILE_COLUMNS] __attribute__((aligned(64)));
 
     if (!p->add)
-        for (size_t i = 0; i < p->rows; i++)
-            memset(p->c + i * p->c_row, 0, p->columns * sizeof(float));
+        for (size_t i = 0; i < p->rows; i++) memset(p->c + i * p->c_row, 0, p->columns * sizeof(float));
     for (size_t k = 0; k < p->depth; k += DEPTH_BLOCK) {
         size_t depth = p->depth - k < DEPTH_BLOCK ? p->depth - k : DEPTH_BLOCK;
         for (size_t j = 0; j < p->columns; j += TILE_COLUMNS) {
             size_t columns = p->columns - j < TILE_COLUMNS ? p->columns - j : TILE_COLUMNS;
             size_t i = 0;
-            if (columns < TILE_COLUMNS)
-                memset(panel, 0, sizeof(panel));
+            if (columns < TILE_COLUMNS) memset(panel, 0, sizeof(panel));
             for (size_t row = 0; row < depth; row++)
                 memcpy(panel + row * TILE_COLUMNS, p->b + (k + row) * p->b_row + j, columns * sizeof(float));
             const float *a = p->a + k * p->a_column;
             if (columns == TILE_COLUMNS)
                 for (; i + TILE_ROWS <= p->rows; i += TILE_ROWS)
                     multiply_tile(a + i * p->a_row, p->a_row, p->a_column, panel, depth, p->c + i * p->c_row + j, p->c_row);
-            for (; i < p->rows; i++)
-                multiply_edge(a + i * p->a_row, p->a_column, panel, depth, p->c + i * p->c_row + j, columns);
+            for (; i < p->rows; i++) multiply_edge(a + i * p->a_row, p->a_column, panel, depth, p->c + i * p->c_row + j, columns);
         }
     }
 }
@@ -108,8 +102,7 @@ void gpt_transpose(const float *from, size_t rows, size_t columns, size_t from_r
     for (size_t i = 0; i < rows; i += BLOCK)
         for (size_t j = 0; j < columns; j += BLOCK)
             for (size_t y = i; y < rows && y < i + BLOCK; y++)
-                for (size_t x = j; x < columns && x < j + BLOCK; x++)
-                    to[x * rows + y] = from[y * from_row + x];
+                for (size_t x = j; x < columns && x < j + BLOCK; x++) to[x * rows + y] = from[y * from_row + x];
 }
 
 /* --------------------------------------------------------------------------------------------------------------- GELU */
@@ -130,8 +123,7 @@ static const float gelu_cube = 0.044715f;
 
 void gpt_gelu(const float *restrict x, size_t count, float *restrict y)
 {
-    for (size_t i = 0; i < count; i++)
-        y[i] = 0.5f * x[i] * (1.0f + tanh_fraction(gelu_scale * (x[i] + gelu_cube * x[i] * x[i] * x[i])));
+    for (size_t i = 0; i < count; i++) y[i] = 0.5f * x[i] * (1.0f + tanh_fraction(gelu_scale * (x[i] + gelu_cube * x[i] * x[i] * x[i])));
 }
 
 void gpt_gelu_backward(const float *x, const float *dy, size_t count, float *dx)

@@ -16,8 +16,8 @@ struct block {
     float *normed1, *scaled1, *deviation1; /* [n][d], [n][d], [n]: layer norm before and after its scale, 1 / deviation */
     float *qkv, *attention, *heads;        /* [n][3 d], [sequences][heads][context][context], [n][d] */
     float *normed2, *scaled2, *deviation2;
-    float *hidden, *active;                /* [n][4 d]: before and after GELU */
-    float *mask1, *mask2;                  /* [n][d]: dropout, 0 or 1 / (1 - p) */
+    float *hidden, *active; /* [n][4 d]: before and after GELU */
+    float *mask1, *mask2;   /* [n][d]: dropout, 0 or 1 / (1 - p) */
 };
 
 struct gpt_lane {
@@ -54,10 +54,18 @@ static void linear(const struct gpt_lane *lane, size_t tensor, const float *x, f
     size_t in = lane->model->tensors[tensor].shape[0], out = lane->model->tensors[tensor].shape[1];
     const float *bias = weight(lane, tensor + 1);
 
-    for (size_t row = 0; row < lane->rows; row++)
-        memcpy(y + row * out, bias, out * sizeof(float));
-    gpt_multiply(&(struct gpt_product){ .rows = lane->rows, .columns = out, .depth = in, .a = x, .a_row = in, .a_column = 1,
-                                        .b = weight(lane, tensor), .b_row = out, .c = y, .c_row = out, .add = 1 });
+    for (size_t row = 0; row < lane->rows; row++) memcpy(y + row * out, bias, out * sizeof(float));
+    gpt_multiply(&(struct gpt_product){ .rows = lane->rows,
+                                        .columns = out,
+                                        .depth = in,
+                                        .a = x,
+                                        .a_row = in,
+                                        .a_column = 1,
+                                        .b = weight(lane, tensor),
+                                        .b_row = out,
+                                        .c = y,
+                                        .c_row = out,
+                                        .add = 1 });
 }
 
 /* dW += x^T dy, dbias += sum of dy, dx = dy W^T */
@@ -67,13 +75,29 @@ static void linear_backward(struct gpt_lane *lane, size_t tensor, const float *x
     float *d_bias = gradient(lane, tensor + 1);
 
     for (size_t row = 0; row < lane->rows; row++)
-        for (size_t j = 0; j < out; j++)
-            d_bias[j] += dy[row * out + j];
-    gpt_multiply(&(struct gpt_product){ .rows = in, .columns = out, .depth = lane->rows, .a = x, .a_row = 1, .a_column = in,
-                                        .b = dy, .b_row = out, .c = gradient(lane, tensor), .c_row = out, .add = 1 });
+        for (size_t j = 0; j < out; j++) d_bias[j] += dy[row * out + j];
+    gpt_multiply(&(struct gpt_product){ .rows = in,
+                                        .columns = out,
+                                        .depth = lane->rows,
+                                        .a = x,
+                                        .a_row = 1,
+                                        .a_column = in,
+                                        .b = dy,
+                                        .b_row = out,
+                                        .c = gradient(lane, tensor),
+                                        .c_row = out,
+                                        .add = 1 });
     gpt_transpose(weight(lane, tensor), in, out, out, lane->transposed);
-    gpt_multiply(&(struct gpt_product){ .rows = lane->rows, .columns = in, .depth = out, .a = dy, .a_row = out, .a_column = 1,
-                                        .b = lane->transposed, .b_row = in, .c = dx, .c_row = in });
+    gpt_multiply(&(struct gpt_product){ .rows = lane->rows,
+                                        .columns = in,
+                                        .depth = out,
+                                        .a = dy,
+                                        .a_row = out,
+                                        .a_column = 1,
+                                        .b = lane->transposed,
+                                        .b_row = in,
+                                        .c = dx,
+                                        .c_row = in });
 }
 
 /* scaled = normed * weight + bias, where normed is x with mean 0 and deviation 1 in every row. */
@@ -84,11 +108,9 @@ static void norm(const struct gpt_lane *lane, size_t tensor, const float *x, flo
 
     for (size_t row = 0; row < lane->rows; row++, x += d, normed += d, scaled += d) {
         float mean = 0.0f, variance = 0.0f;
-        for (size_t j = 0; j < d; j++)
-            mean += x[j];
+        for (size_t j = 0; j < d; j++) mean += x[j];
         mean /= (float)d;
-        for (size_t j = 0; j < d; j++)
-            variance += (x[j] - mean) * (x[j] - mean);
+        for (size_t j = 0; j < d; j++) variance += (x[j] - mean) * (x[j] - mean);
         deviation[row] = 1.0f / sqrtf(variance / (float)d + 1e-5f);
         for (size_t j = 0; j < d; j++) {
             normed[j] = (x[j] - mean) * deviation[row];
@@ -116,8 +138,7 @@ static void norm_backward(struct gpt_lane *lane, size_t tensor, const float *nor
         }
         mean /= (float)d;
         mean_normed /= (float)d;
-        for (size_t j = 0; j < d; j++)
-            dx[j] += deviation[row] * (dy[j] * scale[j] - mean - normed[j] * mean_normed);
+        for (size_t j = 0; j < d; j++) dx[j] += deviation[row] * (dy[j] * scale[j] - mean - normed[j] * mean_normed);
     }
 }
 
@@ -129,8 +150,7 @@ static void fill_mask(struct gpt_lane *lane, struct gpt_random *random, float *m
 
     for (size_t i = 0; i < count; i += 4) { /* count is a multiple of 4: gpt_model_init sees to it */
         uint64_t word = gpt_random_next(random);
-        for (size_t j = 0; j < 4; j++, word >>= 16)
-            mask[i + j] = (word & 0xffff) < drop_below ? 0.0f : keep;
+        for (size_t j = 0; j < 4; j++, word >>= 16) mask[i + j] = (word & 0xffff) < drop_below ? 0.0f : keep;
     }
 }
 
@@ -139,16 +159,14 @@ static void drop(const struct gpt_lane *lane, const float *mask, int training, f
 {
     size_t count = lane->rows * lane->model->config.width;
 
-    for (size_t i = 0; training && i < count; i++)
-        x[i] *= mask[i];
+    for (size_t i = 0; training && i < count; i++) x[i] *= mask[i];
 }
 
 static void add(const struct gpt_lane *lane, const float *branch, float *stream)
 {
     size_t count = lane->rows * lane->model->config.width;
 
-    for (size_t i = 0; i < count; i++)
-        stream[i] += branch[i];
+    for (size_t i = 0; i < count; i++) stream[i] += branch[i];
 }
 
 /* ---------------------------------------------------------------------------------------------------------- attention */
@@ -172,14 +190,12 @@ static void causal_softmax(float *scores, size_t context, float scale)
 {
     for (size_t i = 0; i < context; i++, scores += context) {
         float most = scores[0], sum = 0.0f;
-        for (size_t j = 1; j <= i; j++)
-            most = scores[j] > most ? scores[j] : most;
+        for (size_t j = 1; j <= i; j++) most = scores[j] > most ? scores[j] : most;
         for (size_t j = 0; j <= i; j++) {
             scores[j] = expf((scores[j] - most) * scale);
             sum += scores[j];
         }
-        for (size_t j = 0; j < context; j++)
-            scores[j] = j <= i ? scores[j] / sum : 0.0f;
+        for (size_t j = 0; j < context; j++) scores[j] = j <= i ? scores[j] / sum : 0.0f;
     }
 }
 
@@ -194,11 +210,27 @@ static void attend(struct gpt_lane *lane, struct block *block)
         float *attention = block->attention + head.attention;
 
         gpt_transpose(q + d, t, size, 3 * d, lane->transposed);
-        gpt_multiply(&(struct gpt_product){ .rows = t, .columns = t, .depth = size, .a = q, .a_row = 3 * d, .a_column = 1,
-                                            .b = lane->transposed, .b_row = t, .c = attention, .c_row = t });
+        gpt_multiply(&(struct gpt_product){ .rows = t,
+                                            .columns = t,
+                                            .depth = size,
+                                            .a = q,
+                                            .a_row = 3 * d,
+                                            .a_column = 1,
+                                            .b = lane->transposed,
+                                            .b_row = t,
+                                            .c = attention,
+                                            .c_row = t });
         causal_softmax(attention, t, 1.0f / sqrtf((float)size));
-        gpt_multiply(&(struct gpt_product){ .rows = t, .columns = size, .depth = t, .a = attention, .a_row = t, .a_column = 1,
-                                            .b = q + 2 * d, .b_row = 3 * d, .c = block->heads + head.output, .c_row = d });
+        gpt_multiply(&(struct gpt_product){ .rows = t,
+                                            .columns = size,
+                                            .depth = t,
+                                            .a = attention,
+                                            .a_row = t,
+                                            .a_column = 1,
+                                            .b = q + 2 * d,
+                                            .b_row = 3 * d,
+                                            .c = block->heads + head.output,
+                                            .c_row = d });
     }
 }
 
@@ -215,22 +247,52 @@ static void attend_backward(struct gpt_lane *lane, const struct block *block, co
         const float *dy = d_heads + head.output;
         float *dq = d_qkv + head.offset, *scores = lane->scores;
 
-        gpt_multiply(&(struct gpt_product){ .rows = t, .columns = size, .depth = t, .a = attention, .a_row = 1, .a_column = t,
-                                            .b = dy, .b_row = d, .c = dq + 2 * d, .c_row = 3 * d });
+        gpt_multiply(&(struct gpt_product){ .rows = t,
+                                            .columns = size,
+                                            .depth = t,
+                                            .a = attention,
+                                            .a_row = 1,
+                                            .a_column = t,
+                                            .b = dy,
+                                            .b_row = d,
+                                            .c = dq + 2 * d,
+                                            .c_row = 3 * d });
         gpt_transpose(q + 2 * d, t, size, 3 * d, lane->transposed);
-        gpt_multiply(&(struct gpt_product){ .rows = t, .columns = t, .depth = size, .a = dy, .a_row = d, .a_column = 1,
-                                            .b = lane->transposed, .b_row = t, .c = scores, .c_row = t });
+        gpt_multiply(&(struct gpt_product){ .rows = t,
+                                            .columns = t,
+                                            .depth = size,
+                                            .a = dy,
+                                            .a_row = d,
+                                            .a_column = 1,
+                                            .b = lane->transposed,
+                                            .b_row = t,
+                                            .c = scores,
+                                            .c_row = t });
         for (size_t i = 0; i < t; i++) {
             float sum = 0.0f;
-            for (size_t j = 0; j <= i; j++)
-                sum += attention[i * t + j] * scores[i * t + j];
-            for (size_t j = 0; j < t; j++)
-                scores[i * t + j] = attention[i * t + j] * (scores[i * t + j] - sum) * scale;
+            for (size_t j = 0; j <= i; j++) sum += attention[i * t + j] * scores[i * t + j];
+            for (size_t j = 0; j < t; j++) scores[i * t + j] = attention[i * t + j] * (scores[i * t + j] - sum) * scale;
         }
-        gpt_multiply(&(struct gpt_product){ .rows = t, .columns = size, .depth = t, .a = scores, .a_row = t, .a_column = 1,
-                                            .b = q + d, .b_row = 3 * d, .c = dq, .c_row = 3 * d });
-        gpt_multiply(&(struct gpt_product){ .rows = t, .columns = size, .depth = t, .a = scores, .a_row = 1, .a_column = t,
-                                            .b = q, .b_row = 3 * d, .c = dq + d, .c_row = 3 * d });
+        gpt_multiply(&(struct gpt_product){ .rows = t,
+                                            .columns = size,
+                                            .depth = t,
+                                            .a = scores,
+                                            .a_row = t,
+                                            .a_column = 1,
+                                            .b = q + d,
+                                            .b_row = 3 * d,
+                                            .c = dq,
+                                            .c_row = 3 * d });
+        gpt_multiply(&(struct gpt_product){ .rows = t,
+                                            .columns = size,
+                                            .depth = t,
+                                            .a = scores,
+                                            .a_row = 1,
+                                            .a_column = t,
+                                            .b = q,
+                                            .b_row = 3 * d,
+                                            .c = dq + d,
+                                            .c_row = 3 * d });
     }
 }
 
@@ -243,8 +305,7 @@ static void embed(struct gpt_lane *lane, const uint8_t *tokens)
 
     for (size_t row = 0; row < lane->rows; row++) {
         size_t at = row % c->context, id = tokens[row / c->context * (c->context + 1) + at];
-        for (size_t j = 0; j < c->width; j++)
-            lane->stream[row * c->width + j] = token[id * c->width + j] + position[at * c->width + j];
+        for (size_t j = 0; j < c->width; j++) lane->stream[row * c->width + j] = token[id * c->width + j] + position[at * c->width + j];
     }
 }
 
@@ -288,8 +349,15 @@ static void forward(struct gpt_lane *lane, const uint8_t *tokens, int training)
     }
     norm(lane, final, lane->stream, lane->normed, lane->scaled, lane->deviation);
     gpt_transpose(weight(lane, TOKEN_EMBEDDING), c->vocabulary, d, d, lane->transposed); /* the head is the embedding, turned */
-    gpt_multiply(&(struct gpt_product){ .rows = lane->rows, .columns = c->vocabulary, .depth = d, .a = lane->scaled, .a_row = d,
-                                        .a_column = 1, .b = lane->transposed, .b_row = c->vocabulary, .c = lane->logits,
+    gpt_multiply(&(struct gpt_product){ .rows = lane->rows,
+                                        .columns = c->vocabulary,
+                                        .depth = d,
+                                        .a = lane->scaled,
+                                        .a_row = d,
+                                        .a_column = 1,
+                                        .b = lane->transposed,
+                                        .b_row = c->vocabulary,
+                                        .c = lane->logits,
                                         .c_row = c->vocabulary });
 }
 
@@ -305,15 +373,13 @@ static double cross_entropy(struct gpt_lane *lane, const uint8_t *tokens)
         size_t target = tokens[row / c->context * (c->context + 1) + row % c->context + 1];
         float most = logits[0], sum = 0.0f, wanted = logits[target];
 
-        for (size_t j = 1; j < c->vocabulary; j++)
-            most = logits[j] > most ? logits[j] : most;
+        for (size_t j = 1; j < c->vocabulary; j++) most = logits[j] > most ? logits[j] : most;
         for (size_t j = 0; j < c->vocabulary; j++) {
             logits[j] = expf(logits[j] - most);
             sum += logits[j];
         }
         loss += log((double)sum) + (double)most - (double)wanted;
-        for (size_t j = 0; j < c->vocabulary; j++)
-            logits[j] *= share / sum;
+        for (size_t j = 0; j < c->vocabulary; j++) logits[j] *= share / sum;
         logits[target] -= share;
     }
     return loss;
@@ -344,16 +410,30 @@ static void backward(struct gpt_lane *lane, const uint8_t *tokens)
     const struct gpt_config *c = &lane->model->config;
     size_t d = c->width;
 
-    gpt_multiply(&(struct gpt_product){ .rows = c->vocabulary, .columns = d, .depth = lane->rows, .a = lane->logits, .a_row = 1,
-                                        .a_column = c->vocabulary, .b = lane->scaled, .b_row = d,
-                                        .c = gradient(lane, TOKEN_EMBEDDING), .c_row = d, .add = 1 });
-    gpt_multiply(&(struct gpt_product){ .rows = lane->rows, .columns = d, .depth = c->vocabulary, .a = lane->logits,
-                                        .a_row = c->vocabulary, .a_column = 1, .b = weight(lane, TOKEN_EMBEDDING), .b_row = d,
-                                        .c = lane->d_branch, .c_row = d });
+    gpt_multiply(&(struct gpt_product){ .rows = c->vocabulary,
+                                        .columns = d,
+                                        .depth = lane->rows,
+                                        .a = lane->logits,
+                                        .a_row = 1,
+                                        .a_column = c->vocabulary,
+                                        .b = lane->scaled,
+                                        .b_row = d,
+                                        .c = gradient(lane, TOKEN_EMBEDDING),
+                                        .c_row = d,
+                                        .add = 1 });
+    gpt_multiply(&(struct gpt_product){ .rows = lane->rows,
+                                        .columns = d,
+                                        .depth = c->vocabulary,
+                                        .a = lane->logits,
+                                        .a_row = c->vocabulary,
+                                        .a_column = 1,
+                                        .b = weight(lane, TOKEN_EMBEDDING),
+                                        .b_row = d,
+                                        .c = lane->d_branch,
+                                        .c_row = d });
     memset(lane->d_stream, 0, lane->rows * d * sizeof(float));
     norm_backward(lane, block_tensor(c->layers, 0), lane->normed, lane->deviation, lane->d_branch, lane->d_stream);
-    for (size_t layer = c->layers; layer-- > 0;)
-        block_backward(lane, layer);
+    for (size_t layer = c->layers; layer-- > 0;) block_backward(lane, layer);
     drop(lane, lane->mask0, 1, lane->d_stream);
     embed_backward(lane, tokens);
 }
@@ -385,8 +465,7 @@ static float *carve(float **ret_next, size_t *ret_total, size_t count)
     float *at = *ret_next;
 
     *ret_total += count;
-    if (at != NULL)
-        *ret_next += count;
+    if (at != NULL) *ret_next += count;
     return at;
 }
 
@@ -399,10 +478,10 @@ static size_t lay_out(struct gpt_lane *lane)
 
     for (size_t layer = 0; layer < c->layers; layer++) {
         struct block *block = &lane->blocks[layer];
-        float **wide[] = { &block->normed1, &block->scaled1, &block->heads, &block->normed2, &block->scaled2, &block->mask1,
-                           &block->mask2 };
-        for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++)
-            *wide[i] = carve(&next, &total, n * d);
+        float **wide[] = {
+            &block->normed1, &block->scaled1, &block->heads, &block->normed2, &block->scaled2, &block->mask1, &block->mask2
+        };
+        for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) *wide[i] = carve(&next, &total, n * d);
         block->deviation1 = carve(&next, &total, n);
         block->deviation2 = carve(&next, &total, n);
         block->qkv = carve(&next, &total, 3 * n * d);
@@ -411,16 +490,13 @@ static size_t lay_out(struct gpt_lane *lane)
         block->active = carve(&next, &total, 4 * n * d);
     }
     float **wide[] = { &lane->stream, &lane->mask0, &lane->normed, &lane->scaled, &lane->d_stream, &lane->d_branch };
-    for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++)
-        *wide[i] = carve(&next, &total, n * d);
+    for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) *wide[i] = carve(&next, &total, n * d);
     lane->d_wide = carve(&next, &total, 4 * n * d);
     lane->deviation = carve(&next, &total, n);
     lane->logits = carve(&next, &total, n * c->vocabulary);
     lane->scores = carve(&next, &total, c->context * c->context);
-    if (widest < c->vocabulary * d)
-        widest = c->vocabulary * d;
-    if (widest < c->context * d)
-        widest = c->context * d;
+    if (widest < c->vocabulary * d) widest = c->vocabulary * d;
+    if (widest < c->context * d) widest = c->context * d;
     lane->transposed = carve(&next, &total, widest);
     return total;
 }
@@ -429,17 +505,14 @@ struct gpt_lane *gpt_lane_new(const struct gpt_model *model, size_t sequences, f
 {
     struct gpt_lane *lane = calloc(1, sizeof(*lane));
 
-    if (lane == NULL)
-        return NULL;
+    if (lane == NULL) return NULL;
     lane->model = model;
     lane->sequences = sequences;
     lane->rows = sequences * model->config.context;
     lane->blocks = calloc(model->config.layers, sizeof(*lane->blocks));
-    if (gradients == NULL)
-        gradients = lane->own_gradients = calloc(model->count, sizeof(float));
+    if (gradients == NULL) gradients = lane->own_gradients = calloc(model->count, sizeof(float));
     lane->gradients = gradients;
-    if (lane->blocks != NULL)
-        lane->memory = calloc(lay_out(lane), sizeof(float));
+    if (lane->blocks != NULL) lane->memory = calloc(lay_out(lane), sizeof(float));
     if (lane->memory == NULL || lane->gradients == NULL) {
         gpt_lane_free(lane);
         return NULL;
@@ -450,8 +523,7 @@ struct gpt_lane *gpt_lane_new(const struct gpt_model *model, size_t sequences, f
 
 void gpt_lane_free(struct gpt_lane *lane)
 {
-    if (lane == NULL)
-        return;
+    if (lane == NULL) return;
     free(lane->own_gradients);
     free(lane->memory);
     free(lane->blocks);

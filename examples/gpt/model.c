@@ -45,8 +45,8 @@ static void add_tensors(struct gpt_model *model)
     static const struct {
         const char *name;
         size_t in, out; /* in widths; out 0: a norm */
-    } parts[] = { { "ln_1", 1, 0 }, { "attn.c_attn", 1, 3 }, { "attn.c_proj", 1, 1 }, { "ln_2", 1, 0 }, { "mlp.c_fc", 1, 4 },
-                  { "mlp.c_proj", 4, 1 } };
+    } parts[] = { { "ln_1", 1, 0 }, { "attn.c_attn", 1, 3 }, { "attn.c_proj", 1, 1 },
+                  { "ln_2", 1, 0 }, { "mlp.c_fc", 1, 4 },    { "mlp.c_proj", 4, 1 } };
 
     add_tensor(model, "wte.weight", c->vocabulary, c->width);
     add_tensor(model, "wpe.weight", c->context, c->width);
@@ -70,8 +70,7 @@ static void fill_parameters(struct gpt_model *model, struct gpt_random *random)
         float deviation = adds ? 0.02f / sqrtf(2.0f * (float)model->config.layers) : 0.02f;
 
         for (size_t j = 0; j < tensor->count; j++)
-            model->parameters[tensor->offset + j] =
-                tensor->rank == 2 ? deviation * gpt_random_normal(random) : is_scale ? 1.0f : 0.0f;
+            model->parameters[tensor->offset + j] = tensor->rank == 2 ? deviation * gpt_random_normal(random) : is_scale ? 1.0f : 0.0f;
     }
 }
 
@@ -79,15 +78,13 @@ int gpt_model_init(struct gpt_model *model, const struct gpt_config *config, siz
 {
     *model = (struct gpt_model){ .config = *config, .sequences = sequences };
     model->tensors = calloc(BLOCKS + config->layers * BLOCK_TENSORS + 2, sizeof(*model->tensors));
-    if (model->tensors == NULL)
-        return -1;
+    if (model->tensors == NULL) return -1;
     add_tensors(model);
     model->parameters = calloc(model->count, sizeof(float));
     model->gradients = calloc(model->count, sizeof(float));
     model->exp_avg = calloc(model->count, sizeof(float));
     model->exp_avg_sq = calloc(model->count, sizeof(float));
-    if (model->parameters == NULL || model->gradients == NULL || model->exp_avg == NULL || model->exp_avg_sq == NULL)
-        return -1;
+    if (model->parameters == NULL || model->gradients == NULL || model->exp_avg == NULL || model->exp_avg_sq == NULL) return -1;
     fill_parameters(model, random);
     model->lanes[0] = gpt_lane_new(model, sequences / 2, model->gradients);
     model->lanes[1] = gpt_lane_new(model, sequences / 2, NULL);
@@ -143,8 +140,7 @@ double gpt_model_loss(struct gpt_model *model, const uint8_t *tokens, struct gpt
         pthread_join(thread, NULL);
     if (dropout != NULL) {
         const float *other = gpt_lane_gradients(model->lanes[1]);
-        for (size_t i = 0; i < model->count; i++)
-            model->gradients[i] += other[i];
+        for (size_t i = 0; i < model->count; i++) model->gradients[i] += other[i];
     }
     return (first.loss + second.loss) / (double)(model->sequences * model->config.context);
 }
@@ -153,16 +149,13 @@ double gpt_model_loss(struct gpt_model *model, const uint8_t *tokens, struct gpt
 
 static double gradient_norm(const struct gpt_model *model)
 {
-    double sum[8] = {0}, total = 0.0; /* eight running sums, so that the processor need not wait for one */
+    double sum[8] = { 0 }, total = 0.0; /* eight running sums, so that the processor need not wait for one */
     size_t i = 0;
 
     for (; i + 8 <= model->count; i += 8)
-        for (size_t j = 0; j < 8; j++)
-            sum[j] += (double)model->gradients[i + j] * (double)model->gradients[i + j];
-    for (; i < model->count; i++)
-        sum[0] += (double)model->gradients[i] * (double)model->gradients[i];
-    for (size_t j = 0; j < 8; j++)
-        total += sum[j];
+        for (size_t j = 0; j < 8; j++) sum[j] += (double)model->gradients[i + j] * (double)model->gradients[i + j];
+    for (; i < model->count; i++) sum[0] += (double)model->gradients[i] * (double)model->gradients[i];
+    for (size_t j = 0; j < 8; j++) total += sum[j];
     return sqrt(total);
 }
 
@@ -182,8 +175,7 @@ double gpt_model_update(struct gpt_model *model, uint64_t step, double learning_
         float *restrict v = model->exp_avg_sq + tensor->offset;
         const float *restrict g = model->gradients + tensor->offset;
 
-        if (tensor->frozen)
-            continue;
+        if (tensor->frozen) continue;
         for (size_t i = 0; i < tensor->count; i++) {
             float slope = g[i] * scale;
             m[i] = beta1 * m[i] + (1.0f - beta1) * slope;

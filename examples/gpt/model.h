@@ -29,9 +29,9 @@ struct gpt_model {
     struct gpt_config config;
     struct gpt_tensor *tensors;
     size_t tensors_count;
-    size_t count;      /* parameters */
-    float *parameters; /* [count] */
-    float *gradients;  /* [count] */
+    size_t count;                /* parameters */
+    float *parameters;           /* [count] */
+    float *gradients;            /* [count] */
     float *exp_avg, *exp_avg_sq; /* [count]: AdamW's moments */
     struct gpt_lane *lanes[2];
     size_t sequences; /* of a batch, even */

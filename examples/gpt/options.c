@@ -8,44 +8,72 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char usage[] =
-    "Usage: train_gpt [OPTION]...\n"
-    "Train a small character-level transformer. The same command line resumes a run that was killed.\n"
-    "\n"
-    "  --out RUN         the run's folder (ckpts/gpt-demo)\n"
-    "  --data PATH       text to train on: a file, or a folder of files (/usr/share/common-licenses)\n"
-    "  --steps N         optimizer steps in all (300); --warmup N of them (20)\n"
-    "  --save-every N    save a checkpoint every N steps (10) and at the end\n"
-    "  --keep N          keep the newest N checkpoints (3); 0 keeps all\n"
-    "  --eval-every N    validation loss every N steps (10)\n"
-    "  --log-every N     a line of progress every N steps when the output is no terminal (10)\n"
-    "  --seed N          of the weights, the dropout and the data's order (1)\n"
-    "  --layers N  --heads N  --width N  --context N  --batch N\n"
-    "                    size of the model (3, 4, 144, 64) and sequences in a batch (12)\n"
-    "  --dropout P       share of activations dropped (0.1); --learning-rate R (0.002)\n"
-    "  --loss-csv FILE   write the losses of all steps when done\n"
-    "  --check-gradients compare the gradients with finite differences, train nothing\n"
-    "  --quiet           errors only\n"
-    "  --help\n"
-    "\n"
-    "SIGTERM and SIGINT finish the step, save and end. Exit status: 0 fine, 2 bad use, 3 could not do it.\n";
+static const char usage[] = "Usage: train_gpt [OPTION]...\n"
+                            "Train a small character-level transformer. The same command line resumes a run that was killed.\n"
+                            "\n"
+                            "  --out RUN         the run's folder (ckpts/gpt-demo)\n"
+                            "  --data PATH       text to train on: a file, or a folder of files (/usr/share/common-licenses)\n"
+                            "  --steps N         optimizer steps in all (300); --warmup N of them (20)\n"
+                            "  --save-every N    save a checkpoint every N steps (10) and at the end\n"
+                            "  --keep N          keep the newest N checkpoints (3); 0 keeps all\n"
+                            "  --eval-every N    validation loss every N steps (10)\n"
+                            "  --log-every N     a line of progress every N steps when the output is no terminal (10)\n"
+                            "  --seed N          of the weights, the dropout and the data's order (1)\n"
+                            "  --layers N  --heads N  --width N  --context N  --batch N\n"
+                            "                    size of the model (3, 4, 144, 64) and sequences in a batch (12)\n"
+                            "  --dropout P       share of activations dropped (0.1); --learning-rate R (0.002)\n"
+                            "  --loss-csv FILE   write the losses of all steps when done\n"
+                            "  --check-gradients compare the gradients with finite differences, train nothing\n"
+                            "  --quiet           errors only\n"
+                            "  --help\n"
+                            "\n"
+                            "SIGTERM and SIGINT finish the step, save and end. Exit status: 0 fine, 2 bad use, 3 could not do it.\n";
 
 enum {
-    OUT = 256, DATA, STEPS, WARMUP, SAVE_EVERY, KEEP, EVAL_EVERY, LOG_EVERY, SEED, LAYERS, HEADS, WIDTH, CONTEXT, BATCH, DROPOUT,
-    LEARNING_RATE, LOSS_CSV, CHECK_GRADIENTS, QUIET, HELP
+    OUT = 256,
+    DATA,
+    STEPS,
+    WARMUP,
+    SAVE_EVERY,
+    KEEP,
+    EVAL_EVERY,
+    LOG_EVERY,
+    SEED,
+    LAYERS,
+    HEADS,
+    WIDTH,
+    CONTEXT,
+    BATCH,
+    DROPOUT,
+    LEARNING_RATE,
+    LOSS_CSV,
+    CHECK_GRADIENTS,
+    QUIET,
+    HELP
 };
 
 static const struct option names[] = {
-    { "out", required_argument, NULL, OUT }, { "data", required_argument, NULL, DATA },
-    { "steps", required_argument, NULL, STEPS }, { "warmup", required_argument, NULL, WARMUP },
-    { "save-every", required_argument, NULL, SAVE_EVERY }, { "keep", required_argument, NULL, KEEP },
-    { "eval-every", required_argument, NULL, EVAL_EVERY }, { "log-every", required_argument, NULL, LOG_EVERY },
-    { "seed", required_argument, NULL, SEED }, { "layers", required_argument, NULL, LAYERS },
-    { "heads", required_argument, NULL, HEADS }, { "width", required_argument, NULL, WIDTH },
-    { "context", required_argument, NULL, CONTEXT }, { "batch", required_argument, NULL, BATCH },
-    { "dropout", required_argument, NULL, DROPOUT }, { "learning-rate", required_argument, NULL, LEARNING_RATE },
-    { "loss-csv", required_argument, NULL, LOSS_CSV }, { "check-gradients", no_argument, NULL, CHECK_GRADIENTS },
-    { "quiet", no_argument, NULL, QUIET }, { "help", no_argument, NULL, HELP }, { NULL, 0, NULL, 0 },
+    { "out", required_argument, NULL, OUT },
+    { "data", required_argument, NULL, DATA },
+    { "steps", required_argument, NULL, STEPS },
+    { "warmup", required_argument, NULL, WARMUP },
+    { "save-every", required_argument, NULL, SAVE_EVERY },
+    { "keep", required_argument, NULL, KEEP },
+    { "eval-every", required_argument, NULL, EVAL_EVERY },
+    { "log-every", required_argument, NULL, LOG_EVERY },
+    { "seed", required_argument, NULL, SEED },
+    { "layers", required_argument, NULL, LAYERS },
+    { "heads", required_argument, NULL, HEADS },
+    { "width", required_argument, NULL, WIDTH },
+    { "context", required_argument, NULL, CONTEXT },
+    { "batch", required_argument, NULL, BATCH },
+    { "dropout", required_argument, NULL, DROPOUT },
+    { "learning-rate", required_argument, NULL, LEARNING_RATE },
+    { "loss-csv", required_argument, NULL, LOSS_CSV },
+    { "check-gradients", no_argument, NULL, CHECK_GRADIENTS },
+    { "quiet", no_argument, NULL, QUIET },
+    { "help", no_argument, NULL, HELP },
+    { NULL, 0, NULL, 0 },
 };
 
 static int complain(const char *name, const char *wanted)
@@ -61,8 +89,7 @@ static int64_t whole(const char *name, int64_t least, int64_t most)
 
     errno = 0;
     long long number = strtoll(optarg, &end, 10);
-    if (errno == 0 && end != optarg && *end == '\0' && number >= least && number <= most)
-        return number;
+    if (errno == 0 && end != optarg && *end == '\0' && number >= least && number <= most) return number;
     snprintf(wanted, sizeof(wanted), "a whole number from %lld to %lld", (long long)least, (long long)most);
     complain(name, wanted);
     return least - 1;
@@ -73,8 +100,7 @@ static double fraction(const char *name, double most)
     char *end, wanted[64];
     double number = strtod(optarg, &end);
 
-    if (end != optarg && *end == '\0' && number >= 0.0 && number <= most)
-        return number;
+    if (end != optarg && *end == '\0' && number >= 0.0 && number <= most) return number;
     snprintf(wanted, sizeof(wanted), "a number from 0 to %g", most);
     complain(name, wanted);
     return -1.0;
@@ -114,13 +140,21 @@ int gpt_options_parse(struct gpt_options *options, int argc, char **argv)
 {
     int which, at = 0;
 
-    *options = (struct gpt_options){ .out = "ckpts/gpt-demo", .data = "/usr/share/common-licenses", .steps = 300, .save_every = 10,
-                                     .eval_every = 10, .log_every = 10, .warmup = 20, .keep = 3, .seed = 1, .learning_rate = 0.002,
-                                     .batch = 12, .model = { .layers = 3, .heads = 4, .width = 144, .context = 64, .dropout = 0.1f } };
+    *options = (struct gpt_options){ .out = "ckpts/gpt-demo",
+                                     .data = "/usr/share/common-licenses",
+                                     .steps = 300,
+                                     .save_every = 10,
+                                     .eval_every = 10,
+                                     .log_every = 10,
+                                     .warmup = 20,
+                                     .keep = 3,
+                                     .seed = 1,
+                                     .learning_rate = 0.002,
+                                     .batch = 12,
+                                     .model = { .layers = 3, .heads = 4, .width = 144, .context = 64, .dropout = 0.1f } };
     while ((which = getopt_long(argc, argv, "", names, &at)) != -1) {
         int outcome = take(options, which, names[at].name);
-        if (outcome != 0)
-            return outcome;
+        if (outcome != 0) return outcome;
     }
     if (optind < argc) {
         fprintf(stderr, "train_gpt: '%s' is no option; see --help\n", argv[optind]);
@@ -128,9 +162,7 @@ int gpt_options_parse(struct gpt_options *options, int argc, char **argv)
     }
     if (options->model.width % options->model.heads != 0 || options->model.width % 4 != 0)
         return complain("width", "a multiple of 4 and of --heads");
-    if (options->batch % 2 != 0)
-        return complain("batch", "an even number");
-    if (options->warmup >= options->steps)
-        options->warmup = options->steps / 2;
+    if (options->batch % 2 != 0) return complain("batch", "an even number");
+    if (options->warmup >= options->steps) options->warmup = options->steps / 2;
     return 0;
 }

@@ -11,7 +11,7 @@ struct gpt_options {
     uint32_t keep;
     uint64_t seed;
     double learning_rate;
-    size_t batch; /* sequences, even */
+    size_t batch;            /* sequences, even */
     struct gpt_config model; /* vocabulary is the text's */
     int quiet, check_gradients;
 };

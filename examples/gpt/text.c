@@ -38,8 +38,7 @@ static int append_file(struct gpt_text *text, const char *path, char *message, s
         text->count += size;
     }
     int failed = ferror(file);
-    if (failed)
-        snprintf(message, message_bytes, "cannot read %s: %s", path, strerror(errno));
+    if (failed) snprintf(message, message_bytes, "cannot read %s: %s", path, strerror(errno));
     fclose(file);
     return failed ? -1 : 0;
 }
@@ -73,7 +72,7 @@ static int append_folder(struct gpt_text *text, const char *path, char *message,
 /* Counts the characters that occur, numbers them, and takes the fingerprint (FNV-1a). */
 static void number_characters(struct gpt_text *text)
 {
-    int occurs[256] = {0};
+    int occurs[256] = { 0 };
     uint8_t id_of[256];
 
     text->fingerprint = 0xcbf29ce484222325u;
@@ -86,8 +85,7 @@ static void number_characters(struct gpt_text *text)
             id_of[byte] = (uint8_t)text->vocabulary;
             text->characters[text->vocabulary++] = (uint8_t)byte;
         }
-    for (size_t i = 0; i < text->count; i++)
-        text->ids[i] = id_of[text->ids[i]];
+    for (size_t i = 0; i < text->count; i++) text->ids[i] = id_of[text->ids[i]];
 }
 
 int gpt_text_load(struct gpt_text *text, const char *path, char *message, size_t message_bytes)
@@ -135,8 +133,7 @@ static void shuffle(struct gpt_order *order)
     struct gpt_random random;
 
     gpt_random_seed(&random, order->order_seed);
-    for (size_t i = 0; i < order->count; i++)
-        order->windows[i] = (uint32_t)i;
+    for (size_t i = 0; i < order->count; i++) order->windows[i] = (uint32_t)i;
     for (size_t i = order->count; i > 1; i--) {
         size_t j = (size_t)(gpt_random_next(&random) % i);
         uint32_t window = order->windows[i - 1];
@@ -148,11 +145,9 @@ static void shuffle(struct gpt_order *order)
 int gpt_order_init(struct gpt_order *order, const struct gpt_text *text, size_t context, uint64_t seed)
 {
     *order = (struct gpt_order){ .order_seed = seed, .context = context, .count = (text->train_count - 1) / context };
-    if (order->count == 0 || text->count - text->train_count <= context)
-        return -1;
+    if (order->count == 0 || text->count - text->train_count <= context) return -1;
     order->windows = calloc(order->count, sizeof(*order->windows));
-    if (order->windows == NULL)
-        return -1;
+    if (order->windows == NULL) return -1;
     shuffle(order);
     return 0;
 }
@@ -165,8 +160,7 @@ void gpt_order_done(struct gpt_order *order)
 
 int gpt_order_resume(struct gpt_order *order)
 {
-    if (order->epoch < 0 || order->position < 0 || (uint64_t)order->position > order->count)
-        return -1;
+    if (order->epoch < 0 || order->position < 0 || (uint64_t)order->position > order->count) return -1;
     shuffle(order);
     return 0;
 }

@@ -8,7 +8,8 @@
 
 int cairn_checkpoint_open(const char *store, const char *name, cairn_checkpoint **ret_checkpoint, cairn_error *err)
 {
-    if (!name || !*name || !ret_checkpoint) return cn_error_set(err, CAIRN_E_USAGE, "cairn_checkpoint_open: name and ret_checkpoint must be given");
+    if (!name || !*name || !ret_checkpoint)
+        return cn_error_set(err, CAIRN_E_USAGE, "cairn_checkpoint_open: name and ret_checkpoint must be given");
     return cn_resolve_open(store, name, ret_checkpoint, err);
 }
 
@@ -85,7 +86,8 @@ static void tell_warning(void *user, const char *message)
     if (sharing->options->warning) sharing->options->warning(sharing->options->user, message);
 }
 
-int cairn_verify(const char *store, const char *name, const cairn_verify_options *options, cairn_verify_report *ret_report, cairn_error *err)
+int cairn_verify(const char *store, const char *name, const cairn_verify_options *options, cairn_verify_report *ret_report,
+                 cairn_error *err)
 {
     static const cairn_verify_options defaults = CAIRN_VERIFY_OPTIONS_INIT;
     char path[CN_MAX_PATH_BYTES];
@@ -93,7 +95,8 @@ int cairn_verify(const char *store, const char *name, const cairn_verify_options
     cairn_error problem = CAIRN_ERROR_INIT;
     if (!name || !*name) return cn_error_set(err, CAIRN_E_USAGE, "cairn_verify: name must be given");
     if (!options) options = &defaults;
-    if (options->struct_size < sizeof *options) return cn_error_set(err, CAIRN_E_USAGE, "verify options: struct_size is not set; start from CAIRN_VERIFY_OPTIONS_INIT");
+    if (options->struct_size < sizeof *options)
+        return cn_error_set(err, CAIRN_E_USAGE, "verify options: struct_size is not set; start from CAIRN_VERIFY_OPTIONS_INIT");
     int code = cn_resolve_path(store, name, path, sizeof path, err);
     if (code) return code;
     code = cn_checkpoint_open_path(path, CAIRN_IO_AUTO, &checkpoint, &problem);

@@ -27,7 +27,8 @@ static void fill(const struct cn_catalog *catalog, const char *best, const struc
 int cairn_listing_open(const char *run_path, cairn_listing **ret_listing, cairn_error *err)
 {
     char best[CN_FOLDER_NAME_BYTES + 1] = "";
-    if (!run_path || !*run_path || !ret_listing) return cn_error_set(err, CAIRN_E_USAGE, "cairn_listing_open: run_path and ret_listing must be given");
+    if (!run_path || !*run_path || !ret_listing)
+        return cn_error_set(err, CAIRN_E_USAGE, "cairn_listing_open: run_path and ret_listing must be given");
     cairn_listing *listing = cn_os_new(sizeof *listing);
     if (!listing) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to list it", run_path);
     int code = cn_rundir_open_read(run_path, &listing->run, err);

@@ -7,7 +7,8 @@ int cairn_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_t
     return cn_run_log(run, step, metrics, metrics_count, err);
 }
 
-int cairn_metrics_read(const char *run_path, int (*each)(void *user, uint64_t step, uint64_t term, const cairn_metric *metrics, size_t count), void *user,
+int cairn_metrics_read(const char *run_path,
+                       int (*each)(void *user, uint64_t step, uint64_t term, const cairn_metric *metrics, size_t count), void *user,
                        uint64_t *ret_ignored, cairn_error *err)
 {
     struct cn_rundir run;

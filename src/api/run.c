@@ -47,7 +47,8 @@ int cairn_save(cairn_run *run, cairn_state *state, const cairn_save_options *opt
     return cn_run_save(run, state, options, ret_report, err);
 }
 
-int cairn_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report, cairn_error *err)
+int cairn_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,
+                  cairn_error *err)
 {
     static const cairn_restore_options defaults = CAIRN_RESTORE_OPTIONS_INIT;
     if (!run || !state) return cn_error_set(err, CAIRN_E_USAGE, "cairn_restore: run and state must be given");

@@ -61,8 +61,10 @@ void cn_buf_format(struct cn_buf *buf, const char *format, ...)
     va_start(arguments, format);
     int size = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    if (size < 0 || (size_t)size >= sizeof text) buf->failed = true;
-    else cn_buf_append(buf, text, (size_t)size);
+    if (size < 0 || (size_t)size >= sizeof text)
+        buf->failed = true;
+    else
+        cn_buf_append(buf, text, (size_t)size);
 }
 
 void cn_buf_fill(struct cn_buf *buf, char byte, size_t count)

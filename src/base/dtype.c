@@ -66,10 +66,11 @@ int cn_dtype_size(cairn_dtype dtype, uint32_t rank, const uint64_t *shape, uint6
         if (!cn_mul(elements, shape[i], &elements))
             return cn_error_set(err, CAIRN_E_LIMIT, "shape %s overflows", cn_shape_text(rank, shape, text, sizeof text));
     if (!cn_mul(elements, cairn_dtype_bits(dtype), &bits) || bits / 8 > CN_MAX_FILE_BYTES)
-        return cn_error_set(err, CAIRN_E_LIMIT, "shape %s of %s is too large", cn_shape_text(rank, shape, text, sizeof text), cairn_dtype_name(dtype));
-    if (bits % 8)
-        return cn_error_set(err, CAIRN_E_FORMAT, "shape %s of %s fills no whole number of bytes", cn_shape_text(rank, shape, text, sizeof text),
+        return cn_error_set(err, CAIRN_E_LIMIT, "shape %s of %s is too large", cn_shape_text(rank, shape, text, sizeof text),
                             cairn_dtype_name(dtype));
+    if (bits % 8)
+        return cn_error_set(err, CAIRN_E_FORMAT, "shape %s of %s fills no whole number of bytes",
+                            cn_shape_text(rank, shape, text, sizeof text), cairn_dtype_name(dtype));
     *ret_size_bytes = bits / 8;
     return CAIRN_OK;
 }

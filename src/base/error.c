@@ -11,9 +11,9 @@
 
 const char *cairn_code_name(int code)
 {
-    static const char *const names[] = { "OK", "FORMAT", "TRUNCATED", "LIMIT", "UNSUPPORTED", "UNSAFE", "CORRUPT", "PATH", "USAGE", "IO",
-                                         "NOSPACE", "NOTFOUND", "EXISTS", "FOREIGN", "VERSION", "MISMATCH", "LOCKED", "FENCED", "GONE",
-                                         "FORKED", "TORN_STATE", "EARLY_WRITE", "CANCELLED", "NOMEM" };
+    static const char *const names[] = { "OK",     "FORMAT", "TRUNCATED", "LIMIT",    "UNSUPPORTED", "UNSAFE",      "CORRUPT",   "PATH",
+                                         "USAGE",  "IO",     "NOSPACE",   "NOTFOUND", "EXISTS",      "FOREIGN",     "VERSION",   "MISMATCH",
+                                         "LOCKED", "FENCED", "GONE",      "FORKED",   "TORN_STATE",  "EARLY_WRITE", "CANCELLED", "NOMEM" };
     if (code > 0 || -code >= (int)(sizeof names / sizeof *names)) return "UNKNOWN";
     return names[-code];
 }
@@ -134,10 +134,14 @@ const char *cn_show(struct cn_shown *buffer, const char *name, size_t size)
         uint32_t code = 0;
         char piece[16];
         size_t length = cn_utf8_next(name + at, size - at, &code), shown;
-        if (!length) shown = (size_t)snprintf(piece, sizeof piece, "\\x%02x", (unsigned char)name[at]);
-        else if (code == '"' || code == '\\') shown = (size_t)snprintf(piece, sizeof piece, "\\%c", (char)code);
-        else if (is_invisible(code)) shown = (size_t)snprintf(piece, sizeof piece, code > 0xffff ? "\\U%08x" : "\\u%04x", code);
-        else memcpy(piece, name + at, shown = length);
+        if (!length)
+            shown = (size_t)snprintf(piece, sizeof piece, "\\x%02x", (unsigned char)name[at]);
+        else if (code == '"' || code == '\\')
+            shown = (size_t)snprintf(piece, sizeof piece, "\\%c", (char)code);
+        else if (is_invisible(code))
+            shown = (size_t)snprintf(piece, sizeof piece, code > 0xffff ? "\\U%08x" : "\\u%04x", code);
+        else
+            memcpy(piece, name + at, shown = length);
         if (used + shown > CN_SHOWN_BYTES) {
             memcpy(buffer->text + used, "...", 3);
             used += 3;

@@ -54,7 +54,8 @@ int cn_json_expect(struct cn_json *json, enum cn_json_token token, const char *w
 /* Reads over the whole value that comes next. */
 int cn_json_skip(struct cn_json *json, cairn_error *err);
 /* Typed values, each with its error. Strings live in the pool. */
-int cn_json_string(struct cn_json *json, const char **ret_text, size_t *ret_size, cairn_error *err); /* ret_size may be NULL: then a NUL inside is FORMAT */
+int cn_json_string(struct cn_json *json, const char **ret_text, size_t *ret_size,
+                   cairn_error *err); /* ret_size may be NULL: then a NUL inside is FORMAT */
 int cn_json_u64(struct cn_json *json, uint64_t *ret_number, cairn_error *err);
 int cn_json_i64(struct cn_json *json, int64_t *ret_number, cairn_error *err);
 int cn_json_f64(struct cn_json *json, double *ret_number, cairn_error *err); /* any number; also the strings "NaN" "Infinity" "-Infinity" */

@@ -190,7 +190,8 @@ static int read_integer(struct cn_json *json, enum cn_json_token *ret_token)
     bool negative = json->data[json->token_start] == '-';
     uint64_t number = 0;
     for (size_t i = json->token_start + negative; i < json->position; i++)
-        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (uint64_t)(json->data[i] - '0'), &number)) return -1;
+        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (uint64_t)(json->data[i] - '0'), &number))
+            return -1;
     if (negative && (!number || number > (uint64_t)INT64_MAX + 1)) return -1;
     *ret_token = negative ? CN_JSON_INT : CN_JSON_UINT;
     json->number = number;
@@ -209,7 +210,8 @@ static int read_number(struct cn_json *json, enum cn_json_token *ret_token, cair
     json->text_size = size;
     json->real = to_double(json->pool, json->data + json->token_start, size, &failed);
     if (!json->text || failed) return cn_error_at(err, CAIRN_E_NOMEM, json->origin + json->token_start, "JSON: no memory for its numbers");
-    if (json->real > 1.7976931348623157e308 || json->real < -1.7976931348623157e308) return cn_json_fail(json, err, "a number too large for a double");
+    if (json->real > 1.7976931348623157e308 || json->real < -1.7976931348623157e308)
+        return cn_json_fail(json, err, "a number too large for a double");
     *ret_token = CN_JSON_FLOAT;
     return CAIRN_OK;
 }
@@ -223,7 +225,8 @@ static void after_value(struct cn_json *json)
 
 static int open_level(struct cn_json *json, bool object, enum cn_json_token *ret_token, cairn_error *err)
 {
-    if (json->depth == CN_MAX_JSON_DEPTH) return cn_error_at(err, CAIRN_E_LIMIT, json->origin + json->token_start, "JSON: nested deeper than %d levels", CN_MAX_JSON_DEPTH);
+    if (json->depth == CN_MAX_JSON_DEPTH)
+        return cn_error_at(err, CAIRN_E_LIMIT, json->origin + json->token_start, "JSON: nested deeper than %d levels", CN_MAX_JSON_DEPTH);
     json->in_object[++json->depth] = object;
     json->expect = object ? WANT_KEY_OR_END : WANT_VALUE_OR_END;
     *ret_token = object ? CN_JSON_OBJECT : CN_JSON_ARRAY;
@@ -263,8 +266,10 @@ static int read_value(struct cn_json *json, enum cn_json_token *ret_token, cairn
     if (take(json, '"')) {
         code = read_string(json, err);
         *ret_token = CN_JSON_STRING;
-    } else if (character == '-' || (character >= '0' && character <= '9')) code = read_number(json, ret_token, err);
-    else code = read_word(json, ret_token, err);
+    } else if (character == '-' || (character >= '0' && character <= '9'))
+        code = read_number(json, ret_token, err);
+    else
+        code = read_word(json, ret_token, err);
     if (!code) after_value(json);
     return code;
 }
@@ -352,9 +357,12 @@ int cn_json_i64(struct cn_json *json, int64_t *ret_number, cairn_error *err)
     enum cn_json_token token;
     int code = cn_json_next(json, &token, err);
     if (code) return code;
-    if (token == CN_JSON_INT) *ret_number = json->negative;
-    else if (token == CN_JSON_UINT && json->number <= INT64_MAX) *ret_number = (int64_t)json->number;
-    else return cn_json_fail(json, err, "a 64-bit integer was expected here");
+    if (token == CN_JSON_INT)
+        *ret_number = json->negative;
+    else if (token == CN_JSON_UINT && json->number <= INT64_MAX)
+        *ret_number = (int64_t)json->number;
+    else
+        return cn_json_fail(json, err, "a 64-bit integer was expected here");
     return CAIRN_OK;
 }
 
@@ -363,13 +371,20 @@ int cn_json_f64(struct cn_json *json, double *ret_number, cairn_error *err)
     enum cn_json_token token;
     int code = cn_json_next(json, &token, err);
     if (code) return code;
-    if (token == CN_JSON_FLOAT) *ret_number = json->real;
-    else if (token == CN_JSON_UINT) *ret_number = (double)json->number;
-    else if (token == CN_JSON_INT) *ret_number = (double)json->negative;
-    else if (token == CN_JSON_STRING && !strcmp(json->text, "NaN")) *ret_number = __builtin_nan("");
-    else if (token == CN_JSON_STRING && !strcmp(json->text, "Infinity")) *ret_number = __builtin_inf();
-    else if (token == CN_JSON_STRING && !strcmp(json->text, "-Infinity")) *ret_number = -__builtin_inf();
-    else return cn_json_fail(json, err, "a number was expected here");
+    if (token == CN_JSON_FLOAT)
+        *ret_number = json->real;
+    else if (token == CN_JSON_UINT)
+        *ret_number = (double)json->number;
+    else if (token == CN_JSON_INT)
+        *ret_number = (double)json->negative;
+    else if (token == CN_JSON_STRING && !strcmp(json->text, "NaN"))
+        *ret_number = __builtin_nan("");
+    else if (token == CN_JSON_STRING && !strcmp(json->text, "Infinity"))
+        *ret_number = __builtin_inf();
+    else if (token == CN_JSON_STRING && !strcmp(json->text, "-Infinity"))
+        *ret_number = -__builtin_inf();
+    else
+        return cn_json_fail(json, err, "a number was expected here");
     return CAIRN_OK;
 }
 

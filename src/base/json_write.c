@@ -57,8 +57,10 @@ static void put_character(struct cn_buf *buf, unsigned char character)
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
     const char *at = character ? strchr(from, character) : NULL;
     char escape[8];
-    if (at) snprintf(escape, sizeof escape, "\\%c", to[at - from]);
-    else snprintf(escape, sizeof escape, "\\u%04x", character);
+    if (at)
+        snprintf(escape, sizeof escape, "\\%c", to[at - from]);
+    else
+        snprintf(escape, sizeof escape, "\\u%04x", character);
     cn_buf_text(buf, escape);
 }
 
@@ -74,8 +76,10 @@ static void put_text(struct cn_buf *buf, const char *text, size_t size)
             continue;
         }
         cn_buf_append(buf, text + plain, at - plain);
-        if (length) put_character(buf, character);
-        else cn_buf_text(buf, "\xef\xbf\xbd");
+        if (length)
+            put_character(buf, character);
+        else
+            cn_buf_text(buf, "\xef\xbf\xbd");
         plain = ++at;
     }
     cn_buf_append(buf, text + plain, size - plain);

@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-#define CN_BLOCK_BYTES (UINT64_C(4) << 20)        /* the digest grid; part of the format */
-#define CN_PAGE_BYTES UINT64_C(4096)              /* alignment of data in files and of direct I/O; part of the format */
-#define CN_MAX_FILE_BYTES (UINT64_C(1) << 48)     /* of one data file */
+#define CN_BLOCK_BYTES (UINT64_C(4) << 20)         /* the digest grid; part of the format */
+#define CN_PAGE_BYTES UINT64_C(4096)               /* alignment of data in files and of direct I/O; part of the format */
+#define CN_MAX_FILE_BYTES (UINT64_C(1) << 48)      /* of one data file */
 #define CN_MAX_ST_HEADER_BYTES UINT64_C(100000000) /* that we read (the reference's limit) */
 #define CN_MAX_ST_METADATA 65536                   /* pairs of __metadata__ that we read */
 #define CN_MAX_OUR_HEADER_BYTES UINT64_C(25000000) /* that we write (what the Hub's parser reads) */
@@ -16,15 +16,15 @@
 #define CN_MAX_STATE_JSON_BYTES (UINT64_C(256) << 20)
 #define CN_MAX_PROVENANCE_BYTES (UINT64_C(4) << 20)
 #define CN_MAX_RUN_JSON_BYTES (UINT64_C(64) << 10)
-#define CN_MAX_INDEX_BYTES (UINT64_C(100) << 20)  /* the Hub's index.json */
+#define CN_MAX_INDEX_BYTES (UINT64_C(100) << 20) /* the Hub's index.json */
 #define CN_MAX_JSON_DEPTH 64
-#define CN_MAX_NAME_BYTES 1023                     /* of a tensor or a value, that we write */
+#define CN_MAX_NAME_BYTES 1023 /* of a tensor or a value, that we write */
 #define CN_MAX_ITEM_BYTES 64
 #define CN_MAX_METRICS 1000
 #define CN_MAX_METRIC_NAME_BYTES 255
 #define CN_MAX_TAGS 100
 #define CN_MAX_TAG_BYTES 100
-#define CN_MAX_FILES 100000                        /* in one checkpoint */
+#define CN_MAX_FILES 100000 /* in one checkpoint */
 #define CN_MAX_ITEMS 1000
 #define CN_MAX_TENSORS 10000000
 #define CN_MAX_LINEAGE 10000

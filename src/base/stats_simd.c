@@ -72,9 +72,7 @@ static inline void add_element(struct lanes *lanes, int lane, cairn_dtype dtype,
         memcpy(&half, at, 2);
         add_f32_bits(lanes, lane, (uint32_t)half << 16);
         break;
-    default:
-        memcpy(&half, at, 2);
-        add_f32_bits(lanes, lane, widen_half(half));
+    default: memcpy(&half, at, 2); add_f32_bits(lanes, lane, widen_half(half));
     }
 }
 

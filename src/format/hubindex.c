@@ -13,7 +13,8 @@ int cn_hub_check_file_name(const char *name, size_t size, cairn_error *err)
     static const char ending[] = ".safetensors";
     const size_t ending_size = sizeof ending - 1;
     struct cn_shown shown;
-    bool plain = size > ending_size && size <= 255 && name[0] != '-' && name[0] != '.' && !memcmp(name + size - ending_size, ending, ending_size);
+    bool plain =
+        size > ending_size && size <= 255 && name[0] != '-' && name[0] != '.' && !memcmp(name + size - ending_size, ending, ending_size);
     for (size_t i = 0; i < size && plain; i++) plain = (unsigned char)name[i] >= 0x20 && name[i] != 0x7f && !strchr("/\\:", name[i]);
     if (plain) return CAIRN_OK;
     return cn_error_set(err, CAIRN_E_PATH, "index: \"%s\" is not the plain name of a .safetensors file", cn_show(&shown, name, size));
@@ -105,8 +106,10 @@ static int read_metadata(struct parser *parser, cairn_error *err)
     use_scratch(parser);
     int code = cn_json_expect(&parser->json, CN_JSON_OBJECT, "metadata as an object", err);
     while (!code && !(code = cn_json_next_key(&parser->json, &key, NULL, &more, err)) && more) {
-        if (strcmp(key, "total_size")) code = cn_json_skip(&parser->json, err);
-        else code = cn_json_f64(&parser->json, &total, err);
+        if (strcmp(key, "total_size"))
+            code = cn_json_skip(&parser->json, err);
+        else
+            code = cn_json_f64(&parser->json, &total, err);
     }
     use_pool(parser);
     if (total > 0 && total < 9e15) parser->total_size = (uint64_t)total;
@@ -119,8 +122,10 @@ static int read_all(struct parser *parser, cairn_error *err)
     bool more;
     int code = cn_json_expect(&parser->json, CN_JSON_OBJECT, "an object", err);
     while (!code && !(code = cn_json_next_key(&parser->json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "weight_map")) code = read_map(parser, err);
-        else if (!strcmp(key, "metadata")) code = read_metadata(parser, err);
+        if (!strcmp(key, "weight_map"))
+            code = read_map(parser, err);
+        else if (!strcmp(key, "metadata"))
+            code = read_metadata(parser, err);
         else {
             use_scratch(parser);
             code = cn_json_skip(&parser->json, err);

@@ -27,7 +27,8 @@ int cn_st_parse_prefix(const void *prefix, size_t prefix_size, uint64_t file_byt
         return cn_error_at(err, CAIRN_E_LIMIT, 0, "safetensors: a header of %llu bytes; at most %llu are read", (unsigned long long)length,
                            (unsigned long long)CN_MAX_ST_HEADER_BYTES);
     if (length > file_bytes - CN_ST_PREFIX_BYTES)
-        return cn_error_at(err, CAIRN_E_TRUNCATED, file_bytes, "safetensors: the header says %llu bytes, the file ends before", (unsigned long long)length);
+        return cn_error_at(err, CAIRN_E_TRUNCATED, file_bytes, "safetensors: the header says %llu bytes, the file ends before",
+                           (unsigned long long)length);
     if (!length) return cn_error_at(err, CAIRN_E_FORMAT, 0, "safetensors: an empty header");
     *ret_json_bytes = length;
     return CAIRN_OK;
@@ -125,11 +126,13 @@ static int check_entry(struct parser *parser, const struct cn_st_tensor *tensor,
     uint64_t size;
     cairn_error reason = CAIRN_ERROR_INIT;
     if (cn_dtype_size(tensor->dtype, tensor->rank, tensor->shape, &size, &reason))
-        return cn_error_at(err, CAIRN_E_FORMAT, position(parser), "tensor \"%s\": %s", cn_show(&shown, tensor->name, tensor->name_size), reason.message);
+        return cn_error_at(err, CAIRN_E_FORMAT, position(parser), "tensor \"%s\": %s", cn_show(&shown, tensor->name, tensor->name_size),
+                           reason.message);
     if (size != tensor->end - tensor->begin) return wrong(parser, err, tensor, "data_offsets do not fit dtype and shape");
     if (tensor->end > parser->data_bytes)
-        return cn_error_at(err, CAIRN_E_TRUNCATED, position(parser), "tensor \"%s\": its data ends at %llu, the file has %llu bytes of data",
-                           cn_show(&shown, tensor->name, tensor->name_size), (unsigned long long)tensor->end, (unsigned long long)parser->data_bytes);
+        return cn_error_at(
+            err, CAIRN_E_TRUNCATED, position(parser), "tensor \"%s\": its data ends at %llu, the file has %llu bytes of data",
+            cn_show(&shown, tensor->name, tensor->name_size), (unsigned long long)tensor->end, (unsigned long long)parser->data_bytes);
     return CAIRN_OK;
 }
 
@@ -215,9 +218,12 @@ static uint64_t count_braces(const char *json, uint64_t size)
     uint64_t count = 0;
     bool in_string = false;
     for (uint64_t i = 0; i < size; i++) {
-        if (json[i] == '"') in_string = !in_string;
-        else if (in_string && json[i] == '\\') i++;
-        else if (!in_string && json[i] == '{') count++;
+        if (json[i] == '"')
+            in_string = !in_string;
+        else if (in_string && json[i] == '\\')
+            i++;
+        else if (!in_string && json[i] == '{')
+            count++;
     }
     return count;
 }
@@ -250,7 +256,8 @@ static void sort_tensors(struct cn_st_tensor *tensors, uint64_t count)
                               (tensors[sorted - 1].begin == tensors[sorted].begin && tensors[sorted - 1].end <= tensors[sorted].end)))
         sorted++;
     if (sorted >= count) return;
-    _Static_assert(CN_MAX_ST_HEADER_BYTES / SMALLEST_ENTRY_BYTES < UINT32_MAX >> RANK_BITS && CAIRN_MAX_RANK < 1 << RANK_BITS, "no room for both");
+    _Static_assert(CN_MAX_ST_HEADER_BYTES / SMALLEST_ENTRY_BYTES < UINT32_MAX >> RANK_BITS && CAIRN_MAX_RANK < 1 << RANK_BITS,
+                   "no room for both");
     for (uint64_t i = 0; i < count; i++) tensors[i].rank |= (uint32_t)i << RANK_BITS;
     qsort(tensors, count, sizeof *tensors, compare_offsets);
     for (uint64_t i = 0; i < count; i++) tensors[i].rank &= (1u << RANK_BITS) - 1;
@@ -317,7 +324,8 @@ int cn_st_parse_json(const void *json, uint64_t json_bytes, uint64_t file_bytes,
     cn_hash_done(&parser.keys);
     cn_buf_done(&parser.metadata);
     if (code == CAIRN_E_NOMEM && over_limit)
-        code = cn_error_set(err, CAIRN_E_LIMIT, "safetensors: the header needs more than %llu bytes of memory", (unsigned long long)pool->limit_bytes);
+        code = cn_error_set(err, CAIRN_E_LIMIT, "safetensors: the header needs more than %llu bytes of memory",
+                            (unsigned long long)pool->limit_bytes);
     if (!code) *ret_header = header;
     return code;
 }

@@ -66,7 +66,8 @@ int cn_st_write_header(struct cn_buf *buf, const struct cn_st_tensor *tensors, u
     cn_buf_fill(buf, ' ', (size_t)(cn_align_up(used, CN_PAGE_BYTES) - used));
     uint64_t length = buf->size - start - CN_ST_PREFIX_BYTES;
     if (buf->failed || length > CN_MAX_OUR_HEADER_BYTES)
-        return cn_error_set(err, CAIRN_E_LIMIT, "a header over %llu bytes: too many tensors in one file", (unsigned long long)CN_MAX_OUR_HEADER_BYTES);
+        return cn_error_set(err, CAIRN_E_LIMIT, "a header over %llu bytes: too many tensors in one file",
+                            (unsigned long long)CN_MAX_OUR_HEADER_BYTES);
     for (int i = 0; i < 8; i++) buf->data[start + (size_t)i] = (char)(length >> (8 * i) & 0xff);
     return CAIRN_OK;
 }

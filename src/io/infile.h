@@ -14,7 +14,7 @@ struct cn_infile {
     cn_file direct; /* CN_NO_FILE where refused or not wanted */
     uint64_t size_bytes;
     struct cn_file_info info; /* as it was at the open */
-    const char *name; /* for messages; owned by the caller */
+    const char *name;         /* for messages; owned by the caller */
 };
 
 /* NOTFOUND, PATH (symlink, folder, special file), IO. mode BUFFERED never opens the direct descriptor; AUTO opens it and chooses per

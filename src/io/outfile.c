@@ -33,7 +33,8 @@ int cn_outfile_create(struct cn_outfile *out, cn_file dir, const char *name, uin
     int rc = cn_os_create(dir, name, 0644, out->direct, &out->file);
     if (rc == -EINVAL && out->direct) {
         if (mode == CAIRN_IO_DIRECT)
-            return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: the file system refuses O_DIRECT; use CAIRN_IO_AUTO or CAIRN_IO_BUFFERED", name);
+            return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: the file system refuses O_DIRECT; use CAIRN_IO_AUTO or CAIRN_IO_BUFFERED",
+                                name);
         out->direct = false;
         rc = cn_os_create(dir, name, 0644, false, &out->file);
     }
@@ -46,7 +47,8 @@ int cn_outfile_create(struct cn_outfile *out, cn_file dir, const char *name, uin
 int cn_outfile_write(const struct cn_outfile *out, uint64_t offset, const void *data, uint64_t size, cairn_error *err)
 {
     int rc = cn_os_write_at(out->file, offset, data, size);
-    if (rc) return cn_error_errno(err, -rc, "%s: writing %llu bytes at %llu", out->name, (unsigned long long)size, (unsigned long long)offset);
+    if (rc)
+        return cn_error_errno(err, -rc, "%s: writing %llu bytes at %llu", out->name, (unsigned long long)size, (unsigned long long)offset);
     if (!out->direct) (void)cn_os_start_writeback(out->file, offset, size);
     return CAIRN_OK;
 }

@@ -26,10 +26,10 @@ struct cn_pump {
     int (*staged)(void *user, cairn_error *err); /* called once, when the last piece has been produced: a failure stops all; may be NULL */
     void *user;
     struct cn_arena *arena;
-    uint32_t threads;               /* writers; 1: the caller's task does it all */
-    uint32_t stagers;               /* staging tasks when threads > 1: at least 1 */
-    const atomic_bool *cancel;      /* may be NULL; looked at between pieces */
-    void (*tick)(void *user);       /* about ten times a second, on the caller's task; may be NULL */
+    uint32_t threads;          /* writers; 1: the caller's task does it all */
+    uint32_t stagers;          /* staging tasks when threads > 1: at least 1 */
+    const atomic_bool *cancel; /* may be NULL; looked at between pieces */
+    void (*tick)(void *user);  /* about ten times a second, on the caller's task; may be NULL */
 };
 
 /* Runs all pieces; returns when every task has ended. CANCELLED, or the first failure. */

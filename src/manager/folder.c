@@ -23,8 +23,10 @@ static uint32_t threads_of(uint32_t wish)
 
 static int make_arena(uint64_t total_bytes, uint64_t limit_bytes, uint32_t threads, struct cn_arena **ret_arena, cairn_error *err)
 {
-    uint64_t slot = cn_align_up(cn_save_slot_bytes(CN_BLOCK_BYTES), CN_PAGE_BYTES), limit = limit_bytes ? limit_bytes : cn_os_free_memory() / 2;
-    uint64_t slots = cn_min_u64(total_bytes / CN_BLOCK_BYTES + 2, cn_min_u64(limit / slot, 2 * threads + 2)); /* nobody waits for the copy: a few do */
+    uint64_t slot = cn_align_up(cn_save_slot_bytes(CN_BLOCK_BYTES), CN_PAGE_BYTES),
+             limit = limit_bytes ? limit_bytes : cn_os_free_memory() / 2;
+    uint64_t slots =
+        cn_min_u64(total_bytes / CN_BLOCK_BYTES + 2, cn_min_u64(limit / slot, 2 * threads + 2)); /* nobody waits for the copy: a few do */
     return cn_arena_new(slot, (uint32_t)cn_max_u64(CN_MIN_ARENA_PIECES, slots), ret_arena, err);
 }
 
@@ -60,8 +62,14 @@ static int open_parent(struct folder *folder, const char *path, cairn_error *err
 static int describe(const struct folder *folder, struct cn_manifest *ret_manifest, cairn_error *err)
 {
     const struct cn_save *save = &folder->save;
-    struct cn_manifest manifest = { .time_ns = cn_os_wall_ns(), .healthy = !save->nan_count && !save->inf_count, .exact = 1, .nan_count = save->nan_count,
-                                    .inf_count = save->inf_count, .items = save->items, .items_count = save->items_count, .files = save->rows,
+    struct cn_manifest manifest = { .time_ns = cn_os_wall_ns(),
+                                    .healthy = !save->nan_count && !save->inf_count,
+                                    .exact = 1,
+                                    .nan_count = save->nan_count,
+                                    .inf_count = save->inf_count,
+                                    .items = save->items,
+                                    .items_count = save->items_count,
+                                    .files = save->rows,
                                     .files_count = save->rows_count };
     struct cn_digest id;
     int rc = cn_os_random(id.bytes, sizeof id.bytes);
@@ -87,8 +95,8 @@ static int write_files(struct folder *folder, const cairn_folder_options *option
     return code ? cn_error_prefix(err, code, "%s: it was not saved", folder->path) : CAIRN_OK;
 }
 
-static int save_job(struct folder *folder, const char *path, cairn_state *state, const cairn_folder_options *options, cairn_save_report *report,
-                    cairn_error *err)
+static int save_job(struct folder *folder, const char *path, cairn_state *state, const cairn_folder_options *options,
+                    cairn_save_report *report, cairn_error *err)
 {
     struct cn_manifest manifest;
     cairn_save_options request = CAIRN_SAVE_OPTIONS_INIT;
@@ -99,20 +107,27 @@ static int save_job(struct folder *folder, const char *path, cairn_state *state,
     if (!code) code = open_parent(folder, path, err);
     if (!code) code = cn_request_make(&request, &folder->request, err);
     if (code) return code;
-    folder->save = (struct cn_save){ .state = state, .staging = &folder->staging, .io_mode = options->io_mode, .threads = threads_of(options->io_threads),
-                                     .limits = { options->shard_bytes ? options->shard_bytes : SHARD_BYTES, CN_BLOCK_BYTES }, .figures = &folder->figures };
+    folder->save = (struct cn_save){ .state = state,
+                                     .staging = &folder->staging,
+                                     .io_mode = options->io_mode,
+                                     .threads = threads_of(options->io_threads),
+                                     .limits = { options->shard_bytes ? options->shard_bytes : SHARD_BYTES, CN_BLOCK_BYTES },
+                                     .figures = &folder->figures };
     code = write_files(folder, options, err);
     if (!code) code = describe(folder, &manifest, err);
     if (!code) code = cn_staging_commit_as(&folder->staging, &manifest, folder->name, options->replace, folder->path, err);
     if (code) return code;
-    *report = (cairn_save_report){ .struct_size = sizeof *report, .total_bytes = folder->save.plan.total_bytes,
-                                   .written_bytes = cn_save_written_bytes(&folder->save), .healthy = manifest.healthy };
+    *report = (cairn_save_report){ .struct_size = sizeof *report,
+                                   .total_bytes = folder->save.plan.total_bytes,
+                                   .written_bytes = cn_save_written_bytes(&folder->save),
+                                   .healthy = manifest.healthy };
     snprintf(report->name, sizeof report->name, "%.63s", folder->name);
     memcpy(report->id, manifest.id, sizeof report->id);
     return CAIRN_OK;
 }
 
-int cn_folder_save(const char *path, cairn_state *state, const cairn_folder_options *options, cairn_save_report *ret_report, cairn_error *err)
+int cn_folder_save(const char *path, cairn_state *state, const cairn_folder_options *options, cairn_save_report *ret_report,
+                   cairn_error *err)
 {
     struct folder folder = { .parent = CN_NO_FILE, .staging = { .parent = CN_NO_FILE, .dir = CN_NO_FILE, .training = CN_NO_FILE } };
     cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
@@ -131,7 +146,8 @@ int cn_folder_save(const char *path, cairn_state *state, const cairn_folder_opti
 
 /* --------------------------------------------------------------------------------------------------------------- loading */
 
-static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *report, cairn_error *err)
+static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *report,
+                cairn_error *err)
 {
     struct cn_restore restore = { .state = state, .checkpoint = checkpoint, .options = options, .threads = threads_of(0) };
     int code = cn_restore_prepare(&restore, err);
@@ -139,7 +155,8 @@ static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const ca
     if (!code) {
         code = cn_restore_run(&restore, err);
         if (code && atomic_load(&restore.touched))
-            code = cn_error_prefix(err, CAIRN_E_TORN_STATE, "the load failed half-way and the bound memory is a mixture now: load again or stop");
+            code = cn_error_prefix(err, CAIRN_E_TORN_STATE,
+                                   "the load failed half-way and the bound memory is a mixture now: load again or stop");
     }
     if (!code) cn_restore_report(&restore, report);
     cn_arena_free(restore.arena);
@@ -147,8 +164,8 @@ static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const ca
     return code;
 }
 
-int cn_folder_load(const char *store, const char *name, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,
-                   cairn_error *err)
+int cn_folder_load(const char *store, const char *name, cairn_state *state, const cairn_restore_options *options,
+                   cairn_restore_report *ret_report, cairn_error *err)
 {
     cairn_checkpoint *checkpoint;
     cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;

@@ -19,8 +19,8 @@ static bool is_beyond(const struct cn_manifest *manifest, const cairn_position *
     return manifest->step > position->step;
 }
 
-static int open_entry(const struct cn_rundir *run, const struct cn_catalog_entry *entry, cairn_position *position, cairn_checkpoint **ret_checkpoint,
-                      cairn_error *err)
+static int open_entry(const struct cn_rundir *run, const struct cn_catalog_entry *entry, cairn_position *position,
+                      cairn_checkpoint **ret_checkpoint, cairn_error *err)
 {
     char path[CN_MAX_PATH_BYTES + 80];
     snprintf(path, sizeof path, "%s/%s", run->path, entry->name);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 
-int cn_follow_next(const char *run_path, cairn_position *position, uint64_t timeout_ms, cairn_checkpoint **ret_checkpoint, cairn_error *err);
+int cn_follow_next(const char *run_path, cairn_position *position, uint64_t timeout_ms, cairn_checkpoint **ret_checkpoint,
+                   cairn_error *err);
 
 #endif

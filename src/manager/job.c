@@ -84,8 +84,8 @@ int cn_job_make_way(cairn_run *run, cairn_if_running if_running, bool *ret_skip,
         return CAIRN_OK;
     }
     if (running && if_running == CAIRN_IF_RUNNING_ERROR)
-        return cn_error_set(err, CAIRN_E_LOCKED, "%s: the save of step %llu still runs: wait for it, or ask to skip or replace", run->dir.path,
-                            (unsigned long long)job->request.step);
+        return cn_error_set(err, CAIRN_E_LOCKED, "%s: the save of step %llu still runs: wait for it, or ask to skip or replace",
+                            run->dir.path, (unsigned long long)job->request.step);
     bool replaced = running && if_running == CAIRN_IF_RUNNING_REPLACE && abandon(run, job);
     int code = cn_job_collect(run, err);
     run->replaced = replaced;

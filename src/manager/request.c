@@ -51,9 +51,11 @@ static int check_attachments(const cairn_save_options *options, cairn_error *err
 
 int cn_request_check(const cairn_save_options *options, cairn_error *err)
 {
-    if (options->struct_size < sizeof *options) return cn_error_set(err, CAIRN_E_USAGE, "save options: struct_size is not set; start from CAIRN_SAVE_OPTIONS_INIT");
+    if (options->struct_size < sizeof *options)
+        return cn_error_set(err, CAIRN_E_USAGE, "save options: struct_size is not set; start from CAIRN_SAVE_OPTIONS_INIT");
     if ((unsigned)options->mode > CAIRN_SAVE_LAZY) return cn_error_set(err, CAIRN_E_USAGE, "save mode: %d is none", (int)options->mode);
-    if ((unsigned)options->if_running > CAIRN_IF_RUNNING_ERROR) return cn_error_set(err, CAIRN_E_USAGE, "if_running: %d is none", (int)options->if_running);
+    if ((unsigned)options->if_running > CAIRN_IF_RUNNING_ERROR)
+        return cn_error_set(err, CAIRN_E_USAGE, "if_running: %d is none", (int)options->if_running);
     if (options->tags_count > CN_MAX_TAGS) return cn_error_set(err, CAIRN_E_LIMIT, "at most %d tags", CN_MAX_TAGS);
     int code = CAIRN_OK;
     for (size_t i = 0; i < options->tags_count && !code; i++) code = cn_marks_check_tag(options->tags[i], err);
@@ -105,8 +107,10 @@ int cn_request_make(const cairn_save_options *options, struct cn_request *ret_re
     int code = request.files ? copy_lists(options, &request, err) : no_memory(err);
     for (size_t i = 0; i < options->attachments_count && !code; i++) code = take_file(&options->attachments[i], &request, err);
     if (!code) code = cn_provenance_write(options->config, &request.provenance, err);
-    if (code) cn_request_free(&request);
-    else *ret_request = request;
+    if (code)
+        cn_request_free(&request);
+    else
+        *ret_request = request;
     return code;
 }
 

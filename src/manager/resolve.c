@@ -28,7 +28,8 @@ static int look_for(const char *path, bool *ret_there, cairn_error *err)
     struct cn_file_info info;
     struct cn_shown shown;
     int rc = cn_os_stat_path(path, &info);
-    if (rc && rc != -ENOENT && rc != -ENOTDIR && rc != -ENAMETOOLONG) return cn_error_errno(err, -rc, "%s: looking for it", cn_show_text(&shown, path));
+    if (rc && rc != -ENOENT && rc != -ENOTDIR && rc != -ENAMETOOLONG)
+        return cn_error_errno(err, -rc, "%s: looking for it", cn_show_text(&shown, path));
     *ret_there = !rc;
     return CAIRN_OK;
 }
@@ -56,7 +57,8 @@ static const struct cn_catalog_entry *find_tag(const struct cn_catalog *catalog,
     for (uint64_t i = 0; i < catalog->readable; i++) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
         for (uint64_t k = 0; k < entry->manifest.tags_count; k++)
-            if (!strcmp(entry->manifest.tags[k], tag) && (!found || entry->standing == CAIRN_CURRENT || found->standing != CAIRN_CURRENT)) found = entry;
+            if (!strcmp(entry->manifest.tags[k], tag) && (!found || entry->standing == CAIRN_CURRENT || found->standing != CAIRN_CURRENT))
+                found = entry;
     }
     return found;
 }
@@ -77,10 +79,11 @@ static int say_what_there_is(const struct cn_rundir *run, const struct cn_catalo
     struct cn_shown shown;
     for (uint64_t i = catalog->readable; i-- > 0 && used < 200;) {
         if (catalog->entries[i].standing != CAIRN_CURRENT) continue;
-        used += (size_t)snprintf(steps + used, sizeof steps - used, "%s%llu", used ? ", " : "", (unsigned long long)catalog->entries[i].manifest.step);
+        used += (size_t)snprintf(steps + used, sizeof steps - used, "%s%llu", used ? ", " : "",
+                                 (unsigned long long)catalog->entries[i].manifest.step);
     }
-    return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no checkpoint '%s'; the newest steps are: %s", run->path, cn_show_text(&shown, selector),
-                        used ? steps : "none");
+    return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no checkpoint '%s'; the newest steps are: %s", run->path,
+                        cn_show_text(&shown, selector), used ? steps : "none");
 }
 
 static int resolve(const char *store, const char *name, char *ret_path, size_t size, cairn_error *err)
@@ -102,8 +105,10 @@ static int resolve(const char *store, const char *name, char *ret_path, size_t s
     code = cn_catalog_load(&run, &catalog, err);
     if (!code) {
         const struct cn_catalog_entry *entry = select_entry(&run, &catalog, at + 1);
-        if (!entry) code = say_what_there_is(&run, &catalog, at + 1, err);
-        else if (snprintf(ret_path, size, "%s/%s", run.path, entry->name) >= (int)size) code = cn_error_set(err, CAIRN_E_LIMIT, "%s: the path is too long", run.path);
+        if (!entry)
+            code = say_what_there_is(&run, &catalog, at + 1, err);
+        else if (snprintf(ret_path, size, "%s/%s", run.path, entry->name) >= (int)size)
+            code = cn_error_set(err, CAIRN_E_LIMIT, "%s: the path is too long", run.path);
         cn_catalog_done(&catalog);
     }
     cn_rundir_close(&run);

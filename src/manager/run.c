@@ -234,7 +234,8 @@ void cn_run_find_best(cairn_run *run, const struct cn_catalog *catalog, const st
     for (uint64_t i = 0; i < catalog->readable && head; i++) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
         double value;
-        if (!cn_manifest_on_line(head, entry->manifest.term, entry->manifest.step) || !cn_run_is_better(run, &entry->manifest, &value)) continue;
+        if (!cn_manifest_on_line(head, entry->manifest.term, entry->manifest.step) || !cn_run_is_better(run, &entry->manifest, &value))
+            continue;
         run->best.known = true;
         run->best.value = value;
         snprintf(run->best.name, sizeof run->best.name, "%.63s", entry->name);
@@ -247,7 +248,8 @@ void cn_run_find_best(cairn_run *run, const struct cn_catalog *catalog, const st
 int cn_run_check_process(const cairn_run *run, cairn_error *err)
 {
     if (run->process == cn_os_process()) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_FORKED, "%s: this handle belongs to the parent process: open the run in the process that saves", run->dir.path);
+    return cn_error_set(err, CAIRN_E_FORKED, "%s: this handle belongs to the parent process: open the run in the process that saves",
+                        run->dir.path);
 }
 
 int cn_run_take_term(cairn_run *run, cairn_error *err)
@@ -270,8 +272,10 @@ static int take_lock(cairn_run *run, cairn_error *err)
         return cn_error_set(err, CAIRN_E_LOCKED, "%s: this process has the run open for writing already: close it first", run->dir.path);
     if (rc == -EAGAIN && run->options.take_over) return CAIRN_OK;
     if (rc == -EAGAIN)
-        return cn_error_set(err, CAIRN_E_LOCKED, "%s: another process writes this run: stop it, or set take_over to fence it off", run->dir.path);
-    if (rc) cn_run_message(run, "%s: locks do not work here (error %d); a second writer is only noticed at its next save", run->dir.path, -rc);
+        return cn_error_set(err, CAIRN_E_LOCKED, "%s: another process writes this run: stop it, or set take_over to fence it off",
+                            run->dir.path);
+    if (rc)
+        cn_run_message(run, "%s: locks do not work here (error %d); a second writer is only noticed at its next save", run->dir.path, -rc);
     return CAIRN_OK;
 }
 
@@ -281,8 +285,10 @@ static int check_options(const cairn_run_options *options, cairn_error *err)
         return cn_error_set(err, CAIRN_E_USAGE, "run options: struct_size is not set; start from CAIRN_RUN_OPTIONS_INIT");
     if (options->io_threads > CN_MAX_IO_THREADS) return cn_error_set(err, CAIRN_E_USAGE, "io_threads: at most %d", CN_MAX_IO_THREADS);
     if (options->piece_bytes && options->piece_bytes != DEFAULT_PIECE_BYTES && options->piece_bytes != LARGE_PIECE_BYTES)
-        return cn_error_set(err, CAIRN_E_USAGE, "piece_bytes: %llu or %llu", (unsigned long long)DEFAULT_PIECE_BYTES, (unsigned long long)LARGE_PIECE_BYTES);
-    if ((unsigned)options->io_mode > CAIRN_IO_BUFFERED) return cn_error_set(err, CAIRN_E_USAGE, "io_mode: %d is none", (int)options->io_mode);
+        return cn_error_set(err, CAIRN_E_USAGE, "piece_bytes: %llu or %llu", (unsigned long long)DEFAULT_PIECE_BYTES,
+                            (unsigned long long)LARGE_PIECE_BYTES);
+    if ((unsigned)options->io_mode > CAIRN_IO_BUFFERED)
+        return cn_error_set(err, CAIRN_E_USAGE, "io_mode: %d is none", (int)options->io_mode);
     return CAIRN_OK;
 }
 
@@ -311,20 +317,24 @@ int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **
     if (!run) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
     run->options = *options;
     if (!run->options.shard_bytes) run->options.shard_bytes = DEFAULT_SHARD_BYTES;
-    run->dir = (struct cn_rundir){ .dir = CN_NO_FILE, .private_dir = CN_NO_FILE, .terms = CN_NO_FILE, .staging = CN_NO_FILE, .trash = CN_NO_FILE };
+    run->dir =
+        (struct cn_rundir){ .dir = CN_NO_FILE, .private_dir = CN_NO_FILE, .terms = CN_NO_FILE, .staging = CN_NO_FILE, .trash = CN_NO_FILE };
     run->resumed = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
     run->base = (struct cn_base){ .dir = CN_NO_FILE };
     run->status = (cairn_status)CAIRN_STATUS_INIT;
     run->process = cn_os_process();
     if (options->best_metric) run->best_metric = cn_os_copy_text(options->best_metric);
-    if (cn_mutex_new(&run->lock) || cn_cond_new(&run->changed) || (options->best_metric && !run->best_metric)) code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
+    if (cn_mutex_new(&run->lock) || cn_cond_new(&run->changed) || (options->best_metric && !run->best_metric))
+        code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
     if (!code) code = cn_metricslog_init(&run->metrics, err);
     if (!code) code = cn_rundir_open(path, &run->dir, err);
     if (!code) code = take_lock(run, err);
     if (!code) code = cn_run_take_term(run, err);
     if (!code) code = look_around(run, err);
-    if (code) (void)cn_run_close(run, NULL);
-    else *ret_run = run;
+    if (code)
+        (void)cn_run_close(run, NULL);
+    else
+        *ret_run = run;
     return code;
 }
 

@@ -78,7 +78,8 @@ int cn_run_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_
 int cn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err);
 
 int cn_run_save(cairn_run *run, cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err);
-int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report, cairn_error *err);
+int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,
+                   cairn_error *err);
 
 /* For the jobs. */
 int cn_run_check_process(const cairn_run *run, cairn_error *err); /* FORKED */

@@ -62,11 +62,15 @@ static int remember_files(struct attempt *attempt, const struct cn_restore *rest
 static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoint)
 {
     cairn_run *run = attempt->run;
-    struct cn_restore restore = { .state = attempt->state, .checkpoint = checkpoint, .options = attempt->options, .threads = cn_run_threads(run),
+    struct cn_restore restore = { .state = attempt->state,
+                                  .checkpoint = checkpoint,
+                                  .options = attempt->options,
+                                  .threads = cn_run_threads(run),
                                   .cancel = &run->cancel };
     int code = cn_restore_prepare(&restore, &attempt->error);
     if (!code && attempt->torn && !covers(attempt, &restore))
-        code = cn_error_set(&attempt->error, CAIRN_E_MISMATCH, "%s: it does not hold all that the damaged one had begun to overwrite", checkpoint->path);
+        code = cn_error_set(&attempt->error, CAIRN_E_MISMATCH, "%s: it does not hold all that the damaged one had begun to overwrite",
+                            checkpoint->path);
     if (!code) code = cn_run_need_arena(run, cn_run_piece_bytes(run), restore.pieces.total_bytes / 8, &attempt->error);
     if (!code) {
         restore.arena = run->arena;
@@ -102,8 +106,10 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
         cn_checkpoint_close(checkpoint);
         if (!code) code = adopt_line(run, &manifest, &attempt->error);
         cn_held_close(&run->resumed);
-        if (!code) run->resumed = held; /* it stays until the next save is durable */
-        else cn_held_close(&held);
+        if (!code)
+            run->resumed = held; /* it stays until the next save is durable */
+        else
+            cn_held_close(&held);
     }
     cn_pool_done(&pool);
     return code;
@@ -134,7 +140,8 @@ static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, co
 static int fail(struct attempt *attempt, int code, cairn_error *err)
 {
     if (attempt->torn)
-        code = cn_error_prefix(&attempt->error, CAIRN_E_TORN_STATE, "the restore failed half-way and the bound memory is a mixture now: restore again or stop");
+        code = cn_error_prefix(&attempt->error, CAIRN_E_TORN_STATE,
+                               "the restore failed half-way and the bound memory is a mixture now: restore again or stop");
     if (err) *err = attempt->error;
     return code;
 }
@@ -144,7 +151,8 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
 {
     cairn_run *run = attempt->run;
     int code = CAIRN_E_NOTFOUND;
-    cn_error_set(&attempt->error, code, "%s: it holds only unhealthy or inexact checkpoints: name the step to restore one of them", run->dir.path);
+    cn_error_set(&attempt->error, code, "%s: it holds only unhealthy or inexact checkpoints: name the step to restore one of them",
+                 run->dir.path);
     for (uint64_t i = catalog->readable; i-- > 0;) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
         if (entry->standing != CAIRN_CURRENT || !entry->manifest.healthy || !entry->manifest.exact) continue;
@@ -179,9 +187,11 @@ static int choose(struct attempt *attempt, const struct cn_catalog *catalog, cai
         attempt->report.skipped_damaged++;
         damaged++;
     }
-    if (catalog->readable) return attempt->options->step == CAIRN_STEP_DEFAULT ? restore_default(attempt, catalog, err) : restore_step(attempt, catalog, err);
+    if (catalog->readable)
+        return attempt->options->step == CAIRN_STEP_DEFAULT ? restore_default(attempt, catalog, err) : restore_step(attempt, catalog, err);
     if (damaged)
-        return cn_error_set(err, CAIRN_E_CORRUPT, "%s: all %llu checkpoints are damaged: run `cairn verify`, restore a copy, or start a new run elsewhere",
+        return cn_error_set(err, CAIRN_E_CORRUPT,
+                            "%s: all %llu checkpoints are damaged: run `cairn verify`, restore a copy, or start a new run elsewhere",
                             run->dir.path, (unsigned long long)damaged);
     if (attempt->options->step != CAIRN_STEP_DEFAULT)
         return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: it holds no checkpoint yet", run->dir.path);
@@ -190,10 +200,13 @@ static int choose(struct attempt *attempt, const struct cn_catalog *catalog, cai
     return CAIRN_OK;
 }
 
-int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report, cairn_error *err)
+int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,
+                   cairn_error *err)
 {
     struct cn_catalog catalog;
-    struct attempt attempt = { .run = run, .state = state, .options = options, .report = CAIRN_RESTORE_REPORT_INIT, .error = CAIRN_ERROR_INIT };
+    struct attempt attempt = {
+        .run = run, .state = state, .options = options, .report = CAIRN_RESTORE_REPORT_INIT, .error = CAIRN_ERROR_INIT
+    };
     int code = cn_run_check_process(run, err);
     if (!code) code = cn_job_collect(run, err);
     if (!code) code = cn_catalog_load(&run->dir, &catalog, err);

@@ -13,12 +13,13 @@
 static int check_step(const cairn_run *run, uint64_t step, cairn_error *err)
 {
     if (run->has_checkpoints && !run->restored)
-        return cn_error_set(err, CAIRN_E_USAGE, "%s holds checkpoints: call cairn_restore before the first save, or choose another run", run->dir.path);
+        return cn_error_set(err, CAIRN_E_USAGE, "%s holds checkpoints: call cairn_restore before the first save, or choose another run",
+                            run->dir.path);
     if (!run->line.started || step > run->line.last_step) return CAIRN_OK;
     if (step == run->line.last_step)
         return cn_error_set(err, CAIRN_E_EXISTS, "%s: step %llu is saved already", run->dir.path, (unsigned long long)step);
-    return cn_error_set(err, CAIRN_E_USAGE, "%s: step %llu is not beyond the line's last step %llu; restore an older step to go back", run->dir.path,
-                        (unsigned long long)step, (unsigned long long)run->line.last_step);
+    return cn_error_set(err, CAIRN_E_USAGE, "%s: step %llu is not beyond the line's last step %llu; restore an older step to go back",
+                        run->dir.path, (unsigned long long)step, (unsigned long long)run->line.last_step);
 }
 
 /* --------------------------------------------------------------------------------------------------------------- saving */
@@ -38,11 +39,24 @@ static int describe(const struct cn_job *job, struct cn_manifest *ret_manifest, 
     const struct cn_save *save = &job->save;
     const struct cn_request *request = &job->request;
     struct cn_manifest manifest = {
-        .term = run->term, .step = request->step, .epoch = request->epoch, .time_ns = cn_os_wall_ns(),
-        .healthy = !save->nan_count && !save->inf_count, .exact = request->exact, .nan_count = save->nan_count, .inf_count = save->inf_count,
-        .lineage = run->line.lineage, .lineage_count = run->line.lineage_count, .metrics = request->metrics,
-        .metrics_count = request->metrics_count, .tags = request->tags, .tags_count = request->tags_count, .items = save->items,
-        .items_count = save->items_count, .files = save->rows, .files_count = save->rows_count,
+        .term = run->term,
+        .step = request->step,
+        .epoch = request->epoch,
+        .time_ns = cn_os_wall_ns(),
+        .healthy = !save->nan_count && !save->inf_count,
+        .exact = request->exact,
+        .nan_count = save->nan_count,
+        .inf_count = save->inf_count,
+        .lineage = run->line.lineage,
+        .lineage_count = run->line.lineage_count,
+        .metrics = request->metrics,
+        .metrics_count = request->metrics_count,
+        .tags = request->tags,
+        .tags_count = request->tags_count,
+        .items = save->items,
+        .items_count = save->items_count,
+        .files = save->rows,
+        .files_count = save->rows_count,
     };
     struct cn_digest id;
     int rc = cn_os_random(id.bytes, sizeof id.bytes);
@@ -57,11 +71,13 @@ static int describe(const struct cn_job *job, struct cn_manifest *ret_manifest, 
 static void guard(cairn_run *run, const struct cn_save *save, uint64_t step)
 {
     if (save->nan_count || save->inf_count)
-        cn_run_message(run, "%s: step %llu holds %llu NaN and %llu Inf in trainable or optimizer tensors: marked unhealthy, not resumed from by default",
-                       run->dir.path, (unsigned long long)step, (unsigned long long)save->nan_count, (unsigned long long)save->inf_count);
+        cn_run_message(
+            run,
+            "%s: step %llu holds %llu NaN and %llu Inf in trainable or optimizer tensors: marked unhealthy, not resumed from by default",
+            run->dir.path, (unsigned long long)step, (unsigned long long)save->nan_count, (unsigned long long)save->inf_count);
     if (save->has_trainable && run->trainable_known && cn_digest_equal(&run->trainable_digest, &save->trainable_digest))
-        cn_run_message(run, "%s: the trainable tensors of step %llu are identical to those of step %llu: is the optimizer stepping?", run->dir.path,
-                       (unsigned long long)step, (unsigned long long)run->trainable_step);
+        cn_run_message(run, "%s: the trainable tensors of step %llu are identical to those of step %llu: is the optimizer stepping?",
+                       run->dir.path, (unsigned long long)step, (unsigned long long)run->trainable_step);
     run->trainable_known = save->has_trainable;
     run->trainable_digest = save->trainable_digest;
     run->trainable_step = step;
@@ -91,7 +107,8 @@ static void follow_best(cairn_run *run)
     struct cn_catalog catalog;
     if (!run->best.known || cn_catalog_load(&run->dir, &catalog, NULL)) return;
     for (uint64_t i = 0; i < catalog.readable; i++)
-        if (!strcmp(catalog.entries[i].manifest.id, run->best.id)) snprintf(run->best.name, sizeof run->best.name, "%.63s", catalog.entries[i].name);
+        if (!strcmp(catalog.entries[i].manifest.id, run->best.id))
+            snprintf(run->best.name, sizeof run->best.name, "%.63s", catalog.entries[i].name);
     cn_catalog_done(&catalog);
 }
 
@@ -99,8 +116,11 @@ static void follow_best(cairn_run *run)
 static void tidy(cairn_run *run, const char *name, bool first)
 {
     const char *keep[] = { run->line.parent_id, run->best.id };
-    struct cn_retire retire = { .keep_last = run->options.keep_last, .keep_ids = keep, .keep_ids_count = run->best.known ? 2 : 1,
-                                .message = cn_run_tell, .user = run };
+    struct cn_retire retire = { .keep_last = run->options.keep_last,
+                                .keep_ids = keep,
+                                .keep_ids_count = run->best.known ? 2 : 1,
+                                .message = cn_run_tell,
+                                .user = run };
     cairn_error error = CAIRN_ERROR_INIT;
     if (first) {
         cn_tidy_names(&run->dir, cn_run_tell, run);
@@ -137,7 +157,8 @@ static int explain(struct cn_job *job, int code, cairn_error *err)
         if (err) *err = fenced;
         return CAIRN_E_FENCED;
     }
-    if (code == CAIRN_E_FENCED || code == CAIRN_E_EXISTS || code == CAIRN_E_FOREIGN || code == CAIRN_E_CANCELLED || code == CAIRN_E_USAGE) return code;
+    if (code == CAIRN_E_FENCED || code == CAIRN_E_EXISTS || code == CAIRN_E_FOREIGN || code == CAIRN_E_CANCELLED || code == CAIRN_E_USAGE)
+        return code;
     return cn_error_prefix(err, code, "%s: step %llu was not saved", run->dir.path, (unsigned long long)job->request.step);
 }
 
@@ -147,7 +168,9 @@ static void log_metrics(struct cn_job *job)
     cairn_run *run = job->run;
     const struct cn_request *request = &job->request;
     cairn_error error = CAIRN_ERROR_INIT;
-    int code = request->metrics_count ? cn_metricslog_add(&run->metrics, &run->dir, request->step, request->metrics, request->metrics_count, &error) : CAIRN_OK;
+    int code = request->metrics_count
+                   ? cn_metricslog_add(&run->metrics, &run->dir, request->step, request->metrics, request->metrics_count, &error)
+                   : CAIRN_OK;
     if (!code) code = cn_metricslog_commit(&run->metrics, &run->dir, &error);
     if (code) cn_run_message(run, "the checkpoint is saved; its metrics were not logged: %s", error.message);
 }
@@ -163,7 +186,8 @@ static int write_and_commit(struct cn_job *job, cairn_error *err)
     if (!code) code = describe(job, &manifest, err);
     if (code) return code;
     if (atomic_load(&run->cancel))
-        return cn_error_set(err, CAIRN_E_CANCELLED, "%s: the save of step %llu was cancelled", run->dir.path, (unsigned long long)job->request.step);
+        return cn_error_set(err, CAIRN_E_CANCELLED, "%s: the save of step %llu was cancelled", run->dir.path,
+                            (unsigned long long)job->request.step);
     cn_run_set_phase(run, CAIRN_PHASE_COMMITTING, job->save.plan.total_bytes);
     struct cn_commit commit = { .manifest = &manifest, .uuid = run->uuid, .message = cn_run_tell, .user = run };
     code = cn_staging_commit(&job->staging, &commit, err);
@@ -204,8 +228,10 @@ static void tell_stall(struct cn_job *job)
     uint64_t room = cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena), total = job->save.plan.total_bytes;
     if (run->stall_told || total <= room) return;
     run->stall_told = true;
-    cn_run_message(run, "%s: the state (%llu bytes) is larger than the arena (%llu bytes): staging it took %.2f s, and so will each save; arena_bytes or memory limits it",
-                   run->dir.path, (unsigned long long)total, (unsigned long long)room, (double)(cn_os_now_ns() - run->started_ns) / 1e9);
+    cn_run_message(
+        run,
+        "%s: the state (%llu bytes) is larger than the arena (%llu bytes): staging it took %.2f s, and so will each save; arena_bytes or memory limits it",
+        run->dir.path, (unsigned long long)total, (unsigned long long)room, (double)(cn_os_now_ns() - run->started_ns) / 1e9);
 }
 
 static void staged(void *user)
@@ -226,10 +252,21 @@ static struct cn_job *new_job(cairn_run *run, cairn_state *state, const cairn_sa
     job->state = state;
     job->staging = (struct cn_staging){ .parent = CN_NO_FILE, .dir = CN_NO_FILE, .training = CN_NO_FILE };
     job->report = (cairn_save_report){ .struct_size = sizeof job->report, .step = options->step, .term = run->term };
-    job->save = (struct cn_save){ .state = state, .staging = &job->staging, .limits = { run->options.shard_bytes, cn_run_piece_bytes(run) },
-                                  .io_mode = run->options.io_mode, .threads = cn_run_threads(run), .cancel = &run->cancel, .figures = &run->figures,
-                                  .base = &run->base, .lazy = options->mode == CAIRN_SAVE_LAZY, .check_writes = run->options.check_early_writes,
-                                  .early = &run->early, .tick = tick, .captured = captured, .staged = staged, .user = job };
+    job->save = (struct cn_save){ .state = state,
+                                  .staging = &job->staging,
+                                  .limits = { run->options.shard_bytes, cn_run_piece_bytes(run) },
+                                  .io_mode = run->options.io_mode,
+                                  .threads = cn_run_threads(run),
+                                  .cancel = &run->cancel,
+                                  .figures = &run->figures,
+                                  .base = &run->base,
+                                  .lazy = options->mode == CAIRN_SAVE_LAZY,
+                                  .check_writes = run->options.check_early_writes,
+                                  .early = &run->early,
+                                  .tick = tick,
+                                  .captured = captured,
+                                  .staged = staged,
+                                  .user = job };
     return job;
 }
 

@@ -33,8 +33,8 @@ static bool holds(cn_file folder, const struct cn_manifest *manifest, const stru
 {
     struct cn_file_info info;
     for (uint64_t i = 0; i < manifest->files_count; i++)
-        if (manifest->files[i].kind == CN_FILE_TENSORS && !stat_file(folder, manifest->files[i].name, &info) && info.inode == wanted->inode &&
-            info.device == wanted->device)
+        if (manifest->files[i].kind == CN_FILE_TENSORS && !stat_file(folder, manifest->files[i].name, &info) &&
+            info.inode == wanted->inode && info.device == wanted->device)
             return true;
     return false;
 }
@@ -64,7 +64,8 @@ void cn_sharers_find(const char *checkpoint_path, const char *file_name, char *r
     const char *slash = strrchr(checkpoint_path, '/');
     ret_names[0] = 0;
     search.self = slash ? slash + 1 : checkpoint_path;
-    snprintf(parent, sizeof parent, "%.*s", slash ? slash > checkpoint_path ? (int)(slash - checkpoint_path) : 1 : 1, slash ? checkpoint_path : ".");
+    snprintf(parent, sizeof parent, "%.*s", slash ? slash > checkpoint_path ? (int)(slash - checkpoint_path) : 1 : 1,
+             slash ? checkpoint_path : ".");
     if (cn_os_open_dir_path(checkpoint_path, &folder) || stat_file(folder, file_name, &search.info) || search.info.links < 2) return;
     if (cn_os_open_dir_path(parent, &search.parent)) return;
     (void)cn_os_list(search.parent, look, &search);

@@ -27,7 +27,8 @@ static void follow_link(struct place *place)
     struct cn_file_info info;
     if (strcmp(place->name, CN_NAME_LATEST) && strcmp(place->name, CN_NAME_BEST)) return;
     if (cn_os_stat_at(place->dir, place->name, &info) || info.type != CN_TYPE_SYMLINK) return;
-    if (!cn_os_read_link(place->dir, place->name, target, sizeof target) && !strchr(target, '/')) snprintf(place->name, sizeof place->name, "%s", target);
+    if (!cn_os_read_link(place->dir, place->name, target, sizeof target) && !strchr(target, '/'))
+        snprintf(place->name, sizeof place->name, "%s", target);
 }
 
 /* A run or any other folder is told from a checkpoint before anything is tried with it. */
@@ -37,8 +38,8 @@ static int check_place(const struct place *place, cairn_error *err)
     cn_auto_close cn_file dir = CN_NO_FILE;
     if (cn_os_open_dir(place->dir, place->name, &dir)) return cn_error_set(err, CAIRN_E_PATH, "%s: not a checkpoint's folder", place->path);
     if (!cn_os_stat_at(dir, CN_NAME_MANIFEST, &info)) return CAIRN_OK;
-    if (!cn_os_stat_at(dir, CN_NAME_RUN, &info)) return cn_error_set(err, CAIRN_E_USAGE, "%s: a run: name a checkpoint of it, as in %s@latest", place->path,
-                                                                        place->path);
+    if (!cn_os_stat_at(dir, CN_NAME_RUN, &info))
+        return cn_error_set(err, CAIRN_E_USAGE, "%s: a run: name a checkpoint of it, as in %s@latest", place->path, place->path);
     return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint: it has no " CN_NAME_MANIFEST, place->path);
 }
 
@@ -53,7 +54,8 @@ static int find_place(const char *store, const char *name, struct place *place, 
     if (!*last || !strcmp(last, ".") || !strcmp(last, "..") || strlen(last) >= sizeof place->name)
         return cn_error_set(err, CAIRN_E_USAGE, "%s: name the checkpoint's folder itself", place->path);
     snprintf(place->name, sizeof place->name, "%.255s", last);
-    snprintf(place->parent, sizeof place->parent, "%.*s", slash ? slash > place->path ? (int)(slash - place->path) : 1 : 1, slash ? place->path : ".");
+    snprintf(place->parent, sizeof place->parent, "%.*s", slash ? slash > place->path ? (int)(slash - place->path) : 1 : 1,
+             slash ? place->path : ".");
     int rc = cn_os_open_dir_path(place->parent, &place->dir);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", place->parent);
     follow_link(place);
@@ -82,9 +84,13 @@ int cn_upkeep_mark(const char *store, const char *name, const cairn_mark_options
     struct cn_pool pool;
     struct cn_held held;
     struct cn_manifest manifest;
-    struct cn_marks_change change = { .add_tags = options->add_tags, .add_tags_count = options->add_tags_count, .remove_tags = options->remove_tags,
-                                      .remove_tags_count = options->remove_tags_count, .metrics = options->metrics,
-                                      .metrics_count = options->metrics_count, .pin = options->pin };
+    struct cn_marks_change change = { .add_tags = options->add_tags,
+                                      .add_tags_count = options->add_tags_count,
+                                      .remove_tags = options->remove_tags,
+                                      .remove_tags_count = options->remove_tags_count,
+                                      .metrics = options->metrics,
+                                      .metrics_count = options->metrics_count,
+                                      .pin = options->pin };
     int code = check_change(options, err);
     if (!code) code = find_place(store, name, &place, err);
     if (code) return code;
@@ -142,8 +148,11 @@ static int find_id(const struct cn_rundir *run, const struct place *place, char 
     int code = cn_catalog_load(run, &catalog, err);
     if (code) return code;
     const struct cn_catalog_entry *entry = find_entry(&catalog, place->name);
-    if (entry) memcpy(ret_id, entry->manifest.id, CN_ID_BYTES);
-    else code = cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint of this run; remove what is damaged or foreign by hand", place->path);
+    if (entry)
+        memcpy(ret_id, entry->manifest.id, CN_ID_BYTES);
+    else
+        code =
+            cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint of this run; remove what is damaged or foreign by hand", place->path);
     cn_catalog_done(&catalog);
     return code;
 }
@@ -156,7 +165,8 @@ int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
     struct cn_file_info info;
     int code = find_place(store, name, &place, err);
     if (code) return code;
-    if (cn_os_stat_at(place.dir, CN_NAME_RUN, &info)) code = cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in no run: remove the folder by hand", place.path);
+    if (cn_os_stat_at(place.dir, CN_NAME_RUN, &info))
+        code = cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in no run: remove the folder by hand", place.path);
     (void)cn_os_close(place.dir);
     if (!code) code = cn_rundir_open(place.parent, &run, err);
     if (code) return code;
@@ -222,8 +232,13 @@ int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cair
     }
     if (code) return code;
     find_best(&run, best);
-    struct cn_retire retire = { .keep_last = options->last, .keep_ids = keep, .keep_ids_count = 1, .dry_run = options->dry_run, .each = tell_removed,
-                                .message = tell_kept, .user = &keeping };
+    struct cn_retire retire = { .keep_last = options->last,
+                                .keep_ids = keep,
+                                .keep_ids_count = 1,
+                                .dry_run = options->dry_run,
+                                .each = tell_removed,
+                                .message = tell_kept,
+                                .user = &keeping };
     code = cn_retire(&run, &retire, err);
     if (!code) code = count_rest(&run, &keeping, err);
     cn_rundir_close(&run);

@@ -58,8 +58,10 @@ bool cn_os_is_volatile(cn_file dir); /* tmpfs, or overlayfs mounted volatile: no
 int cn_os_open_read(cn_file dir, const char *name, cn_file *ret_file);
 int cn_os_open_read_path(const char *path, cn_file *ret_file); /* follows symlinks (a user's own path); still regular files only */
 int cn_os_open_read_direct(cn_file dir, const char *name, cn_file *ret_file); /* O_DIRECT; -EINVAL where refused */
-int cn_os_create(cn_file dir, const char *name, uint32_t mode, bool direct, cn_file *ret_file); /* O_EXCL; read and write; direct: O_DIRECT or -EINVAL */
-int cn_os_open_append(cn_file dir, const char *name, uint32_t mode, cn_file *ret_file); /* made if missing; read and append; regular files only */
+int cn_os_create(cn_file dir, const char *name, uint32_t mode, bool direct,
+                 cn_file *ret_file); /* O_EXCL; read and write; direct: O_DIRECT or -EINVAL */
+int cn_os_open_append(cn_file dir, const char *name, uint32_t mode,
+                      cn_file *ret_file);                      /* made if missing; read and append; regular files only */
 int cn_os_append(cn_file file, const void *data, size_t size); /* in one write where the system takes it so */
 int cn_os_set_mode(cn_file file, uint32_t mode);
 int cn_os_close(cn_file file); /* -1 is fine */
@@ -116,11 +118,11 @@ void cn_cond_signal_all(struct cn_cond *cond);
 
 /* ------------------------------------------------------------------------------------------- time, randomness, the process */
 
-uint64_t cn_os_now_ns(void);      /* monotonic */
-int64_t cn_os_wall_ns(void);      /* since 1970, UTC; for people, never for a decision */
+uint64_t cn_os_now_ns(void); /* monotonic */
+int64_t cn_os_wall_ns(void); /* since 1970, UTC; for people, never for a decision */
 int cn_os_random(void *data, size_t size);
 void cn_os_sleep_ns(uint64_t duration_ns);
-uint64_t cn_os_process(void);     /* identity of this process: changes over fork */
+uint64_t cn_os_process(void); /* identity of this process: changes over fork */
 /* Text about the machine and this process, for provenance: "" when unknown. Each is cut to size. */
 void cn_os_host_name(char *ret_text, size_t size);
 void cn_os_kernel_name(char *ret_text, size_t size);
@@ -131,9 +133,9 @@ size_t cn_os_command_line(char *ret_text, size_t size); /* arguments, each ended
 /* ----------------------------------------------------------------------------------------------------------------- memory */
 
 const struct cn_alloc *cn_os_alloc(void);
-void *cn_os_new(size_t size);                      /* zeroed; NULL */
+void *cn_os_new(size_t size);                       /* zeroed; NULL */
 void *cn_os_new_array(uint64_t count, size_t size); /* zeroed, checked product */
-void cn_os_free(void *memory);                     /* takes NULL */
+void cn_os_free(void *memory);                      /* takes NULL */
 char *cn_os_copy_text(const char *text);
 
 /* Large page-aligned memory: huge pages advised, touched, not copied by fork. */

@@ -27,8 +27,10 @@ static int open_regular(int at, const char *name, int flags, cn_file *ret_file)
     while (file < 0 && errno == EINTR);
     if (file < 0) return -errno;
     int rc = fstat(file, &info) < 0 ? -errno : S_ISREG(info.st_mode) ? 0 : S_ISDIR(info.st_mode) ? -EISDIR : -ENXIO;
-    if (rc) close(file);
-    else *ret_file = file;
+    if (rc)
+        close(file);
+    else
+        *ret_file = file;
     return rc;
 }
 
@@ -75,8 +77,10 @@ int cn_os_open_append(cn_file dir, const char *name, uint32_t mode, cn_file *ret
     while (file < 0 && errno == EINTR);
     if (file < 0) return -errno;
     int rc = fstat(file, &info) < 0 ? -errno : S_ISREG(info.st_mode) ? 0 : -ENXIO;
-    if (rc) close(file);
-    else *ret_file = file;
+    if (rc)
+        close(file);
+    else
+        *ret_file = file;
     return rc;
 }
 

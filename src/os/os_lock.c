@@ -75,7 +75,8 @@ int cn_os_lock_take(cn_file dir, const char *name, struct cn_os_lock **ret_lock)
         lock->held = true;
         lock->process = getpid();
         *ret_lock = lock;
-    } else if (lock && !lock->held) drop(lock);
+    } else if (lock && !lock->held)
+        drop(lock);
     pthread_mutex_unlock(&table_mutex);
     return rc;
 }

@@ -62,16 +62,20 @@ void cn_os_host_name(char *ret_text, size_t size)
 void cn_os_kernel_name(char *ret_text, size_t size)
 {
     struct utsname name;
-    if (uname(&name) < 0) copy_text(ret_text, size, "");
-    else snprintf(ret_text, size, "%s %s %s", name.sysname, name.release, name.machine);
+    if (uname(&name) < 0)
+        copy_text(ret_text, size, "");
+    else
+        snprintf(ret_text, size, "%s %s %s", name.sysname, name.release, name.machine);
 }
 
 void cn_os_user_name(char *ret_text, size_t size)
 {
     char memory[1024];
     struct passwd entry, *found = NULL;
-    if (getpwuid_r(geteuid(), &entry, memory, sizeof memory, &found) || !found) copy_text(ret_text, size, "");
-    else copy_text(ret_text, size, found->pw_name);
+    if (getpwuid_r(geteuid(), &entry, memory, sizeof memory, &found) || !found)
+        copy_text(ret_text, size, "");
+    else
+        copy_text(ret_text, size, found->pw_name);
 }
 
 void cn_os_working_dir(char *ret_text, size_t size)

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-
 void cn_base_clear(struct cn_base *base)
 {
     for (uint32_t i = 0; i < base->files_count; i++) {
@@ -87,8 +86,8 @@ const struct cn_base_file *cn_base_find(const struct cn_base *base, const struct
 
 static bool looks_the_same(const struct cn_file_info *a, const struct cn_file_info *b)
 {
-    return a->type == CN_TYPE_FILE && b->type == CN_TYPE_FILE && a->device == b->device && a->inode == b->inode && a->size_bytes == b->size_bytes &&
-           a->mtime_ns == b->mtime_ns;
+    return a->type == CN_TYPE_FILE && b->type == CN_TYPE_FILE && a->device == b->device && a->inode == b->inode &&
+           a->size_bytes == b->size_bytes && a->mtime_ns == b->mtime_ns;
 }
 
 int cn_base_link(const struct cn_base *base, const struct cn_base_file *file, cn_file dir, const char *name)

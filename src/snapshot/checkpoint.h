@@ -13,15 +13,15 @@ struct cairn_checkpoint {
     struct cn_quota quota; /* of the pool, the index and what parsing needs: what an untrusted file may cost */
     struct cn_pool pool;   /* everything below that is not a descriptor */
     cairn_source source;
-    const char *path;   /* for messages */
+    const char *path;    /* for messages */
     struct cn_held held; /* CHECKPOINT only */
     cn_file dir;         /* of the files; CHECKPOINT: same as held.dir */
     struct cn_manifest manifest;
-    struct cn_table table;   /* of foreign sources too: blocks NULL, digests unknown */
+    struct cn_table table;     /* of foreign sources too: blocks NULL, digests unknown */
     struct cn_table_row *rows; /* of foreign sources: table.rows, owned; else NULL */
     uint64_t claimed_bytes;    /* of all tensors, by the Hub's index; 0: it does not say */
-    struct cn_infile *files; /* per table file: opened at open */
-    struct cn_mapping *maps; /* per table file, made on demand under lock */
+    struct cn_infile *files;   /* per table file: opened at open */
+    struct cn_mapping *maps;   /* per table file, made on demand under lock */
     struct cn_mutex *lock;
     struct cn_hash index; /* "item\0name" -> row */
     char **index_keys;

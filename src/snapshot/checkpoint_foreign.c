@@ -32,7 +32,8 @@ static int show_metadata(cairn_checkpoint *checkpoint, const struct cn_st_header
     }
     for (uint64_t i = 0; i < header->metadata_count; i++) {
         const struct cn_st_pair *pair = &header->metadata[i];
-        if (cairn_value_set_pair(map, cairn_value_string(pair->key, strlen(pair->key)), cairn_value_string(pair->value, strlen(pair->value)))) {
+        if (cairn_value_set_pair(map, cairn_value_string(pair->key, strlen(pair->key)),
+                                 cairn_value_string(pair->value, strlen(pair->value)))) {
             cairn_value_free(map);
             return no_memory(checkpoint, err);
         }
@@ -81,9 +82,15 @@ static int add_rows(cairn_checkpoint *checkpoint, uint32_t file, cairn_error *er
     for (uint64_t i = 0; i < header.count; i++) {
         const struct cn_st_tensor *tensor = &header.tensors[i];
         if (memchr(tensor->name, 0, tensor->name_size))
-            return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: the tensor name \"%s\" holds a NUL", in->name, cn_show(&shown, tensor->name, tensor->name_size));
-        rows[i] = (struct cn_table_row){ .item = CN_ITEM_MODEL, .name = tensor->name, .dtype = tensor->dtype, .rank = tensor->rank,
-                                         .shape = tensor->shape, .file = file, .begin = header.data_offset + tensor->begin,
+            return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: the tensor name \"%s\" holds a NUL", in->name,
+                                cn_show(&shown, tensor->name, tensor->name_size));
+        rows[i] = (struct cn_table_row){ .item = CN_ITEM_MODEL,
+                                         .name = tensor->name,
+                                         .dtype = tensor->dtype,
+                                         .rank = tensor->rank,
+                                         .shape = tensor->shape,
+                                         .file = file,
+                                         .begin = header.data_offset + tensor->begin,
                                          .size_bytes = tensor->end - tensor->begin };
     }
     checkpoint->table.count += header.count;
@@ -102,7 +109,8 @@ static int index_rows(cairn_checkpoint *checkpoint, cairn_error *err)
 {
     cairn_error problem = CAIRN_ERROR_INIT;
     int code = cn_checkpoint_index(checkpoint, &problem);
-    const struct cn_table_row *row = checkpoint->index.count < checkpoint->table.count ? &checkpoint->table.rows[checkpoint->index.count] : NULL;
+    const struct cn_table_row *row =
+        checkpoint->index.count < checkpoint->table.count ? &checkpoint->table.rows[checkpoint->index.count] : NULL;
     if (code == CAIRN_E_NOMEM && row && cn_checkpoint_row(checkpoint, row->item, row->name)) {
         struct cn_shown shown;
         return cn_error_set(err, CAIRN_E_FORMAT, "%s: tensor \"%s\" is in two shards", checkpoint->path, cn_show_text(&shown, row->name));
@@ -130,10 +138,12 @@ static int finish(cairn_checkpoint *checkpoint, int code, cairn_checkpoint **ret
     if (!code) code = index_rows(checkpoint, err);
     if (!code) code = fill_files(checkpoint, err);
     if (code == CAIRN_E_NOMEM && checkpoint->quota.exceeded)
-        code = cn_error_set(err, CAIRN_E_LIMIT, "%s: so many tensors or such long names that it needs more memory than %llu bytes", checkpoint->path,
-                            (unsigned long long)checkpoint->quota.limit_bytes);
-    if (code) cn_checkpoint_close(checkpoint);
-    else *ret_checkpoint = checkpoint;
+        code = cn_error_set(err, CAIRN_E_LIMIT, "%s: so many tensors or such long names that it needs more memory than %llu bytes",
+                            checkpoint->path, (unsigned long long)checkpoint->quota.limit_bytes);
+    if (code)
+        cn_checkpoint_close(checkpoint);
+    else
+        *ret_checkpoint = checkpoint;
     return code;
 }
 
@@ -239,8 +249,10 @@ static int open_folder(const char *path, cn_file dir, bool sharded, cairn_checkp
     cairn_checkpoint *opened = NULL;
     code = finish(checkpoint, code, &opened, err);
     if (!code && sharded) code = check_index(opened, &index, err);
-    if (code) cn_checkpoint_close(opened);
-    else *ret_checkpoint = opened;
+    if (code)
+        cn_checkpoint_close(opened);
+    else
+        *ret_checkpoint = opened;
     return code;
 }
 
@@ -271,5 +283,6 @@ int cn_checkpoint_open_path(const char *path, cairn_io_mode mode, cairn_checkpoi
     bool is_run = !cn_os_stat_at(dir, CN_NAME_RUN, &info);
     (void)cn_os_close(dir);
     if (is_run) return cn_error_set(err, CAIRN_E_USAGE, "%s: a run: name a checkpoint of it, as in %s@latest", shown.text, shown.text);
-    return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint: no " CN_NAME_MANIFEST ", " INDEX_NAME " or " SINGLE_NAME " in it", shown.text);
+    return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint: no " CN_NAME_MANIFEST ", " INDEX_NAME " or " SINGLE_NAME " in it",
+                        shown.text);
 }

@@ -53,8 +53,10 @@ void cn_checkpoint_close(cairn_checkpoint *checkpoint)
         if (checkpoint->files) cn_infile_close(&checkpoint->files[i]);
         if (checkpoint->maps) cn_os_unmap(&checkpoint->maps[i]);
     }
-    if (checkpoint->source == CAIRN_SOURCE_CHECKPOINT) cn_held_close(&checkpoint->held);
-    else (void)cn_os_close(checkpoint->dir);
+    if (checkpoint->source == CAIRN_SOURCE_CHECKPOINT)
+        cn_held_close(&checkpoint->held);
+    else
+        (void)cn_os_close(checkpoint->dir);
     cairn_value_free(checkpoint->values);
     cn_os_free(checkpoint->provenance);
     cn_hash_done(&checkpoint->index);
@@ -82,7 +84,8 @@ int cn_checkpoint_take_files(cairn_checkpoint *checkpoint, cairn_error *err)
     uint32_t count = checkpoint->table.files_count;
     checkpoint->maps = cn_pool_take_array(&checkpoint->pool, count, sizeof *checkpoint->maps);
     checkpoint->files = cn_pool_take_array(&checkpoint->pool, count, sizeof *checkpoint->files);
-    for (uint32_t i = 0; i < count && checkpoint->files; i++) checkpoint->files[i] = (struct cn_infile){ .file = CN_NO_FILE, .direct = CN_NO_FILE };
+    for (uint32_t i = 0; i < count && checkpoint->files; i++)
+        checkpoint->files[i] = (struct cn_infile){ .file = CN_NO_FILE, .direct = CN_NO_FILE };
     return checkpoint->files && checkpoint->maps ? CAIRN_OK : no_memory(checkpoint, err);
 }
 
@@ -176,11 +179,12 @@ static int load_tables(cairn_checkpoint *checkpoint, cairn_error *err)
 
 static int mismatch(const cairn_checkpoint *checkpoint, uint32_t file, const char *what, cairn_error *err)
 {
-    return cn_error_set(err, CAIRN_E_FORMAT, "%s/%s: its header and tensors.json disagree: %s", checkpoint->path, checkpoint->table.files[file].name, what);
+    return cn_error_set(err, CAIRN_E_FORMAT, "%s/%s: its header and tensors.json disagree: %s", checkpoint->path,
+                        checkpoint->table.files[file].name, what);
 }
 
-static int compare_header(const cairn_checkpoint *checkpoint, uint32_t file, const struct cn_st_header *header, uint64_t first, uint64_t count,
-                          cairn_error *err)
+static int compare_header(const cairn_checkpoint *checkpoint, uint32_t file, const struct cn_st_header *header, uint64_t first,
+                          uint64_t count, cairn_error *err)
 {
     if (header->count != count) return mismatch(checkpoint, file, "another number of tensors", err);
     for (uint64_t i = 0; i < count; i++) {
@@ -190,7 +194,8 @@ static int compare_header(const cairn_checkpoint *checkpoint, uint32_t file, con
         /* empty tensors share an offset, so their order in the two lists may differ: find by name */
         if (strlen(row->name) != entry->name_size || memcmp(row->name, entry->name, entry->name_size)) {
             for (at = 0; at < count; at++)
-                if (header->tensors[at].name_size == strlen(row->name) && !memcmp(header->tensors[at].name, row->name, strlen(row->name))) break;
+                if (header->tensors[at].name_size == strlen(row->name) && !memcmp(header->tensors[at].name, row->name, strlen(row->name)))
+                    break;
             if (at == count) return mismatch(checkpoint, file, "a tensor is missing", err);
             entry = &header->tensors[at];
         }
@@ -211,7 +216,8 @@ static int check_file_digest(const cairn_checkpoint *checkpoint, const struct cn
     for (uint64_t i = 0; i < count; i++) parts[i + 1] = checkpoint->table.rows[first + i].digest;
     struct cn_digest found = cn_digest_of(parts, (count + 1) * sizeof *parts);
     if (cn_digest_equal(&found, &entry->digest)) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its digest in the manifest is not that of its tensors", checkpoint->path, entry->name);
+    return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its digest in the manifest is not that of its tensors", checkpoint->path,
+                        entry->name);
 }
 
 static int check_header(cairn_checkpoint *checkpoint, uint32_t file, uint64_t first, uint64_t count, cairn_error *err)
@@ -225,7 +231,8 @@ static int check_header(cairn_checkpoint *checkpoint, uint32_t file, uint64_t fi
     if (code) return cn_error_prefix(err, code, "%s", checkpoint->path);
     struct cn_digest found = cn_digest_of(bytes, entry->header_bytes);
     if (!cn_digest_equal(&found, &entry->header_digest))
-        return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its header differs from the digest in the manifest", checkpoint->path, entry->name);
+        return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its header differs from the digest in the manifest", checkpoint->path,
+                            entry->name);
     struct cn_pool pool;
     struct cn_st_header header;
     uint64_t json_bytes = 0;
@@ -258,8 +265,14 @@ static int check_headers(cairn_checkpoint *checkpoint, cairn_error *err)
 
 static void fill_tensor(const cairn_checkpoint *checkpoint, const struct cn_table_row *row, cairn_tensor_info *info)
 {
-    *info = (cairn_tensor_info){ .item = row->item, .name = row->name, .dtype = row->dtype, .rank = row->rank, .shape = row->shape,
-                                 .flags = row->flags, .size_bytes = row->size_bytes, .file = checkpoint->table.files[row->file].name,
+    *info = (cairn_tensor_info){ .item = row->item,
+                                 .name = row->name,
+                                 .dtype = row->dtype,
+                                 .rank = row->rank,
+                                 .shape = row->shape,
+                                 .flags = row->flags,
+                                 .size_bytes = row->size_bytes,
+                                 .file = checkpoint->table.files[row->file].name,
                                  .file_offset = row->begin };
     if (checkpoint->source == CAIRN_SOURCE_CHECKPOINT) cn_digest_hex(&row->digest, info->digest);
     info->statistics = (cairn_statistics){ row->stats_known, row->max_abs, row->norm, row->nan_count, row->inf_count };
@@ -352,9 +365,12 @@ int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, ca
     if (!code) code = check_headers(checkpoint, err);
     if (!code) code = fill_faces(checkpoint, name, err);
     if (code == CAIRN_E_NOMEM && checkpoint->quota.exceeded)
-        code = cn_error_set(err, CAIRN_E_LIMIT, "%s: its tables need more memory than %llu bytes", path, (unsigned long long)checkpoint->quota.limit_bytes);
-    if (code) cn_checkpoint_close(checkpoint);
-    else *ret_checkpoint = checkpoint;
+        code = cn_error_set(err, CAIRN_E_LIMIT, "%s: its tables need more memory than %llu bytes", path,
+                            (unsigned long long)checkpoint->quota.limit_bytes);
+    if (code)
+        cn_checkpoint_close(checkpoint);
+    else
+        *ret_checkpoint = checkpoint;
     return code;
 }
 

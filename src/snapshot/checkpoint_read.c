@@ -12,8 +12,8 @@ int cn_checkpoint_damaged_block(const cairn_checkpoint *checkpoint, const struct
     struct cn_shown shown;
     uint64_t from = row->begin + block * CN_BLOCK_BYTES, to = cn_min_u64(from + CN_BLOCK_BYTES, row->begin + row->size_bytes);
     int code = cn_error_set(err, CAIRN_E_CORRUPT, "tensor '%s:%s', block %llu (bytes %llu-%llu of %s) differs from its digest", row->item,
-                            cn_show_text(&shown, row->name), (unsigned long long)block, (unsigned long long)from, (unsigned long long)(to - 1),
-                            checkpoint->table.files[row->file].name);
+                            cn_show_text(&shown, row->name), (unsigned long long)block, (unsigned long long)from,
+                            (unsigned long long)(to - 1), checkpoint->table.files[row->file].name);
     if (err) err->offset = from;
     return code;
 }
@@ -51,14 +51,16 @@ static int load_block(struct window *window, uint64_t block, unsigned char *room
 
 static int read_window(struct window *window, uint64_t offset, size_t size, unsigned char *destination, cairn_error *err)
 {
-    if (!window->row->blocks) return cn_infile_read(&window->checkpoint->files[window->row->file], window->row->begin + offset, destination, size, err);
+    if (!window->row->blocks)
+        return cn_infile_read(&window->checkpoint->files[window->row->file], window->row->begin + offset, destination, size, err);
     while (size) {
         uint64_t block = offset / CN_BLOCK_BYTES, within = offset % CN_BLOCK_BYTES;
         uint64_t block_size = cn_min_u64(CN_BLOCK_BYTES, window->row->size_bytes - block * CN_BLOCK_BYTES);
         size_t take = (size_t)cn_min_u64(size, block_size - within);
         bool whole = take == block_size;
         int code = CAIRN_OK;
-        if (whole) code = load_block(window, block, destination, err);
+        if (whole)
+            code = load_block(window, block, destination, err);
         else if (window->block != block) {
             window->block = UINT64_MAX;
             code = load_block(window, block, window->room, err);
@@ -91,7 +93,8 @@ int cairn_checkpoint_read(const cairn_checkpoint *checkpoint, const cairn_tensor
     if (offset > window.row->size_bytes || size > window.row->size_bytes - offset || (size && !ret_data))
         code = cn_error_set(err, CAIRN_E_USAGE, "bytes %llu + %zu are beyond the tensor's %llu", (unsigned long long)offset, size,
                             (unsigned long long)window.row->size_bytes);
-    else code = prefix(checkpoint, read_window(&window, offset, size, ret_data, err), err);
+    else
+        code = prefix(checkpoint, read_window(&window, offset, size, ret_data, err), err);
     cn_os_free(window.room);
     return code;
 }
@@ -175,7 +178,8 @@ int cairn_checkpoint_map(cairn_checkpoint *checkpoint, const cairn_tensor_info *
     const struct cn_table_row *row = row_of(checkpoint, tensor);
     if (!row) return cn_error_set(err, CAIRN_E_USAGE, "the tensor is not of this checkpoint");
     if (checkpoint->source != CAIRN_SOURCE_CHECKPOINT)
-        return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: only files that Cairn wrote are mapped; use cairn_checkpoint_read", checkpoint->path);
+        return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: only files that Cairn wrote are mapped; use cairn_checkpoint_read",
+                            checkpoint->path);
     struct cn_mapping *mapping = &checkpoint->maps[row->file];
     const struct cn_infile *in = &checkpoint->files[row->file];
     cn_mutex_lock(checkpoint->lock);

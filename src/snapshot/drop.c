@@ -62,7 +62,8 @@ static int split_files(struct drop *drop, cairn_error *err)
         const struct cn_manifest_file *file = &manifest->files[i];
         if (file->kind == CN_FILE_TENSORS ? holds_item(drop, file->name) : file->kind == CN_FILE_OWN && is_index_of(drop, file->name))
             drop->removed[drop->removed_count++] = file->name;
-        else drop->files[kept++] = *file;
+        else
+            drop->files[kept++] = *file;
     }
     manifest->files = drop->files;
     manifest->files_count = kept;
@@ -96,7 +97,8 @@ static int replace_manifest(struct drop *drop, cairn_error *err)
     cn_digest_hex(&random, hex);
     snprintf(temporary, sizeof temporary, ".manifest-%s", hex);
     code = cn_smallfile_put(dir, temporary, buf.data, buf.size, 0644, err);
-    if (!code && (rc = cn_os_rename_over(dir, temporary, dir, CN_NAME_MANIFEST))) code = cn_error_errno(err, -rc, "replacing " CN_NAME_MANIFEST);
+    if (!code && (rc = cn_os_rename_over(dir, temporary, dir, CN_NAME_MANIFEST)))
+        code = cn_error_errno(err, -rc, "replacing " CN_NAME_MANIFEST);
     if (code) {
         (void)cn_os_unlink(dir, temporary);
         return cn_error_prefix(err, code, "%s", drop->checkpoint->path);
@@ -122,7 +124,8 @@ static int find_item(const struct drop *drop, bool *ret_done, cairn_error *err)
     struct cn_shown shown;
     *ret_done = false;
     for (uint64_t i = 0; i < manifest->dropped_count; i++) *ret_done |= !strcmp(manifest->dropped[i], drop->item);
-    if (!strcmp(drop->item, CN_ITEM_MODEL)) return cn_error_set(err, CAIRN_E_USAGE, "%s: item model is not dropped: remove the checkpoint", drop->checkpoint->path);
+    if (!strcmp(drop->item, CN_ITEM_MODEL))
+        return cn_error_set(err, CAIRN_E_USAGE, "%s: item model is not dropped: remove the checkpoint", drop->checkpoint->path);
     for (uint64_t i = 0; i < manifest->items_count; i++)
         if (!strcmp(manifest->items[i].name, drop->item)) return CAIRN_OK;
     return cn_error_set(err, CAIRN_E_USAGE, "%s: it has no item '%s'", drop->checkpoint->path, cn_show_text(&shown, drop->item));

@@ -55,7 +55,8 @@ int cn_pieces_walk(const struct cn_table *table, const struct cn_piece *piece, c
     uint64_t at = piece->begin, block = piece->block;
     for (uint64_t i = piece->row; at < piece->end; i++, block = 0) {
         const struct cn_table_row *row = &table->rows[i];
-        for (uint64_t from = row->begin + block * CN_BLOCK_BYTES; at < piece->end && from < row->begin + row->size_bytes; block++, from += CN_BLOCK_BYTES) {
+        for (uint64_t from = row->begin + block * CN_BLOCK_BYTES; at < piece->end && from < row->begin + row->size_bytes;
+             block++, from += CN_BLOCK_BYTES) {
             uint64_t to = block_end(row, from);
             int code = each(user, row, block, data + (from - piece->begin), (size_t)(to - from), err);
             if (code) return code;

@@ -6,8 +6,8 @@
 #include "snapshot/checkpoint.h"
 
 struct cn_piece {
-    uint64_t row;   /* the first tensor */
-    uint64_t block; /* its first block */
+    uint64_t row;        /* the first tensor */
+    uint64_t block;      /* its first block */
     uint64_t begin, end; /* bytes in the file */
 };
 
@@ -21,7 +21,8 @@ struct cn_pieces {
 int cn_pieces_cut(const struct cn_table *table, const bool *wanted, struct cn_pieces *ret_pieces, cairn_error *err);
 void cn_pieces_free(struct cn_pieces *pieces);
 /* Calls each for every block of the piece: its row, number, bytes (inside the piece's data). Stops at a non-zero return. */
-typedef int (*cn_block_fn)(void *user, const struct cn_table_row *row, uint64_t block, const unsigned char *data, size_t size, cairn_error *err);
+typedef int (*cn_block_fn)(void *user, const struct cn_table_row *row, uint64_t block, const unsigned char *data, size_t size,
+                           cairn_error *err);
 int cn_pieces_walk(const struct cn_table *table, const struct cn_piece *piece, const unsigned char *data, cn_block_fn each, void *user,
                    cairn_error *err);
 

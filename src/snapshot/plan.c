@@ -33,8 +33,13 @@ static int compare_tensors(const void *left, const void *right)
 
 static struct cn_st_tensor describe(const struct cn_leaf *leaf, uint64_t begin)
 {
-    return (struct cn_st_tensor){ .name = leaf->name, .name_size = strlen(leaf->name), .dtype = leaf->dtype, .rank = leaf->rank,
-                                  .shape = leaf->shape, .begin = begin, .end = begin + leaf->size_bytes };
+    return (struct cn_st_tensor){ .name = leaf->name,
+                                  .name_size = strlen(leaf->name),
+                                  .dtype = leaf->dtype,
+                                  .rank = leaf->rank,
+                                  .shape = leaf->shape,
+                                  .begin = begin,
+                                  .end = begin + leaf->size_bytes };
 }
 
 static int collect(const cairn_state *state, struct cn_plan *plan, cairn_error *err)
@@ -46,7 +51,8 @@ static int collect(const cairn_state *state, struct cn_plan *plan, cairn_error *
         if (leaf->kind != CN_LEAF_TENSOR) continue;
         plan->tensors[plan->tensors_count++].leaf = leaf;
         if (!cn_add(plan->total_bytes, leaf->size_bytes, &plan->total_bytes) || plan->total_bytes > CN_MAX_FILE_BYTES)
-            return cn_error_set(err, CAIRN_E_LIMIT, "the state's tensors together exceed %llu bytes", (unsigned long long)CN_MAX_FILE_BYTES);
+            return cn_error_set(err, CAIRN_E_LIMIT, "the state's tensors together exceed %llu bytes",
+                                (unsigned long long)CN_MAX_FILE_BYTES);
     }
     qsort(plan->tensors, plan->tensors_count, sizeof *plan->tensors, compare_tensors);
     return CAIRN_OK;
@@ -181,11 +187,15 @@ int cn_plan_make(const cairn_state *state, const struct cn_plan_limits *limits, 
     if (!code) {
         plan.pieces_count = cut_pieces(&plan, NULL);
         plan.pieces = cn_os_new_array(plan.pieces_count ? plan.pieces_count : 1, sizeof *plan.pieces);
-        if (plan.pieces) cut_pieces(&plan, plan.pieces);
-        else code = no_memory(err);
+        if (plan.pieces)
+            cut_pieces(&plan, plan.pieces);
+        else
+            code = no_memory(err);
     }
-    if (code) cn_plan_free(&plan);
-    else *ret_plan = plan;
+    if (code)
+        cn_plan_free(&plan);
+    else
+        *ret_plan = plan;
     return code;
 }
 

@@ -16,7 +16,7 @@
 struct cn_plan_tensor {
     const struct cn_leaf *leaf;
     uint32_t file;
-    uint64_t begin; /* in the file */
+    uint64_t begin;               /* in the file */
     uint64_t first_block, blocks; /* in the plan's block numbering */
 };
 
@@ -56,7 +56,8 @@ void cn_plan_free(struct cn_plan *plan); /* takes a zeroed one */
 /* The pages a piece writes: [*ret_from, *ret_to), page-aligned, and the bytes it copies for that: [begin of the first page, *ret_end). */
 void cn_plan_pages(const struct cn_plan *plan, const struct cn_plan_piece *piece, uint64_t *ret_from, uint64_t *ret_to, uint64_t *ret_end);
 /* The index files of sharded items, one after the other: calls each with name and content. */
-int cn_plan_indexes(const struct cn_plan *plan, const cairn_state *state, int (*each)(void *user, const char *name, const struct cn_buf *content, cairn_error *err),
-                    void *user, cairn_error *err);
+int cn_plan_indexes(const struct cn_plan *plan, const cairn_state *state,
+                    int (*each)(void *user, const char *name, const struct cn_buf *content, cairn_error *err), void *user,
+                    cairn_error *err);
 
 #endif

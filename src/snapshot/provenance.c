@@ -40,7 +40,8 @@ static void put_argument(struct cn_json_writer *writer, const char *argument, bo
         memcpy(text, argument, name_size);
         memcpy(text + name_size, "=" REDACTED, sizeof "=" REDACTED);
         cn_json_put_string(writer, text);
-    } else cn_json_put_string(writer, argument);
+    } else
+        cn_json_put_string(writer, argument);
 }
 
 static int put_command(struct cn_json_writer *writer, cairn_error *err)
@@ -72,8 +73,10 @@ static void put_revision(struct cn_json_writer *writer)
     cn_revision_find(folder, revision);
     cn_json_newline(writer);
     cn_json_key(writer, "revision");
-    if (revision[0]) cn_json_put_string(writer, revision);
-    else cn_json_put_null(writer);
+    if (revision[0])
+        cn_json_put_string(writer, revision);
+    else
+        cn_json_put_null(writer);
 }
 
 int cn_provenance_write(const char *config, struct cn_buf *buf, cairn_error *err)
@@ -100,8 +103,11 @@ int cn_provenance_write(const char *config, struct cn_buf *buf, cairn_error *err
     if (code) return code;
     cn_json_newline(&writer);
     cn_json_key(&writer, "config");
-    if (config) cn_json_put_string(&writer, config);
-    else cn_json_put_null(&writer);
+    if (config)
+        cn_json_put_string(&writer, config);
+    else
+        cn_json_put_null(&writer);
     cn_json_seal(&writer);
-    return buf->failed ? cn_error_set(err, CAIRN_E_LIMIT, "the config text is larger than %llu bytes", (unsigned long long)buf->limit_bytes) : CAIRN_OK;
+    return buf->failed ? cn_error_set(err, CAIRN_E_LIMIT, "the config text is larger than %llu bytes", (unsigned long long)buf->limit_bytes)
+                       : CAIRN_OK;
 }

@@ -47,8 +47,9 @@ static int match_tensor(struct cn_restore *restore, uint64_t at, cairn_error *er
         char bound[96], stored[96];
         struct cn_shown shown;
         return cn_error_set(err, CAIRN_E_MISMATCH, "%s: '%s' is bound as %s %s, the checkpoint has %s %s", checkpoint->path,
-                            cn_show_text(&shown, leaf->key), cairn_dtype_name(leaf->dtype), cn_shape_text(leaf->rank, leaf->shape, bound, sizeof bound),
-                            cairn_dtype_name(row->dtype), cn_shape_text(row->rank, row->shape, stored, sizeof stored));
+                            cn_show_text(&shown, leaf->key), cairn_dtype_name(leaf->dtype),
+                            cn_shape_text(leaf->rank, leaf->shape, bound, sizeof bound), cairn_dtype_name(row->dtype),
+                            cn_shape_text(row->rank, row->shape, stored, sizeof stored));
     }
     restore->leaves[row - checkpoint->table.rows] = leaf;
     restore->outcomes[at] = CAIRN_RESTORED;
@@ -110,8 +111,10 @@ static int match(struct cn_restore *restore, cairn_error *err)
     for (uint64_t i = 0; i < state->count; i++) {
         const struct cn_leaf *leaf = state->leaves[i];
         int code = CAIRN_OK;
-        if (!is_selected(restore, cn_state_item(state, leaf))) restore->outcomes[i] = CAIRN_SKIPPED;
-        else code = leaf->kind == CN_LEAF_TENSOR ? match_tensor(restore, i, err) : match_value(restore, i, err);
+        if (!is_selected(restore, cn_state_item(state, leaf)))
+            restore->outcomes[i] = CAIRN_SKIPPED;
+        else
+            code = leaf->kind == CN_LEAF_TENSOR ? match_tensor(restore, i, err) : match_value(restore, i, err);
         if (code) return code;
         any |= restore->outcomes[i] == CAIRN_RESTORED;
     }
@@ -183,8 +186,12 @@ static void set_value(struct cn_leaf *leaf, cairn_value **value)
 
 int cn_restore_run(struct cn_restore *restore, cairn_error *err)
 {
-    struct cn_pump pump = { .pieces = restore->pieces.count, .consume = restore_piece, .user = restore, .arena = restore->arena,
-                            .threads = restore->threads, .cancel = restore->cancel };
+    struct cn_pump pump = { .pieces = restore->pieces.count,
+                            .consume = restore_piece,
+                            .user = restore,
+                            .arena = restore->arena,
+                            .threads = restore->threads,
+                            .cancel = restore->cancel };
     int code = cn_pump_run(&pump, err);
     if (code) return cn_error_prefix(err, code, "%s", restore->checkpoint->path);
     for (uint64_t i = 0; i < restore->state->count; i++)

@@ -30,6 +30,6 @@ struct cn_restore {
 int cn_restore_prepare(struct cn_restore *restore, cairn_error *err); /* MISMATCH; nothing was touched */
 int cn_restore_run(struct cn_restore *restore, cairn_error *err);
 void cn_restore_report(const struct cn_restore *restore, cairn_restore_report *report); /* counts and the leaf callback */
-void cn_restore_free(struct cn_restore *restore);                                      /* takes a zeroed one */
+void cn_restore_free(struct cn_restore *restore);                                       /* takes a zeroed one */
 
 #endif

@@ -51,7 +51,9 @@ static void find_packed(cn_file git, const char *ref, char ret_revision[CN_REVIS
     if (cn_smallfile_load(git, "packed-refs", PACKED_BYTES, &data, &size, NULL)) return;
     for (char *line = data; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
         size_t digits = strcspn(line, " \n");
-        if (line[digits] != ' ' || strncmp(line + digits + 1, ref, ref_size) || (line[digits + 1 + ref_size] != '\n' && line[digits + 1 + ref_size])) continue;
+        if (line[digits] != ' ' || strncmp(line + digits + 1, ref, ref_size) ||
+            (line[digits + 1 + ref_size] != '\n' && line[digits + 1 + ref_size]))
+            continue;
         if (take_revision(line, ret_revision)) return;
     }
 }

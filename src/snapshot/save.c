@@ -29,8 +29,10 @@ static int enter_items(struct cn_save *save, cairn_error *err)
     for (uint64_t i = 0; i < state->count; i++) {
         const struct cn_leaf *leaf = state->leaves[i];
         struct cn_manifest_item *item = &save->items[leaf->item];
-        if (leaf->kind == CN_LEAF_TENSOR) item->tensors++;
-        else if (leaf->kind != CN_LEAF_ALIAS) item->values++;
+        if (leaf->kind == CN_LEAF_TENSOR)
+            item->tensors++;
+        else if (leaf->kind != CN_LEAF_ALIAS)
+            item->values++;
         item->size_bytes += leaf->size_bytes;
     }
     return CAIRN_OK;
@@ -86,7 +88,8 @@ int cn_save_put(struct cn_save *save, const char *name, enum cn_file_kind kind, 
     cn_file dir = in_training ? save->staging->training : save->staging->dir;
     int code = cn_smallfile_put(dir, in_training ? in_training : name, data, size, 0644, err);
     if (code) return code;
-    return add_file(save, (struct cn_manifest_file){ .name = name, .kind = kind, .size_bytes = size, .digest = cn_digest_blocks(data, size) }, err);
+    return add_file(
+        save, (struct cn_manifest_file){ .name = name, .kind = kind, .size_bytes = size, .digest = cn_digest_blocks(data, size) }, err);
 }
 
 int cn_save_attach(struct cn_save *save, const char *name, const void *data, size_t size, cairn_error *err)
@@ -99,7 +102,10 @@ int cn_save_attach(struct cn_save *save, const char *name, const void *data, siz
     int code = cn_staging_make_dirs((struct cn_staging *)(uintptr_t)save->staging, name, err);
     if (!code) code = cn_smallfile_put(save->staging->dir, name, data, size, 0644, err);
     if (code) return cn_error_prefix(err, code, "attached file \"%s\"", shown.text);
-    return add_file(save, (struct cn_manifest_file){ .name = name, .kind = CN_FILE_ATTACHED, .size_bytes = size, .digest = cn_digest_blocks(data, size) }, err);
+    return add_file(
+        save,
+        (struct cn_manifest_file){ .name = name, .kind = CN_FILE_ATTACHED, .size_bytes = size, .digest = cn_digest_blocks(data, size) },
+        err);
 }
 
 static int put_index(void *user, const char *name, const struct cn_buf *content, cairn_error *err)
@@ -125,11 +131,22 @@ static void fill_row(struct cn_save *save, uint64_t index, struct cn_table_row *
     const struct cn_plan_tensor *tensor = &save->plan.tensors[index];
     const struct cn_leaf *leaf = tensor->leaf;
     const struct cn_base_tensor total = total_of(save, index);
-    *row = (struct cn_table_row){ .item = cn_state_item(save->state, leaf), .name = leaf->name, .dtype = leaf->dtype, .rank = leaf->rank,
-                                  .shape = leaf->shape, .flags = leaf->flags, .file = tensor->file, .begin = tensor->begin,
-                                  .size_bytes = leaf->size_bytes, .blocks = save->blocks + tensor->first_block, .blocks_count = tensor->blocks,
-                                  .stats_known = cn_stats_known(leaf->dtype), .max_abs = total.max_abs, .norm = total.norm,
-                                  .nan_count = total.nan_count, .inf_count = total.inf_count };
+    *row = (struct cn_table_row){ .item = cn_state_item(save->state, leaf),
+                                  .name = leaf->name,
+                                  .dtype = leaf->dtype,
+                                  .rank = leaf->rank,
+                                  .shape = leaf->shape,
+                                  .flags = leaf->flags,
+                                  .file = tensor->file,
+                                  .begin = tensor->begin,
+                                  .size_bytes = leaf->size_bytes,
+                                  .blocks = save->blocks + tensor->first_block,
+                                  .blocks_count = tensor->blocks,
+                                  .stats_known = cn_stats_known(leaf->dtype),
+                                  .max_abs = total.max_abs,
+                                  .norm = total.norm,
+                                  .nan_count = total.nan_count,
+                                  .inf_count = total.inf_count };
     row->digest = cn_digest_of(row->blocks, row->blocks_count * sizeof *row->blocks);
     save->totals[index] = total;
     if (!(leaf->flags & (CAIRN_TRAINABLE | CAIRN_OPTIMIZER))) return;
@@ -147,9 +164,12 @@ static int enter_data_files(struct cn_save *save, const struct cn_table_row *row
         if (!parts) return no_memory(err);
         parts[0] = header;
         for (uint64_t k = 0; k < file->tensors; k++) parts[k + 1] = rows[file->first_tensor + k].digest;
-        struct cn_manifest_file entry = { .name = file->name, .kind = CN_FILE_TENSORS, .size_bytes = file->size_bytes,
+        struct cn_manifest_file entry = { .name = file->name,
+                                          .kind = CN_FILE_TENSORS,
+                                          .size_bytes = file->size_bytes,
                                           .digest = cn_digest_of(parts, (file->tensors + 1) * sizeof *parts),
-                                          .header_bytes = file->header.size, .header_digest = header };
+                                          .header_bytes = file->header.size,
+                                          .header_digest = header };
         int code = add_file(save, entry, err);
         if (code) return code;
     }

@@ -67,16 +67,16 @@ struct cn_save {
     void *user;
     /* the job's own */
     struct cn_plan plan;
-    struct cn_arena *arena; /* lent by the caller between prepare and run: it knows the size then */
-    struct cn_source *sources;      /* per tensor of the plan */
-    unsigned char *witnesses;       /* CN_WITNESS_BYTES each */
+    struct cn_arena *arena;            /* lent by the caller between prepare and run: it knows the size then */
+    struct cn_source *sources;         /* per tensor of the plan */
+    unsigned char *witnesses;          /* CN_WITNESS_BYTES each */
     struct cn_digest *captured_blocks; /* check_writes: digests of late tensors' blocks at the capture */
-    struct cn_save_file *files;     /* per file of the plan */
-    uint64_t *list;                 /* pieces of the pump that runs */
+    struct cn_save_file *files;        /* per file of the plan */
+    uint64_t *list;                    /* pieces of the pump that runs */
     uint64_t list_count;
-    struct cn_digest *blocks;       /* per block of the plan */
+    struct cn_digest *blocks; /* per block of the plan */
     struct cn_stats *stats;
-    struct cn_base_tensor *totals;  /* per tensor: set by finish */
+    struct cn_base_tensor *totals; /* per tensor: set by finish */
     struct cn_buf state_json;
     struct cn_pool pool; /* of the manifest's rows */
     struct cn_manifest_file *rows;
@@ -106,7 +106,8 @@ int cn_save_capture(struct cn_save *save, cairn_error *err);
 bool cn_save_is_early(const struct cn_save *save, const struct cn_plan_piece *piece); /* holds bytes of a large VOLATILE tensor */
 int cn_save_fetch(const struct cn_save *save, uint64_t tensor, uint64_t offset, size_t size, void *destination, cairn_error *err);
 /* The piece was just staged: do its witnesses still agree? slot holds the file's bytes from base on. EARLY_WRITE. */
-int cn_save_check_witnesses(const struct cn_save *save, uint64_t tensor, uint64_t from, uint64_t to, const unsigned char *bytes, cairn_error *err);
+int cn_save_check_witnesses(const struct cn_save *save, uint64_t tensor, uint64_t from, uint64_t to, const unsigned char *bytes,
+                            cairn_error *err);
 int cn_save_check_all(const struct cn_save *save, cairn_error *err); /* everything is staged: counters, and digests again if asked */
 int cn_save_link_unchanged(struct cn_save *save, cairn_error *err);  /* settles the fate of files expected to be unchanged */
 int cn_save_link_equal(struct cn_save *save, uint32_t file, cairn_error *err); /* a file that was written and is equal after all */

@@ -29,7 +29,8 @@ static uint64_t witness_offset(const struct cn_leaf *leaf, int i)
 static int too_early(const struct cn_save *save, uint64_t tensor, const char *how, cairn_error *err)
 {
     struct cn_shown shown;
-    return cn_error_set(err, CAIRN_E_EARLY_WRITE, "tensor '%s' was written to before it was staged (%s): call cairn_fence before the first change after a lazy save",
+    return cn_error_set(err, CAIRN_E_EARLY_WRITE,
+                        "tensor '%s' was written to before it was staged (%s): call cairn_fence before the first change after a lazy save",
                         cn_show_text(&shown, save->plan.tensors[tensor].leaf->key), how);
 }
 
@@ -101,8 +102,10 @@ static int digest_sources(const struct cn_save *save, struct cn_digest *blocks, 
             if (code) return code;
             struct cn_digest digest = cn_digest_of(data ? data : room, size);
             struct cn_digest *block = &blocks[tensor->first_block + k];
-            if (!compare) *block = digest;
-            else if (!cn_digest_equal(block, &digest)) return too_early(save, i, "its digest changed", err);
+            if (!compare)
+                *block = digest;
+            else if (!cn_digest_equal(block, &digest))
+                return too_early(save, i, "its digest changed", err);
         }
     }
     return CAIRN_OK;
@@ -145,7 +148,8 @@ int cn_save_fetch(const struct cn_save *save, uint64_t tensor, uint64_t offset, 
     return CAIRN_OK;
 }
 
-int cn_save_check_witnesses(const struct cn_save *save, uint64_t tensor, uint64_t from, uint64_t to, const unsigned char *bytes, cairn_error *err)
+int cn_save_check_witnesses(const struct cn_save *save, uint64_t tensor, uint64_t from, uint64_t to, const unsigned char *bytes,
+                            cairn_error *err)
 {
     const struct cn_source *source = &save->sources[tensor];
     const struct cn_plan_tensor *planned = &save->plan.tensors[tensor];

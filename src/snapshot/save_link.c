@@ -50,9 +50,12 @@ static int digest_piece(void *user, uint64_t index, unsigned char *slot, cairn_e
         const struct cn_leaf *leaf = tensor->leaf;
         uint64_t stop = tensor->begin + leaf->size_bytes;
         while (at < piece->end && at < stop) {
-            uint64_t size = cn_min_u64(CN_BLOCK_BYTES, stop - at), offset = at - tensor->begin, block = tensor->first_block + offset / CN_BLOCK_BYTES;
+            uint64_t size = cn_min_u64(CN_BLOCK_BYTES, stop - at), offset = at - tensor->begin,
+                     block = tensor->first_block + offset / CN_BLOCK_BYTES;
             if (atomic_load_explicit(&file->changed, memory_order_relaxed)) return CAIRN_OK;
-            const unsigned char *data = save->sources[i].copy ? save->sources[i].copy + offset : leaf->address ? (const unsigned char *)leaf->address + offset : NULL;
+            const unsigned char *data = save->sources[i].copy ? save->sources[i].copy + offset
+                                        : leaf->address       ? (const unsigned char *)leaf->address + offset
+                                                              : NULL;
             int code = data ? CAIRN_OK : cn_leaf_fetch(leaf, offset, size, slot, err);
             if (code) return code;
             save->blocks[block] = cn_digest_of(data ? data : slot, size);
@@ -98,7 +101,8 @@ int cn_save_link_equal(struct cn_save *save, uint32_t index, cairn_error *err)
     const char *last;
     uint64_t first = save->plan.tensors[planned->first_tensor].first_block;
     if (!file->base || atomic_load(&file->changed)) return CAIRN_OK;
-    if (file->base->blocks_count && memcmp(&save->blocks[first], file->base->blocks, file->base->blocks_count * sizeof *file->base->blocks)) return CAIRN_OK;
+    if (file->base->blocks_count && memcmp(&save->blocks[first], file->base->blocks, file->base->blocks_count * sizeof *file->base->blocks))
+        return CAIRN_OK;
     cn_file dir = folder_of(save, planned->name, &last);
     if (cn_base_link(save->base, file->base, dir, temporary)) return CAIRN_OK;
     int rc = cn_os_rename_over(dir, temporary, dir, last);

@@ -132,8 +132,15 @@ static int all_staged(void *user, cairn_error *err)
 /* Pieces of files that are written: the early ones, or all others. */
 static int move_pieces(struct cn_save *save, bool early, cairn_error *err)
 {
-    struct cn_pump pump = { .produce = stage_piece, .consume = write_piece, .user = save, .arena = save->arena, .threads = save->threads,
-                            .stagers = save->threads > 2 ? 2 : 1, .cancel = save->cancel, .tick = tick, .staged = early ? NULL : all_staged };
+    struct cn_pump pump = { .produce = stage_piece,
+                            .consume = write_piece,
+                            .user = save,
+                            .arena = save->arena,
+                            .threads = save->threads,
+                            .stagers = save->threads > 2 ? 2 : 1,
+                            .cancel = save->cancel,
+                            .tick = tick,
+                            .staged = early ? NULL : all_staged };
     save->list_count = 0;
     for (uint64_t i = 0; i < save->plan.pieces_count; i++) {
         const struct cn_plan_piece *piece = &save->plan.pieces[i];

@@ -95,16 +95,19 @@ static int check_name(const char *item, const char *name, cairn_error *err)
     cn_show(&shown, name, size);
     if (!size) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': a name must not be empty", item);
     if (size > CN_MAX_NAME_BYTES)
-        return cn_error_set(err, CAIRN_E_LIMIT, "item '%s': the name \"%s\" has %zu bytes; at most %d", item, shown.text, size, CN_MAX_NAME_BYTES);
-    if (cn_utf8_check(name, size) != size) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the name \"%s\" is not UTF-8", item, shown.text);
+        return cn_error_set(err, CAIRN_E_LIMIT, "item '%s': the name \"%s\" has %zu bytes; at most %d", item, shown.text, size,
+                            CN_MAX_NAME_BYTES);
+    if (cn_utf8_check(name, size) != size)
+        return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the name \"%s\" is not UTF-8", item, shown.text);
     for (size_t i = 0; i < size; i++)
         if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
             return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the name \"%s\" has a control character", item, shown.text);
-    if (!strcmp(name, "__metadata__")) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"__metadata__\" cannot name a tensor or value", item);
+    if (!strcmp(name, "__metadata__"))
+        return cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"__metadata__\" cannot name a tensor or value", item);
     if (strcmp(item, CN_ITEM_MODEL) && !is_path(name))
         return cn_error_set(err, CAIRN_E_USAGE,
-                            "item '%s': \"%s\" is not a path of parts joined by '/', with '~' and '/' inside a part written ~0 and ~1", item,
-                            shown.text);
+                            "item '%s': \"%s\" is not a path of parts joined by '/', with '~' and '/' inside a part written ~0 and ~1",
+                            item, shown.text);
     return CAIRN_OK;
 }
 
@@ -195,7 +198,8 @@ static int check_tensor(const char *item, const cairn_tensor *tensor, uint64_t *
     if (!cairn_dtype_bits(tensor->dtype))
         return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': unknown dtype %d", item, shown.text, (int)tensor->dtype);
     if (tensor->rank > CAIRN_MAX_RANK)
-        return cn_error_set(err, CAIRN_E_LIMIT, "tensor '%s:%s': %u dimensions; at most %d", item, shown.text, tensor->rank, CAIRN_MAX_RANK);
+        return cn_error_set(err, CAIRN_E_LIMIT, "tensor '%s:%s': %u dimensions; at most %d", item, shown.text, tensor->rank,
+                            CAIRN_MAX_RANK);
     if (tensor->rank && !tensor->shape) return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': shape is NULL", item, shown.text);
     int code = cn_dtype_size(tensor->dtype, tensor->rank, tensor->shape, ret_size_bytes, err);
     if (code) return cn_error_prefix(err, code == CAIRN_E_FORMAT ? CAIRN_E_USAGE : code, "tensor '%s:%s'", item, shown.text);
@@ -213,9 +217,16 @@ int cairn_state_bind_tensor(cairn_state *state, const char *item, const cairn_te
     int code = check_call(state, item, tensor ? tensor->name : NULL, "cairn_state_bind_tensor", err);
     if (!code) code = check_tensor(item, tensor, &size_bytes, err);
     if (code) return code == CAIRN_E_FORMAT ? CAIRN_E_USAGE : code;
-    struct cn_leaf leaf = { .kind = CN_LEAF_TENSOR, .dtype = tensor->dtype, .rank = tensor->rank, .flags = tensor->flags,
-                            .size_bytes = size_bytes, .address = tensor->address, .fetch = tensor->fetch, .store = tensor->store,
-                            .user = tensor->user, .generation = tensor->generation };
+    struct cn_leaf leaf = { .kind = CN_LEAF_TENSOR,
+                            .dtype = tensor->dtype,
+                            .rank = tensor->rank,
+                            .flags = tensor->flags,
+                            .size_bytes = size_bytes,
+                            .address = tensor->address,
+                            .fetch = tensor->fetch,
+                            .store = tensor->store,
+                            .user = tensor->user,
+                            .generation = tensor->generation };
     leaf.shape = cn_os_new_array(tensor->rank ? tensor->rank : 1, sizeof *leaf.shape);
     if (!leaf.shape) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to bind a tensor of item '%s'", item);
     if (tensor->rank) memcpy(leaf.shape, tensor->shape, tensor->rank * sizeof *leaf.shape);

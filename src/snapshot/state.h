@@ -12,7 +12,7 @@ enum cn_leaf_kind { CN_LEAF_TENSOR, CN_LEAF_ALIAS, CN_LEAF_I64, CN_LEAF_U64, CN_
 struct cn_leaf {
     enum cn_leaf_kind kind;
     uint64_t number; /* its place in the state */
-    uint32_t item; /* index into items */
+    uint32_t item;   /* index into items */
     char *name;
     char *key; /* "item/name", the key in the state's table */
     /* tensors */
@@ -26,8 +26,8 @@ struct cn_leaf {
     cairn_store_fn store;
     void *user;
     const uint64_t *generation; /* the caller's counter; NULL: none */
-    uint64_t target;    /* alias: the leaf it stands for */
-    cairn_value *value; /* VALUE: owned */
+    uint64_t target;            /* alias: the leaf it stands for */
+    cairn_value *value;         /* VALUE: owned */
 };
 
 struct cn_item {

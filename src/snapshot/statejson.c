@@ -68,8 +68,10 @@ static int enter(struct tree *tree, const struct cn_leaf *leaf, size_t start, si
     tree->nodes[at] = (struct node){ .part = leaf->key + start, .part_size = end - start };
     if (cn_hash_add(&tree->paths, leaf->key, end, at, NULL)) return no_memory(err);
     struct node *above = &tree->nodes[*parent];
-    if (above->last) tree->nodes[above->last].next = at;
-    else above->first = at;
+    if (above->last)
+        tree->nodes[above->last].next = at;
+    else
+        above->first = at;
     above->last = at;
     *parent = at;
     return CAIRN_OK;
@@ -154,8 +156,8 @@ static int write_key(struct cn_json_writer *writer, const struct node *node, boo
 }
 
 /* Depth is bounded by the parts a name of CN_MAX_NAME_BYTES can have, and by the reader's limit. */
-static int write_children(struct cn_json_writer *writer, const cairn_state *state, const struct tree *tree, uint64_t at, int depth, bool as_is,
-                          cairn_error *err)
+static int write_children(struct cn_json_writer *writer, const cairn_state *state, const struct tree *tree, uint64_t at, int depth,
+                          bool as_is, cairn_error *err)
 {
     if (depth > CN_MAX_JSON_DEPTH / 2) return cn_error_set(err, CAIRN_E_LIMIT, "names have more than %d parts", CN_MAX_JSON_DEPTH / 2 - 2);
     cn_json_begin_object(writer);
@@ -206,17 +208,25 @@ static int read_members(struct cn_json *json, cairn_value **ret_items, cairn_err
     uint64_t version = 0;
     int code = cn_json_expect(json, CN_JSON_OBJECT, "an object", err);
     while (!code && !(code = cn_json_next_key(json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "cairn")) code = cn_json_string(json, &kind, NULL, err);
-        else if (!strcmp(key, "version")) code = cn_json_u64(json, &version, err);
-        else if (!strcmp(key, "items") && *ret_items) code = cn_json_fail(json, err, "\"items\" is given twice");
-        else if (!strcmp(key, "items")) code = cn_valuejson_read(json, ret_items, err);
-        else code = cn_json_skip(json, err);
+        if (!strcmp(key, "cairn"))
+            code = cn_json_string(json, &kind, NULL, err);
+        else if (!strcmp(key, "version"))
+            code = cn_json_u64(json, &version, err);
+        else if (!strcmp(key, "items") && *ret_items)
+            code = cn_json_fail(json, err, "\"items\" is given twice");
+        else if (!strcmp(key, "items"))
+            code = cn_valuejson_read(json, ret_items, err);
+        else
+            code = cn_json_skip(json, err);
     }
     if (!code) code = cn_json_expect(json, CN_JSON_END, "the end of the file", err);
     if (code) return code;
     if (strcmp(kind, STATE_KIND)) return cn_error_set(err, CAIRN_E_FORMAT, "not a state file");
-    if (version != STATE_VERSION) return cn_error_set(err, CAIRN_E_VERSION, "state format version %llu; this program knows %d", (unsigned long long)version, STATE_VERSION);
-    if (!*ret_items || (*ret_items)->kind != CAIRN_MAP || (*ret_items)->tag) return cn_error_set(err, CAIRN_E_FORMAT, "\"items\" must be an object");
+    if (version != STATE_VERSION)
+        return cn_error_set(err, CAIRN_E_VERSION, "state format version %llu; this program knows %d", (unsigned long long)version,
+                            STATE_VERSION);
+    if (!*ret_items || (*ret_items)->kind != CAIRN_MAP || (*ret_items)->tag)
+        return cn_error_set(err, CAIRN_E_FORMAT, "\"items\" must be an object");
     return CAIRN_OK;
 }
 
@@ -231,8 +241,10 @@ int cn_statejson_read(const void *data, size_t size, cairn_value **ret_items, ca
     cn_json_init(&json, data, size, &pool);
     code = read_members(&json, &items, err);
     cn_pool_done(&pool);
-    if (code) cairn_value_free(items);
-    else *ret_items = items;
+    if (code)
+        cairn_value_free(items);
+    else
+        *ret_items = items;
     return code;
 }
 

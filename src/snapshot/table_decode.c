@@ -37,12 +37,16 @@ static int read_file(struct decoder *decoder, cairn_error *err)
     bool more, sized = false;
     int code = cn_json_expect(&decoder->json, CN_JSON_OBJECT, "an object per file", err);
     while (!code && !(code = cn_json_next_key(&decoder->json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "name")) code = cn_json_string(&decoder->json, &file.name, &size, err);
-        else if (!strcmp(key, "size")) code = cn_json_u64(&decoder->json, &file.size_bytes, err), sized = true;
-        else code = cn_json_skip(&decoder->json, err);
+        if (!strcmp(key, "name"))
+            code = cn_json_string(&decoder->json, &file.name, &size, err);
+        else if (!strcmp(key, "size"))
+            code = cn_json_u64(&decoder->json, &file.size_bytes, err), sized = true;
+        else
+            code = cn_json_skip(&decoder->json, err);
     }
     if (code) return code;
-    if (!file.name || !sized || file.size_bytes > CN_MAX_FILE_BYTES) return cn_json_fail(&decoder->json, err, "a file lacks its name or size");
+    if (!file.name || !sized || file.size_bytes > CN_MAX_FILE_BYTES)
+        return cn_json_fail(&decoder->json, err, "a file lacks its name or size");
     if (decoder->files.size / sizeof file >= CN_MAX_FILES) return cn_error_set(err, CAIRN_E_LIMIT, "more than %d files", CN_MAX_FILES);
     code = cn_layout_check_file(file.name, size, err);
     cn_buf_append(&decoder->files, &file, sizeof file);
@@ -105,11 +109,16 @@ static int read_statistics(struct decoder *decoder, struct cn_table_row *row, ca
     int code = cn_json_expect(&decoder->json, CN_JSON_OBJECT, "stats as an object", err);
     row->stats_known = true;
     while (!code && !(code = cn_json_next_key(&decoder->json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "max_abs")) code = cn_json_f64(&decoder->json, &row->max_abs, err);
-        else if (!strcmp(key, "norm")) code = cn_json_f64(&decoder->json, &row->norm, err);
-        else if (!strcmp(key, "nan")) code = cn_json_u64(&decoder->json, &row->nan_count, err);
-        else if (!strcmp(key, "inf")) code = cn_json_u64(&decoder->json, &row->inf_count, err);
-        else code = cn_json_skip(&decoder->json, err);
+        if (!strcmp(key, "max_abs"))
+            code = cn_json_f64(&decoder->json, &row->max_abs, err);
+        else if (!strcmp(key, "norm"))
+            code = cn_json_f64(&decoder->json, &row->norm, err);
+        else if (!strcmp(key, "nan"))
+            code = cn_json_u64(&decoder->json, &row->nan_count, err);
+        else if (!strcmp(key, "inf"))
+            code = cn_json_u64(&decoder->json, &row->inf_count, err);
+        else
+            code = cn_json_skip(&decoder->json, err);
     }
     return code;
 }
@@ -166,7 +175,8 @@ static int add_key(struct decoder *decoder, const struct cn_table_row *row, cair
 static int read_row(struct decoder *decoder, cairn_error *err)
 {
     enum { ITEM, NAME, DTYPE, SHAPE, FLAGS, FILE_INDEX, OFFSET, SIZE, DIGEST, BLOCKS, STATS, MEMBERS };
-    static const char *const members[MEMBERS] = { "item", "name", "dtype", "shape", "flags", "file", "offset", "size", "digest", "blocks", "stats" };
+    static const char *const members[MEMBERS] = { "item",   "name", "dtype",  "shape",  "flags", "file",
+                                                  "offset", "size", "digest", "blocks", "stats" };
     struct cn_table_row row = { .name = "" };
     struct cn_json *json = &decoder->json;
     uint64_t file = 0;
@@ -220,16 +230,22 @@ static int read_all(struct decoder *decoder, cairn_error *err)
     bool more, files_seen = false, rows_seen = false;
     int code = cn_json_expect(json, CN_JSON_OBJECT, "an object", err);
     while (!code && !(code = cn_json_next_key(json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "cairn")) code = cn_json_string(json, &kind, NULL, err);
-        else if (!strcmp(key, "version")) code = cn_json_u64(json, &version, err);
-        else if (!strcmp(key, "files")) code = files_seen ? cn_json_fail(json, err, "files is given twice") : read_list(decoder, read_file, err), files_seen = true;
-        else if (!strcmp(key, "tensors")) code = rows_seen ? cn_json_fail(json, err, "tensors is given twice") : read_list(decoder, read_row, err), rows_seen = true;
-        else code = cn_json_skip(json, err);
+        if (!strcmp(key, "cairn"))
+            code = cn_json_string(json, &kind, NULL, err);
+        else if (!strcmp(key, "version"))
+            code = cn_json_u64(json, &version, err);
+        else if (!strcmp(key, "files"))
+            code = files_seen ? cn_json_fail(json, err, "files is given twice") : read_list(decoder, read_file, err), files_seen = true;
+        else if (!strcmp(key, "tensors"))
+            code = rows_seen ? cn_json_fail(json, err, "tensors is given twice") : read_list(decoder, read_row, err), rows_seen = true;
+        else
+            code = cn_json_skip(json, err);
     }
     if (!code) code = cn_json_expect(json, CN_JSON_END, "the end", err);
     if (code) return code;
     if (strcmp(kind, "tensors") || !files_seen || !rows_seen) return cn_error_set(err, CAIRN_E_FORMAT, "not a table of tensors");
-    if (version != 1) return cn_error_set(err, CAIRN_E_VERSION, "format version %llu; this version of Cairn knows 1", (unsigned long long)version);
+    if (version != 1)
+        return cn_error_set(err, CAIRN_E_VERSION, "format version %llu; this version of Cairn knows 1", (unsigned long long)version);
     return CAIRN_OK;
 }
 
@@ -244,7 +260,8 @@ int cn_table_decode(const void *data, size_t size, uint64_t seed, struct cn_pool
     cn_buf_init(&decoder.blocks, pool->alloc, pool->limit_bytes);
     cn_hash_init(&decoder.names, pool->alloc, seed);
     code = read_all(&decoder, err);
-    struct cn_table table = { .count = decoder.rows.size / sizeof *table.rows, .files_count = (uint32_t)(decoder.files.size / sizeof *table.files) };
+    struct cn_table table = { .count = decoder.rows.size / sizeof *table.rows,
+                              .files_count = (uint32_t)(decoder.files.size / sizeof *table.files) };
     if (!code) {
         table.rows = (const void *)cn_pool_copy(pool, decoder.rows.data, decoder.rows.size);
         table.files = (const void *)cn_pool_copy(pool, decoder.files.data, decoder.files.size);

@@ -149,8 +149,10 @@ static bool reserve_one(cairn_value *value)
 int cairn_value_append(cairn_value *value, cairn_value *item)
 {
     int code = CAIRN_OK;
-    if (!value || !item || (value->kind != CAIRN_LIST && value->kind != CAIRN_TUPLE)) code = CAIRN_E_USAGE;
-    else if (!reserve_one(value)) code = CAIRN_E_NOMEM;
+    if (!value || !item || (value->kind != CAIRN_LIST && value->kind != CAIRN_TUPLE))
+        code = CAIRN_E_USAGE;
+    else if (!reserve_one(value))
+        code = CAIRN_E_NOMEM;
     if (code) {
         cairn_value_free(item);
         return code;
@@ -162,8 +164,10 @@ int cairn_value_append(cairn_value *value, cairn_value *item)
 int cairn_value_set_pair(cairn_value *value, cairn_value *key, cairn_value *item)
 {
     int code = CAIRN_OK;
-    if (!value || !item || !key || value->kind != CAIRN_MAP) code = CAIRN_E_USAGE;
-    else if (!reserve_one(value)) code = CAIRN_E_NOMEM;
+    if (!value || !item || !key || value->kind != CAIRN_MAP)
+        code = CAIRN_E_USAGE;
+    else if (!reserve_one(value))
+        code = CAIRN_E_NOMEM;
     if (code) {
         cairn_value_free(key);
         cairn_value_free(item);
@@ -288,8 +292,10 @@ cairn_value *cn_value_copy(const cairn_value *value)
     cairn_value *copy = holds_data(value) ? data_new(value->kind, value->as.data.bytes, value->as.data.size) : value_new(value->kind);
     if (!copy) return NULL;
     int code = cairn_value_set_tag(copy, value->tag);
-    if (!code && holds_items(value)) code = copy_items(copy, value);
-    else if (!code && !holds_data(value)) copy->as = value->as;
+    if (!code && holds_items(value))
+        code = copy_items(copy, value);
+    else if (!code && !holds_data(value))
+        copy->as = value->as;
     if (!code) return copy;
     cairn_value_free(copy);
     return NULL;

@@ -49,8 +49,10 @@ static int read_list(struct cn_json *json, cairn_kind kind, cairn_value **ret_va
     cairn_value *list = kind == CAIRN_TUPLE ? cairn_value_tuple() : cairn_value_list();
     if (!list) return no_memory(err);
     int code = read_items(json, list, err);
-    if (code) cairn_value_free(list);
-    else *ret_value = list;
+    if (code)
+        cairn_value_free(list);
+    else
+        *ret_value = list;
     return code;
 }
 
@@ -78,12 +80,16 @@ static int read_pairs(struct cn_json *json, cairn_value **ret_value, cairn_error
         enum cn_json_token token;
         code = cn_json_next(json, &token, err);
         if (code || token == CN_JSON_ARRAY_END) break;
-        if (token != CN_JSON_ARRAY) code = cn_json_fail(json, err, "a $map holds [key, value] pairs");
-        else code = read_pair(json, map, err);
+        if (token != CN_JSON_ARRAY)
+            code = cn_json_fail(json, err, "a $map holds [key, value] pairs");
+        else
+            code = read_pair(json, map, err);
         if (code) break;
     }
-    if (code) cairn_value_free(map);
-    else *ret_value = map;
+    if (code)
+        cairn_value_free(map);
+    else
+        *ret_value = map;
     return code;
 }
 
@@ -152,10 +158,14 @@ static int read_tagged(struct cn_json *json, cairn_value **ret_value, cairn_erro
     if (!code && strcmp(json->text, "value")) code = cn_json_fail(json, err, "\"value\" must follow a $type");
     if (!code) code = read_value(json, &value, err);
     if (code) return code;
-    if (value->tag) code = cn_json_fail(json, err, "a $type within a $type");
-    else if (cairn_value_set_tag(value, tag)) code = no_memory(err);
-    if (code) cairn_value_free(value);
-    else *ret_value = value;
+    if (value->tag)
+        code = cn_json_fail(json, err, "a $type within a $type");
+    else if (cairn_value_set_tag(value, tag))
+        code = no_memory(err);
+    if (code)
+        cairn_value_free(value);
+    else
+        *ret_value = value;
     return code;
 }
 
@@ -175,12 +185,18 @@ static int read_form(struct cn_json *json, const char *form, cairn_value **ret_v
 {
     cairn_value *value = NULL;
     int code;
-    if (!strcmp(form, "$map")) code = read_pairs(json, &value, err);
-    else if (!strcmp(form, "$bytes")) code = read_bytes(json, &value, err);
-    else if (!strcmp(form, "$f")) code = read_odd_float(json, &value, err);
-    else if (!strcmp(form, "$type")) code = read_tagged(json, &value, err);
-    else if (!strcmp(form, "$int")) code = read_text(json, CAIRN_BIG_INT, &value, err);
-    else if (!strcmp(form, "$tensor")) code = read_text(json, CAIRN_TENSOR_REF, &value, err);
+    if (!strcmp(form, "$map"))
+        code = read_pairs(json, &value, err);
+    else if (!strcmp(form, "$bytes"))
+        code = read_bytes(json, &value, err);
+    else if (!strcmp(form, "$f"))
+        code = read_odd_float(json, &value, err);
+    else if (!strcmp(form, "$type"))
+        code = read_tagged(json, &value, err);
+    else if (!strcmp(form, "$int"))
+        code = read_text(json, CAIRN_BIG_INT, &value, err);
+    else if (!strcmp(form, "$tensor"))
+        code = read_text(json, CAIRN_TENSOR_REF, &value, err);
     else if (!strcmp(form, "$tuple")) {
         code = cn_json_expect(json, CN_JSON_ARRAY, "the list of a $tuple", err);
         if (!code) code = read_list(json, CAIRN_TUPLE, &value, err);
@@ -194,11 +210,15 @@ static int read_form(struct cn_json *json, const char *form, cairn_value **ret_v
         const char *key;
         code = cn_json_next_key(json, &key, NULL, &more, err);
         if (code || !more) break;
-        if (strcmp(form, "$tensor") || strcmp(key, "as")) code = cn_json_fail(json, err, "unexpected member beside a '$' form");
-        else code = cn_json_skip(json, err);
+        if (strcmp(form, "$tensor") || strcmp(key, "as"))
+            code = cn_json_fail(json, err, "unexpected member beside a '$' form");
+        else
+            code = cn_json_skip(json, err);
     }
-    if (code) cairn_value_free(value);
-    else *ret_value = value;
+    if (code)
+        cairn_value_free(value);
+    else
+        *ret_value = value;
     return code;
 }
 
@@ -235,8 +255,10 @@ static int read_map(struct cn_json *json, cairn_value **ret_value, cairn_error *
         if (!code) code = cn_json_next_key(json, &key, &size, &more, err);
     }
     cn_hash_done(&seen);
-    if (code) cairn_value_free(map);
-    else *ret_value = map;
+    if (code)
+        cairn_value_free(map);
+    else
+        *ret_value = map;
     return code;
 }
 
@@ -263,7 +285,8 @@ static int read_token(struct cn_json *json, enum cn_json_token token, cairn_valu
         if (json->number > INT64_MAX) return cn_json_fail(json, err, "an integer beyond 64 bits is written as {\"$int\":\"...\"}");
         return keep(cairn_value_int((int64_t)json->number), ret_value, err);
     case CN_JSON_FLOAT:
-        if (!strpbrk(json->text, ".eE") && strcmp(json->text, "-0")) return cn_json_fail(json, err, "an integer beyond 64 bits is written as {\"$int\":\"...\"}");
+        if (!strpbrk(json->text, ".eE") && strcmp(json->text, "-0"))
+            return cn_json_fail(json, err, "an integer beyond 64 bits is written as {\"$int\":\"...\"}");
         return keep(cairn_value_float(json->real), ret_value, err);
     case CN_JSON_ARRAY: return read_list(json, CAIRN_LIST, ret_value, err);
     case CN_JSON_OBJECT: return read_object(json, ret_value, err);

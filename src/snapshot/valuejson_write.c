@@ -82,8 +82,11 @@ static int check_keys(const cairn_value *map, cairn_error *err)
         const cairn_value *key = map->as.list.keys[i];
         code = check_text(key->as.data.bytes, key->as.data.size, err);
         int added = code ? 0 : cn_hash_add(&seen, key->as.data.bytes, key->as.data.size, 0, NULL);
-        if (added == 1) code = cn_error_set(err, CAIRN_E_USAGE, "a map holds the key \"%s\" twice", cn_show(&shown, key->as.data.bytes, key->as.data.size));
-        else if (added) code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to write a map");
+        if (added == 1)
+            code = cn_error_set(err, CAIRN_E_USAGE, "a map holds the key \"%s\" twice",
+                                cn_show(&shown, key->as.data.bytes, key->as.data.size));
+        else if (added)
+            code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to write a map");
     }
     cn_hash_done(&seen);
     return code;
@@ -178,7 +181,8 @@ static int write_untagged(struct cn_json_writer *writer, const cairn_value *valu
 /* What can be written can be read: the reader's depth holds here too. */
 static int write_value(struct cn_json_writer *writer, const cairn_value *value, int depth, cairn_error *err)
 {
-    if (depth > CN_MAX_JSON_DEPTH - 4) return cn_error_set(err, CAIRN_E_LIMIT, "a value is nested deeper than %d levels", CN_MAX_JSON_DEPTH - 4);
+    if (depth > CN_MAX_JSON_DEPTH - 4)
+        return cn_error_set(err, CAIRN_E_LIMIT, "a value is nested deeper than %d levels", CN_MAX_JSON_DEPTH - 4);
     if (!value->tag) return write_untagged(writer, value, depth, err);
     begin_form(writer, "$type");
     cn_json_put_string(writer, value->tag);
@@ -192,6 +196,7 @@ int cn_valuejson_write(struct cn_json_writer *writer, const cairn_value *value, 
 {
     /* two levels for the file itself: the object and the item */
     int code = write_value(writer, value, 2, err);
-    if (!code && writer->buf->failed) return cn_error_set(err, CAIRN_E_LIMIT, "values take more than %llu bytes", (unsigned long long)writer->buf->limit_bytes);
+    if (!code && writer->buf->failed)
+        return cn_error_set(err, CAIRN_E_LIMIT, "values take more than %llu bytes", (unsigned long long)writer->buf->limit_bytes);
     return code;
 }

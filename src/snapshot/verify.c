@@ -55,8 +55,15 @@ static void tell_range(struct verifier *verifier, const struct cn_table_row *row
     char tensor[CN_MAX_ITEM_BYTES + CN_SHOWN_BYTES + 16];
     struct cn_shown shown;
     snprintf(tensor, sizeof tensor, "%s:%s", row->item, cn_show_text(&shown, row->name));
-    tell(verifier, (cairn_damage){ .file = verifier->checkpoint->table.files[row->file].name, .tensor = tensor, .block = block, .offset = from,
-                                   .size_bytes = size, .code = code, .message = error->message }, error);
+    tell(verifier,
+         (cairn_damage){ .file = verifier->checkpoint->table.files[row->file].name,
+                         .tensor = tensor,
+                         .block = block,
+                         .offset = from,
+                         .size_bytes = size,
+                         .code = code,
+                         .message = error->message },
+         error);
 }
 
 static int check_block(void *user, const struct cn_table_row *row, uint64_t block, const unsigned char *data, size_t size, cairn_error *err)
@@ -81,9 +88,12 @@ static int check_piece(void *user, uint64_t index, unsigned char *slot, cairn_er
     const unsigned char *data;
     cairn_error error = CAIRN_ERROR_INIT;
     size_t size = (size_t)(piece->end - piece->begin);
-    int code = cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, size, slot, CN_BLOCK_BYTES + 2 * CN_PAGE_BYTES, &data, &error);
-    if (code) tell_range(verifier, row, CAIRN_NO_OFFSET, piece->begin, size, code, &error);
-    else code = cn_pieces_walk(&checkpoint->table, piece, data, check_block, verifier, err);
+    int code =
+        cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, size, slot, CN_BLOCK_BYTES + 2 * CN_PAGE_BYTES, &data, &error);
+    if (code)
+        tell_range(verifier, row, CAIRN_NO_OFFSET, piece->begin, size, code, &error);
+    else
+        code = cn_pieces_walk(&checkpoint->table, piece, data, check_block, verifier, err);
     atomic_fetch_add(&verifier->done_bytes, size);
     return CAIRN_OK;
 }
@@ -91,7 +101,8 @@ static int check_piece(void *user, uint64_t index, unsigned char *slot, cairn_er
 static void tick(void *user)
 {
     struct verifier *verifier = user;
-    if (verifier->options->progress) verifier->options->progress(verifier->options->user, atomic_load(&verifier->done_bytes), verifier->pieces.total_bytes);
+    if (verifier->options->progress)
+        verifier->options->progress(verifier->options->user, atomic_load(&verifier->done_bytes), verifier->pieces.total_bytes);
 }
 
 static int check_data(struct verifier *verifier, cairn_error *err)
@@ -104,8 +115,9 @@ static int check_data(struct verifier *verifier, cairn_error *err)
     if (code) return code;
     code = cn_arena_new(CN_BLOCK_BYTES + 2 * CN_PAGE_BYTES, threads < CN_MIN_ARENA_PIECES ? CN_MIN_ARENA_PIECES : threads, &arena, err);
     if (code) return code;
-    struct cn_pump pump = { .pieces = verifier->pieces.count, .consume = check_piece, .user = verifier, .arena = arena, .threads = threads,
-                            .tick = tick };
+    struct cn_pump pump = {
+        .pieces = verifier->pieces.count, .consume = check_piece, .user = verifier, .arena = arena, .threads = threads, .tick = tick
+    };
     code = cn_pump_run(&pump, err);
     cn_arena_free(arena);
     tick(verifier);
@@ -127,8 +139,10 @@ static int check_attached(struct verifier *verifier, cairn_error *err)
         int code = cn_check_digest(verifier->checkpoint->dir, entry->name, room, ROOM, &found, &error);
         if (!code && !cn_digest_equal(&found, &entry->digest))
             code = cn_error_set(&error, CAIRN_E_CORRUPT, "%s: its content differs from the digest in the manifest", entry->name);
-        if (code) tell_file(verifier, entry->name, code, error.message);
-        else verifier->report.checked_bytes += entry->size_bytes;
+        if (code)
+            tell_file(verifier, entry->name, code, error.message);
+        else
+            verifier->report.checked_bytes += entry->size_bytes;
     }
     return CAIRN_OK;
 }
@@ -168,7 +182,8 @@ static void look_for_oddities(struct verifier *verifier)
         warn(verifier, "%s: __metadata__ without \"format\": some loaders refuse the file", checkpoint->path);
 }
 
-int cn_verify_checkpoint(const cairn_checkpoint *checkpoint, const cairn_verify_options *options, cairn_verify_report *ret_report, cairn_error *err)
+int cn_verify_checkpoint(const cairn_checkpoint *checkpoint, const cairn_verify_options *options, cairn_verify_report *ret_report,
+                         cairn_error *err)
 {
     struct verifier verifier = { .checkpoint = checkpoint, .options = options, .report = CAIRN_VERIFY_REPORT_INIT };
     bool ours = checkpoint->source == CAIRN_SOURCE_CHECKPOINT;

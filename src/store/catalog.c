@@ -117,7 +117,8 @@ static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, s
         catalog->count--; /* it was a checkpoint; somebody is removing it */
         return CAIRN_OK;
     }
-    if (code == CAIRN_E_NOTFOUND) return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "it has no manifest.json: another tool's");
+    if (code == CAIRN_E_NOTFOUND)
+        return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "it has no manifest.json: another tool's");
     if (code == CAIRN_E_PATH) return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_PATH, error.message);
     return set_aside(catalog, entry, CAIRN_DAMAGED, code, error.message);
 }

@@ -19,7 +19,7 @@ struct cn_catalog {
     struct cn_pool pool;
     struct cn_catalog_entry *entries; /* readable ones by (term, step) ascending, then DAMAGED, then FOREIGN, by name */
     uint64_t count;
-    uint64_t readable; /* how many have a manifest */
+    uint64_t readable;                   /* how many have a manifest */
     const struct cn_catalog_entry *top;  /* highest (term, step), healthy or not: its line is the current one; NULL: none */
     const struct cn_catalog_entry *head; /* the line's newest healthy and exact one; NULL */
 };
@@ -49,7 +49,8 @@ int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct 
                  cairn_error *err);
 void cn_held_close(struct cn_held *held);
 /* The same without lease and second look, which never waits: for listings, which hold nothing. */
-int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest, cairn_error *err);
+int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
+                 cairn_error *err);
 /* The manifest alone, likewise: for who holds the checkpoint otherwise, or only wants to know who has a name. */
 int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err);
 

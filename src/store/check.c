@@ -54,10 +54,13 @@ static void check_content(struct check *check, const struct cn_manifest_file *en
     bool header = entry->kind == CN_FILE_TENSORS;
     if (entry->kind == CN_FILE_ATTACHED) return;
     int rc = digest_file(check, file, header ? entry->header_bytes : entry->size_bytes, !header, &found);
-    if (rc) find(check, entry->name, cn_error_errno(&error, -rc, "%s: reading it", entry->name), &error);
+    if (rc)
+        find(check, entry->name, cn_error_errno(&error, -rc, "%s: reading it", entry->name), &error);
     else if (!cn_digest_equal(&found, header ? &entry->header_digest : &entry->digest))
-        find(check, entry->name, cn_error_set(&error, CAIRN_E_CORRUPT, "%s: its %s differs from the digest in the manifest", entry->name,
-                                              header ? "header" : "content"), &error);
+        find(check, entry->name,
+             cn_error_set(&error, CAIRN_E_CORRUPT, "%s: its %s differs from the digest in the manifest", entry->name,
+                          header ? "header" : "content"),
+             &error);
 }
 
 /* Opens a file of a folder by its relative name, one part at a time, never through a symlink. */
@@ -87,13 +90,15 @@ static void check_file(struct check *check, cn_file dir, const struct cn_manifes
     if (!rc) rc = cn_os_stat(file, &info);
     if (rc) {
         int code = cn_error_opening(&error, -rc, entry->name);
-        find(check, entry->name, code == CAIRN_E_NOTFOUND ? cn_error_set(&error, CAIRN_E_TRUNCATED, "%s: it is missing", entry->name) : code, &error);
+        find(check, entry->name,
+             code == CAIRN_E_NOTFOUND ? cn_error_set(&error, CAIRN_E_TRUNCATED, "%s: it is missing", entry->name) : code, &error);
     } else if (info.size_bytes != entry->size_bytes) {
         int code = info.size_bytes < entry->size_bytes ? CAIRN_E_TRUNCATED : CAIRN_E_CORRUPT;
         cn_error_set(&error, code, "%s: %llu bytes; the manifest says %llu", entry->name, (unsigned long long)info.size_bytes,
                      (unsigned long long)entry->size_bytes);
         find(check, entry->name, code, &error);
-    } else check_content(check, entry, file);
+    } else
+        check_content(check, entry, file);
 }
 
 int cn_check_quick(cn_file checkpoint_dir, const struct cn_manifest *manifest, cn_finding_fn each, void *user, cairn_error *err)

@@ -154,7 +154,8 @@ static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, c
         return cn_error_set(err, CAIRN_E_FENCED, "%s: another writer has taken this run over (term %llu, ours is %llu): stop this process",
                             run->path, (unsigned long long)holder->term, (unsigned long long)ours->term);
     if (holder->step >= ours->step && cn_manifest_on_line(ours, holder->term, holder->step))
-        return cn_error_set(err, CAIRN_E_EXISTS, "%s/%s: step %llu is saved already", run->path, commit->name, (unsigned long long)holder->step);
+        return cn_error_set(err, CAIRN_E_EXISTS, "%s/%s: step %llu is saved already", run->path, commit->name,
+                            (unsigned long long)holder->step);
     cn_layout_folder(holder->step, holder->term, aside);
     return move_aside(run, commit->name, aside, err);
 }
@@ -229,8 +230,8 @@ static int rename_once(struct cn_staging *staging, struct cn_commit *commit, boo
     *ret_again = rc == -EEXIST;
     if (!rc || rc == -EEXIST) return CAIRN_OK;
     if (rc == -ENOENT)
-        return cn_error_set(err, CAIRN_E_FENCED, "%s: another writer has taken this run over and moved our staging folder away: stop this process",
-                            run->path);
+        return cn_error_set(err, CAIRN_E_FENCED,
+                            "%s: another writer has taken this run over and moved our staging folder away: stop this process", run->path);
     return cn_error_errno(err, -rc, "%s/%s: the committing rename", run->path, commit->name);
 }
 
@@ -246,7 +247,8 @@ int cn_staging_commit(struct cn_staging *staging, struct cn_commit *commit, cair
     staging->committed = true;
     int rc = cn_os_sync_dir(run->dir); /* D11 */
     if (!rc) rc = cn_os_sync_dir(run->staging);
-    return rc ? cn_error_errno(err, -rc, "%s: syncing it after the commit: the checkpoint may not survive a power cut", run->path) : CAIRN_OK;
+    return rc ? cn_error_errno(err, -rc, "%s: syncing it after the commit: the checkpoint may not survive a power cut", run->path)
+              : CAIRN_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------------- outside any run */
@@ -265,7 +267,8 @@ static int exchange(struct cn_staging *staging, const char *name, const char *pa
 {
     int rc = cn_os_exchange(staging->parent, staging->name, name);
     if (rc == -EINVAL || rc == -ENOSYS)
-        return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: this file system cannot replace a folder in one step: remove it first, or save under another name", path);
+        return cn_error_set(err, CAIRN_E_UNSUPPORTED,
+                            "%s: this file system cannot replace a folder in one step: remove it first, or save under another name", path);
     if (rc) return cn_error_errno(err, -rc, "%s: replacing it", path);
     rc = cn_os_sync_dir(staging->parent);
     staging->committed = true;
@@ -274,7 +277,8 @@ static int exchange(struct cn_staging *staging, const char *name, const char *pa
     return CAIRN_OK;
 }
 
-int cn_staging_commit_as(struct cn_staging *staging, const struct cn_manifest *manifest, const char *name, bool replace, const char *path, cairn_error *err)
+int cn_staging_commit_as(struct cn_staging *staging, const struct cn_manifest *manifest, const char *name, bool replace, const char *path,
+                         cairn_error *err)
 {
     int code = put_manifest(staging, manifest, err);
     if (code) return cn_error_prefix(err, code, "%s", path);

@@ -26,11 +26,12 @@ int cn_staging_begin(const struct cn_rundir *run, uint64_t term, struct cn_stagi
 int cn_staging_begin_in(cn_file parent, const char *path, struct cn_staging *ret_staging, cairn_error *err);
 /* Its end: it becomes parent/name. replace: a folder of Cairn's that stands there goes, in one exchange (UNSUPPORTED where that cannot be done); else
  * EXISTS. FOREIGN: something else stands there. */
-int cn_staging_commit_as(struct cn_staging *staging, const struct cn_manifest *manifest, const char *name, bool replace, const char *path, cairn_error *err);
+int cn_staging_commit_as(struct cn_staging *staging, const struct cn_manifest *manifest, const char *name, bool replace, const char *path,
+                         cairn_error *err);
 
 struct cn_commit {
-    const struct cn_manifest *manifest;  /* complete: it is encoded, written and fsynced here */
-    const char *uuid;                    /* this writer's, for the term check */
+    const struct cn_manifest *manifest;            /* complete: it is encoded, written and fsynced here */
+    const char *uuid;                              /* this writer's, for the term check */
     void (*message)(void *user, const char *text); /* warnings; may be NULL */
     void *user;
     /* out */

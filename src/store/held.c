@@ -52,7 +52,8 @@ static int open_both(cn_file parent, const char *name, struct cn_held *held, cai
     return rc ? cn_error_prefix(err, cn_error_opening(err, -rc, CN_NAME_MANIFEST), "%s", cn_show_text(&shown, name)) : CAIRN_OK;
 }
 
-static int load_manifest(const char *name, const struct cn_held *held, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err)
+static int load_manifest(const char *name, const struct cn_held *held, struct cn_pool *pool, struct cn_manifest *ret_manifest,
+                         cairn_error *err)
 {
     struct cn_shown shown;
     int code = load(held->manifest_file, pool, ret_manifest, err);
@@ -68,18 +69,23 @@ int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct 
     if (!code && (lease(&held) == -EWOULDBLOCK || !still_there(parent, name, &held)))
         code = cn_error_set(err, CAIRN_E_GONE, "%s: removed or changed while it was being opened: list again", cn_show_text(&shown, name));
     if (!code) code = load_manifest(name, &held, pool, ret_manifest, err);
-    if (code) cn_held_close(&held);
-    else *ret_held = held;
+    if (code)
+        cn_held_close(&held);
+    else
+        *ret_held = held;
     return code;
 }
 
-int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest, cairn_error *err)
+int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
+                 cairn_error *err)
 {
     struct cn_held held = { CN_NO_FILE, CN_NO_FILE, false };
     int code = open_both(parent, name, &held, err);
     if (!code) code = load_manifest(name, &held, pool, ret_manifest, err);
-    if (code) cn_held_close(&held);
-    else *ret_held = held;
+    if (code)
+        cn_held_close(&held);
+    else
+        *ret_held = held;
     return code;
 }
 

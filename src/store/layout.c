@@ -40,8 +40,10 @@ bool cn_layout_parse_folder(const char *name, uint64_t *ret_step, uint64_t *ret_
 
 void cn_layout_folder(uint64_t step, uint64_t term, char ret_name[CN_FOLDER_NAME_BYTES])
 {
-    if (term) snprintf(ret_name, CN_FOLDER_NAME_BYTES, FOLDER_PREFIX "%llu~%llu", (unsigned long long)step, (unsigned long long)term);
-    else snprintf(ret_name, CN_FOLDER_NAME_BYTES, FOLDER_PREFIX "%llu", (unsigned long long)step);
+    if (term)
+        snprintf(ret_name, CN_FOLDER_NAME_BYTES, FOLDER_PREFIX "%llu~%llu", (unsigned long long)step, (unsigned long long)term);
+    else
+        snprintf(ret_name, CN_FOLDER_NAME_BYTES, FOLDER_PREFIX "%llu", (unsigned long long)step);
 }
 
 bool cn_layout_looks_like_checkpoint(const char *name)
@@ -64,9 +66,10 @@ int cn_layout_check_item(const char *item, cairn_error *err)
     for (size_t i = 0; i < 3 && good; i++) good = strcmp(item, taken[i]) != 0;
     if (good) return CAIRN_OK;
     struct cn_shown shown;
-    return cn_error_set(err, CAIRN_E_USAGE,
-                        "item name \"%s\": it must be 1 to 64 of A-Z a-z 0-9 _ . -, start with a letter, digit or _, and not be state, tensors or provenance",
-                        cn_show_text(&shown, item));
+    return cn_error_set(
+        err, CAIRN_E_USAGE,
+        "item name \"%s\": it must be 1 to 64 of A-Z a-z 0-9 _ . -, start with a letter, digit or _, and not be state, tensors or provenance",
+        cn_show_text(&shown, item));
 }
 
 /* Parts joined by single '/', none of them ".", ".." or hidden; no control characters, no backslash. */
@@ -96,10 +99,14 @@ int cn_layout_check_attachment(const char *name, cairn_error *err)
     struct cn_shown shown;
     size_t size = strlen(name), training = strlen(CN_NAME_TRAINING);
     const char *problem = NULL;
-    if (!is_plain_path(name, size)) problem = "give a relative path of plain names";
-    else if (!strncmp(name, CN_NAME_TRAINING, training) && (!name[training] || name[training] == '/')) problem = "training/ is Cairn's own folder";
-    else if (!strcmp(name, CN_NAME_MANIFEST) || !strncmp(name, "marks.", 6) || !strcmp(name, "retired.json")) problem = "that name is Cairn's own";
-    else if (size >= 12 && !strcmp(name + size - 12, ".safetensors")) problem = "model loaders would read it as weights";
+    if (!is_plain_path(name, size))
+        problem = "give a relative path of plain names";
+    else if (!strncmp(name, CN_NAME_TRAINING, training) && (!name[training] || name[training] == '/'))
+        problem = "training/ is Cairn's own folder";
+    else if (!strcmp(name, CN_NAME_MANIFEST) || !strncmp(name, "marks.", 6) || !strcmp(name, "retired.json"))
+        problem = "that name is Cairn's own";
+    else if (size >= 12 && !strcmp(name + size - 12, ".safetensors"))
+        problem = "model loaders would read it as weights";
     if (!problem) return CAIRN_OK;
     return cn_error_set(err, CAIRN_E_PATH, "attached file \"%s\": %s", cn_show_text(&shown, name), problem);
 }

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 
-
 #define CN_FORMAT_VERSION 1 /* of run.json and manifest.json; a higher one is E_VERSION */
 
 #define CN_NAME_RUN "run.json"
@@ -36,8 +35,8 @@ void cn_layout_folder(uint64_t step, uint64_t term, char ret_name[CN_FOLDER_NAME
 /* Has the form checkpoint-<anything>: what other trainers write, too. */
 bool cn_layout_looks_like_checkpoint(const char *name);
 
-int cn_layout_check_item(const char *item, cairn_error *err);          /* USAGE */
-int cn_layout_check_attachment(const char *name, cairn_error *err);    /* PATH: absolute, "..", not plain, or a name of ours */
+int cn_layout_check_item(const char *item, cairn_error *err);       /* USAGE */
+int cn_layout_check_attachment(const char *name, cairn_error *err); /* PATH: absolute, "..", not plain, or a name of ours */
 /* A file name from a manifest: relative, at most one folder deep unless attached, plain parts: PATH otherwise. */
 int cn_layout_check_file(const char *name, size_t size, cairn_error *err);
 /* "model.safetensors", "training/optimizer-00002-of-00003.safetensors"; shards 1: without numbers. index 1-based. */

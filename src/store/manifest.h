@@ -60,7 +60,7 @@ int cn_manifest_encode(const struct cn_manifest *manifest, struct cn_buf *buf, c
 /* Everything lives in pool. CORRUPT (seal), FORMAT, LIMIT, PATH, VERSION (newer format, or a feature in "requires" unknown to us). */
 int cn_manifest_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err);
 const struct cn_manifest_file *cn_manifest_find(const struct cn_manifest *manifest, const char *file_name); /* NULL */
-uint64_t cn_manifest_bytes(const struct cn_manifest *manifest); /* sum of file sizes */
+uint64_t cn_manifest_bytes(const struct cn_manifest *manifest);                                             /* sum of file sizes */
 /* Is checkpoint (term, step) on the line that ends in head? */
 bool cn_manifest_on_line(const struct cn_manifest *head, uint64_t term, uint64_t step);
 

@@ -36,7 +36,8 @@ static int read_id(struct decoder *decoder, char ret_id[CN_ID_BYTES], bool may_b
     size_t size;
     int code = cn_json_string(&decoder->json, &text, &size, err);
     if (code) return code;
-    if (!(may_be_empty && !size) && !cn_manifest_is_id(text, size)) return cn_json_fail(&decoder->json, err, "an id of 32 hex digits was expected");
+    if (!(may_be_empty && !size) && !cn_manifest_is_id(text, size))
+        return cn_json_fail(&decoder->json, err, "an id of 32 hex digits was expected");
     memcpy(ret_id, text, size + 1);
     return CAIRN_OK;
 }
@@ -80,11 +81,16 @@ static int read_guards(struct decoder *decoder, cairn_error *err)
     bool more;
     int code = cn_json_expect(&decoder->json, CN_JSON_OBJECT, "guards as an object", err);
     while (!code && !(code = cn_json_next_key(&decoder->json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "healthy")) code = cn_json_bool(&decoder->json, &manifest->healthy, err);
-        else if (!strcmp(key, "exact")) code = cn_json_bool(&decoder->json, &manifest->exact, err);
-        else if (!strcmp(key, "nan")) code = cn_json_u64(&decoder->json, &manifest->nan_count, err);
-        else if (!strcmp(key, "inf")) code = cn_json_u64(&decoder->json, &manifest->inf_count, err);
-        else code = cn_json_skip(&decoder->json, err);
+        if (!strcmp(key, "healthy"))
+            code = cn_json_bool(&decoder->json, &manifest->healthy, err);
+        else if (!strcmp(key, "exact"))
+            code = cn_json_bool(&decoder->json, &manifest->exact, err);
+        else if (!strcmp(key, "nan"))
+            code = cn_json_u64(&decoder->json, &manifest->nan_count, err);
+        else if (!strcmp(key, "inf"))
+            code = cn_json_u64(&decoder->json, &manifest->inf_count, err);
+        else
+            code = cn_json_skip(&decoder->json, err);
     }
     return code;
 }
@@ -116,7 +122,8 @@ static int read_metrics(struct decoder *decoder, cairn_error *err)
     cairn_metric metric;
     while (!code && !(code = cn_json_next_key(&decoder->json, &metric.name, NULL, &more, err)) && more) {
         code = add_name(decoder, metric.name, strlen(metric.name), err);
-        if (!code && (!metric.name[0] || strlen(metric.name) > CN_MAX_METRIC_NAME_BYTES)) code = cn_json_fail(&decoder->json, err, "not a name of a metric");
+        if (!code && (!metric.name[0] || strlen(metric.name) > CN_MAX_METRIC_NAME_BYTES))
+            code = cn_json_fail(&decoder->json, err, "not a name of a metric");
         if (!code) code = cn_json_f64(&decoder->json, &metric.value, err);
         if (!code && decoder->list.size / sizeof metric >= CN_MAX_METRICS) code = limit(decoder, err, "metrics", CN_MAX_METRICS);
         cn_buf_append(&decoder->list, &metric, sizeof metric);
@@ -143,10 +150,14 @@ static int read_item(struct decoder *decoder, struct cn_manifest_item *item, cai
     bool more;
     int code = cn_json_expect(&decoder->json, CN_JSON_OBJECT, "an object per item", err);
     while (!code && !(code = cn_json_next_key(&decoder->json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "tensors")) code = cn_json_u64(&decoder->json, &item->tensors, err);
-        else if (!strcmp(key, "values")) code = cn_json_u64(&decoder->json, &item->values, err);
-        else if (!strcmp(key, "size")) code = cn_json_u64(&decoder->json, &item->size_bytes, err);
-        else code = cn_json_skip(&decoder->json, err);
+        if (!strcmp(key, "tensors"))
+            code = cn_json_u64(&decoder->json, &item->tensors, err);
+        else if (!strcmp(key, "values"))
+            code = cn_json_u64(&decoder->json, &item->values, err);
+        else if (!strcmp(key, "size"))
+            code = cn_json_u64(&decoder->json, &item->size_bytes, err);
+        else
+            code = cn_json_skip(&decoder->json, err);
     }
     return code;
 }
@@ -173,10 +184,14 @@ static int read_kind(struct decoder *decoder, enum cn_file_kind *ret_kind, cairn
     const char *text;
     int code = cn_json_string(&decoder->json, &text, NULL, err);
     if (code) return code;
-    if (!strcmp(text, "tensors")) *ret_kind = CN_FILE_TENSORS;
-    else if (!strcmp(text, "own")) *ret_kind = CN_FILE_OWN;
-    else if (!strcmp(text, "attached")) *ret_kind = CN_FILE_ATTACHED;
-    else return cn_json_fail(&decoder->json, err, "an unknown kind of file");
+    if (!strcmp(text, "tensors"))
+        *ret_kind = CN_FILE_TENSORS;
+    else if (!strcmp(text, "own"))
+        *ret_kind = CN_FILE_OWN;
+    else if (!strcmp(text, "attached"))
+        *ret_kind = CN_FILE_ATTACHED;
+    else
+        return cn_json_fail(&decoder->json, err, "an unknown kind of file");
     return CAIRN_OK;
 }
 
@@ -208,7 +223,8 @@ static int read_file(struct decoder *decoder, struct cn_manifest_file *file, cai
     if (code) return code;
     unsigned needed = NAME | KIND | SIZE | DIGEST | (file->kind == CN_FILE_TENSORS ? HEADER_SIZE | HEADER_DIGEST : 0);
     if ((seen & needed) != needed) return cn_json_fail(&decoder->json, err, "a file lacks a member");
-    if (file->size_bytes > CN_MAX_FILE_BYTES || file->header_bytes > file->size_bytes || file->header_bytes > CN_MAX_OUR_HEADER_BYTES + 2 * CN_PAGE_BYTES)
+    if (file->size_bytes > CN_MAX_FILE_BYTES || file->header_bytes > file->size_bytes ||
+        file->header_bytes > CN_MAX_OUR_HEADER_BYTES + 2 * CN_PAGE_BYTES)
         return cn_json_fail(&decoder->json, err, "a file's size is out of range");
     code = cn_layout_check_file(file->name, size, err);
     return code ? code : add_name(decoder, file->name, size, err);
@@ -246,14 +262,36 @@ static int read_requires(struct decoder *decoder, cairn_error *err)
     if (!code) code = cn_json_next_element(&decoder->json, &more, err);
     if (code || !more) return code;
     code = cn_json_string(&decoder->json, &feature, NULL, err);
-    return code ? code : cn_error_set(err, CAIRN_E_VERSION, "it needs the feature \"%s\", which this version does not know: use a newer one",
-                                      cn_show_text(&shown, feature));
+    return code ? code
+                : cn_error_set(err, CAIRN_E_VERSION, "it needs the feature \"%s\", which this version does not know: use a newer one",
+                               cn_show_text(&shown, feature));
 }
 
-enum { KIND, VERSION, REQUIRES, ID, RUN, PARENT, TERM, STEP, EPOCH, TIME, GUARDS, GENERATION, LINEAGE, METRICS, TAGS, ITEMS, DROPPED, FILES, SEAL, MEMBERS };
-static const char *const member_names[MEMBERS] = { "cairn",  "version", "requires",   "id",      "run",     "parent", "term",
-                                                   "step",   "epoch",   "time",       "guards",  "generation", "lineage", "metrics",
-                                                   "tags",   "items",   "dropped",    "files",   "digest" };
+enum {
+    KIND,
+    VERSION,
+    REQUIRES,
+    ID,
+    RUN,
+    PARENT,
+    TERM,
+    STEP,
+    EPOCH,
+    TIME,
+    GUARDS,
+    GENERATION,
+    LINEAGE,
+    METRICS,
+    TAGS,
+    ITEMS,
+    DROPPED,
+    FILES,
+    SEAL,
+    MEMBERS
+};
+static const char *const member_names[MEMBERS] = { "cairn", "version", "requires", "id",     "run",        "parent",  "term",
+                                                   "step",  "epoch",   "time",     "guards", "generation", "lineage", "metrics",
+                                                   "tags",  "items",   "dropped",  "files",  "digest" };
 
 static int read_version(struct decoder *decoder, cairn_error *err)
 {
@@ -310,7 +348,8 @@ static int read_all(struct decoder *decoder, cairn_error *err)
 
 int cn_manifest_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err)
 {
-    if (size > CN_MAX_MANIFEST_BYTES) return cn_error_set(err, CAIRN_E_LIMIT, "larger than %llu bytes", (unsigned long long)CN_MAX_MANIFEST_BYTES);
+    if (size > CN_MAX_MANIFEST_BYTES)
+        return cn_error_set(err, CAIRN_E_LIMIT, "larger than %llu bytes", (unsigned long long)CN_MAX_MANIFEST_BYTES);
     int code = cn_json_check_seal(data, size, err);
     if (code) return code;
     struct decoder decoder = { .pool = pool };

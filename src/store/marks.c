@@ -44,8 +44,8 @@ int cn_marks_check_metric(const char *name, cairn_error *err)
 {
     struct cn_shown shown;
     if (is_metric(name)) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_USAGE, "metric \"%s\": its name must be 1 to %d bytes of UTF-8", cn_show_text(&shown, name ? name : ""),
-                        CN_MAX_METRIC_NAME_BYTES);
+    return cn_error_set(err, CAIRN_E_USAGE, "metric \"%s\": its name must be 1 to %d bytes of UTF-8",
+                        cn_show_text(&shown, name ? name : ""), CN_MAX_METRIC_NAME_BYTES);
 }
 
 /* ------------------------------------------------------------------------------------------------------- their form in JSON */
@@ -72,7 +72,8 @@ int cn_marks_encode(const struct cn_marks *marks, struct cn_buf *buf, cairn_erro
     }
     cn_json_end_object(&writer);
     cn_json_seal(&writer);
-    return buf->failed ? cn_error_set(err, CAIRN_E_LIMIT, "the marks need more than %llu bytes", (unsigned long long)buf->limit_bytes) : CAIRN_OK;
+    return buf->failed ? cn_error_set(err, CAIRN_E_LIMIT, "the marks need more than %llu bytes", (unsigned long long)buf->limit_bytes)
+                       : CAIRN_OK;
 }
 
 /* Tags and metrics are collected into arrays of fixed room: their numbers are bounded. */
@@ -90,7 +91,8 @@ static int read_tags(struct decoder *decoder, cairn_error *err)
     while (!code && !(code = cn_json_next_element(&decoder->json, &more, err)) && more) {
         const char *tag;
         code = cn_json_string(&decoder->json, &tag, NULL, err);
-        if (!code && decoder->marks.tags_count == CN_MAX_TAGS) code = cn_error_at(err, CAIRN_E_LIMIT, decoder->json.token_start, "more than %d tags", CN_MAX_TAGS);
+        if (!code && decoder->marks.tags_count == CN_MAX_TAGS)
+            code = cn_error_at(err, CAIRN_E_LIMIT, decoder->json.token_start, "more than %d tags", CN_MAX_TAGS);
         if (!code && !is_tag(tag)) code = cn_json_fail(&decoder->json, err, "not a tag");
         if (!code) decoder->tags[decoder->marks.tags_count++] = tag;
     }
@@ -103,7 +105,8 @@ static int read_metrics(struct decoder *decoder, cairn_error *err)
     const char *name;
     int code = cn_json_expect(&decoder->json, CN_JSON_OBJECT, "metrics as an object", err);
     while (!code && !(code = cn_json_next_key(&decoder->json, &name, NULL, &more, err)) && more) {
-        if (decoder->marks.metrics_count == CN_MAX_METRICS) return cn_error_at(err, CAIRN_E_LIMIT, decoder->json.token_start, "more than %d metrics", CN_MAX_METRICS);
+        if (decoder->marks.metrics_count == CN_MAX_METRICS)
+            return cn_error_at(err, CAIRN_E_LIMIT, decoder->json.token_start, "more than %d metrics", CN_MAX_METRICS);
         for (uint64_t i = 0; i < decoder->marks.metrics_count; i++)
             if (!strcmp(decoder->metrics[i].name, name)) return cn_json_fail(&decoder->json, err, "a metric is given twice");
         if (!is_metric(name)) return cn_json_fail(&decoder->json, err, "not a name of a metric");
@@ -128,17 +131,24 @@ static int read_all(struct decoder *decoder, cairn_error *err)
         while (at < 5 && strcmp(key, keys[at])) at++;
         if (at < 5 && seen >> at & 1) return cn_json_fail(&decoder->json, err, "a member is given twice");
         seen |= 1u << at;
-        if (at == 0) code = cn_json_string(&decoder->json, &kind, NULL, err);
-        else if (at == 1) code = cn_json_u64(&decoder->json, &version, err);
-        else if (at == 2) code = cn_json_bool(&decoder->json, &pinned, err);
-        else if (at == 3) code = read_tags(decoder, err);
-        else if (at == 4) code = read_metrics(decoder, err);
-        else code = cn_json_skip(&decoder->json, err);
+        if (at == 0)
+            code = cn_json_string(&decoder->json, &kind, NULL, err);
+        else if (at == 1)
+            code = cn_json_u64(&decoder->json, &version, err);
+        else if (at == 2)
+            code = cn_json_bool(&decoder->json, &pinned, err);
+        else if (at == 3)
+            code = read_tags(decoder, err);
+        else if (at == 4)
+            code = read_metrics(decoder, err);
+        else
+            code = cn_json_skip(&decoder->json, err);
     }
     if (!code) code = cn_json_expect(&decoder->json, CN_JSON_END, "the end", err);
     if (code) return code;
     if (strcmp(kind, KIND) || (seen & 31) != 31) return cn_error_set(err, CAIRN_E_FORMAT, "not a file of marks, or a member is missing");
-    if (version != VERSION) return cn_error_set(err, CAIRN_E_VERSION, "marks of version %llu; this program knows %d", (unsigned long long)version, VERSION);
+    if (version != VERSION)
+        return cn_error_set(err, CAIRN_E_VERSION, "marks of version %llu; this program knows %d", (unsigned long long)version, VERSION);
     decoder->marks.pinned = pinned;
     return CAIRN_OK;
 }
@@ -167,7 +177,8 @@ static bool parse_name(const char *name, uint64_t *ret_generation)
     uint64_t generation = 0;
     if (strncmp(name, "marks.", 6) || name[6] < '1' || name[6] > '9') return false;
     for (name += 6; *name >= '0' && *name <= '9'; name++)
-        if (__builtin_mul_overflow(generation, 10, &generation) || __builtin_add_overflow(generation, (uint64_t)(*name - '0'), &generation)) return false;
+        if (__builtin_mul_overflow(generation, 10, &generation) || __builtin_add_overflow(generation, (uint64_t)(*name - '0'), &generation))
+            return false;
     *ret_generation = generation;
     return !strcmp(name, ".json");
 }
@@ -184,7 +195,8 @@ static void make_name(uint64_t generation, char ret_name[NAME_BYTES])
     snprintf(ret_name, NAME_BYTES, "marks.%llu.json", (unsigned long long)generation);
 }
 
-int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, struct cn_pool *pool, struct cn_marks *ret_marks, cairn_error *err)
+int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, struct cn_pool *pool, struct cn_marks *ret_marks,
+                  cairn_error *err)
 {
     for (int i = 0; i < TRIES; i++) {
         struct cn_marks marks = { .tags = manifest->tags, .tags_count = manifest->tags_count };
@@ -265,18 +277,22 @@ static bool is_done(const struct cn_marks *marks, const struct cn_marks_change *
     return !change->pin || marks->pinned == (change->pin > 0);
 }
 
-static int apply(const struct cn_marks *marks, const struct cn_marks_change *change, struct cn_pool *pool, struct cn_marks *ret_marks, cairn_error *err)
+static int apply(const struct cn_marks *marks, const struct cn_marks_change *change, struct cn_pool *pool, struct cn_marks *ret_marks,
+                 cairn_error *err)
 {
     const char **tags = cn_pool_take_array(pool, marks->tags_count + change->add_tags_count, sizeof *tags);
     cairn_metric *metrics = cn_pool_take_array(pool, marks->metrics_count + change->metrics_count, sizeof *metrics);
     if (!tags || !metrics) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for marks");
-    struct cn_marks result = { .generation = marks->generation + 1, .tags = tags, .metrics = metrics, .pinned = change->pin ? change->pin > 0 : marks->pinned };
+    struct cn_marks result = {
+        .generation = marks->generation + 1, .tags = tags, .metrics = metrics, .pinned = change->pin ? change->pin > 0 : marks->pinned
+    };
     for (uint64_t i = 0; i < marks->tags_count; i++)
         if (!is_listed(change->remove_tags, change->remove_tags_count, marks->tags[i])) tags[result.tags_count++] = marks->tags[i];
     for (size_t i = 0; i < change->add_tags_count; i++)
         if (!holds_tag(&result, change->add_tags[i])) tags[result.tags_count++] = change->add_tags[i];
     for (uint64_t i = 0; i < marks->metrics_count; i++)
-        if (!find_metric(change->metrics, change->metrics_count, marks->metrics[i].name)) metrics[result.metrics_count++] = marks->metrics[i];
+        if (!find_metric(change->metrics, change->metrics_count, marks->metrics[i].name))
+            metrics[result.metrics_count++] = marks->metrics[i];
     for (size_t i = 0; i < change->metrics_count; i++) metrics[result.metrics_count++] = change->metrics[i];
     if (result.tags_count > CN_MAX_TAGS) return cn_error_set(err, CAIRN_E_LIMIT, "at most %d tags", CN_MAX_TAGS);
     if (result.metrics_count > CN_MAX_METRICS) return cn_error_set(err, CAIRN_E_LIMIT, "at most %d metrics", CN_MAX_METRICS);

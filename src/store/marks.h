@@ -28,7 +28,8 @@ int cn_marks_check_tag(const char *tag, cairn_error *err);     /* USAGE: could b
 int cn_marks_check_metric(const char *name, cairn_error *err); /* USAGE */
 
 /* The marks that count. Everything lives in pool. CORRUPT and the like if the file is damaged. */
-int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, struct cn_pool *pool, struct cn_marks *ret_marks, cairn_error *err);
+int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, struct cn_pool *pool, struct cn_marks *ret_marks,
+                  cairn_error *err);
 /* Puts them into the manifest as it is shown: its tags and metrics. A damaged file counts as a pin, for nobody knows what it said. */
 int cn_marks_merge(cn_file checkpoint_dir, struct cn_pool *pool, struct cn_manifest *manifest, bool *ret_pinned, cairn_error *err);
 /* Changes them, durably. checkpoint_dir is held (cn_held_open). */

@@ -96,13 +96,16 @@ void cn_metricslog_begin(struct cn_metricslog *log, uint64_t term, uint64_t resu
     cn_mutex_unlock(log->mutex);
 }
 
-int cn_metricslog_add(struct cn_metricslog *log, const struct cn_rundir *run, uint64_t step, const cairn_metric *metrics, uint64_t count, cairn_error *err)
+int cn_metricslog_add(struct cn_metricslog *log, const struct cn_rundir *run, uint64_t step, const cairn_metric *metrics, uint64_t count,
+                      cairn_error *err)
 {
     int code = CAIRN_OK;
     cn_mutex_lock(log->mutex);
     put_row(&log->pending, step, log->term, metrics, count);
-    if (log->pending.failed) code = cn_error_set(err, CAIRN_E_LIMIT, "%s: more metrics than memory before the first checkpoint of this term", run->path);
-    else if (log->begun) code = append(log, run, &log->pending, err);
+    if (log->pending.failed)
+        code = cn_error_set(err, CAIRN_E_LIMIT, "%s: more metrics than memory before the first checkpoint of this term", run->path);
+    else if (log->begun)
+        code = append(log, run, &log->pending, err);
     if (log->begun || code) cn_buf_clear(&log->pending);
     cn_mutex_unlock(log->mutex);
     return code;
@@ -175,11 +178,16 @@ static int read_row(struct reader *reader, const char *line, size_t size, cairn_
     cn_json_init(&json, line, size, reader->pool);
     int code = cn_json_expect(&json, CN_JSON_OBJECT, "an object", err);
     while (!code && !(code = cn_json_next_key(&json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "step")) code = cn_json_u64(&json, &row.step, err), has_step = true;
-        else if (!strcmp(key, "term")) code = cn_json_u64(&json, &row.term, err);
-        else if (!strcmp(key, "resumed")) code = cn_json_u64(&json, &resumed, err), begins = true;
-        else if (!strcmp(key, "metrics")) code = read_metrics(&json, reader, &row, err);
-        else code = cn_json_skip(&json, err);
+        if (!strcmp(key, "step"))
+            code = cn_json_u64(&json, &row.step, err), has_step = true;
+        else if (!strcmp(key, "term"))
+            code = cn_json_u64(&json, &row.term, err);
+        else if (!strcmp(key, "resumed"))
+            code = cn_json_u64(&json, &resumed, err), begins = true;
+        else if (!strcmp(key, "metrics"))
+            code = read_metrics(&json, reader, &row, err);
+        else
+            code = cn_json_skip(&json, err);
     }
     if (!code) code = cn_json_expect(&json, CN_JSON_END, "the end of the line", err);
     if (code || (!begins && !has_step)) return code ? code : cn_error_set(err, CAIRN_E_FORMAT, "no row");
@@ -224,8 +232,8 @@ static int read_lines(struct reader *reader, const char *data, size_t size, cair
     return CAIRN_OK;
 }
 
-int cn_metricslog_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count, uint64_t *ret_ignored,
-                         cairn_error *err)
+int cn_metricslog_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count,
+                         uint64_t *ret_ignored, cairn_error *err)
 {
     struct reader reader = { .pool = pool };
     cn_buf_init(&reader.rows, pool->alloc, FILE_BYTES);
@@ -241,8 +249,8 @@ int cn_metricslog_decode(const void *data, size_t size, struct cn_pool *pool, st
     return code;
 }
 
-int cn_metricslog_read(const struct cn_rundir *run, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count, uint64_t *ret_ignored,
-                       cairn_error *err)
+int cn_metricslog_read(const struct cn_rundir *run, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count,
+                       uint64_t *ret_ignored, cairn_error *err)
 {
     char *data = NULL;
     size_t size = 0;

@@ -18,7 +18,8 @@ int cn_metricslog_init(struct cn_metricslog *log, cairn_error *err);
 void cn_metricslog_done(struct cn_metricslog *log); /* takes a zeroed one */
 /* From now on rows belong to this term, which went on from step resumed. What an older term still held back is forgotten. */
 void cn_metricslog_begin(struct cn_metricslog *log, uint64_t term, uint64_t resumed);
-int cn_metricslog_add(struct cn_metricslog *log, const struct cn_rundir *run, uint64_t step, const cairn_metric *metrics, uint64_t count, cairn_error *err);
+int cn_metricslog_add(struct cn_metricslog *log, const struct cn_rundir *run, uint64_t step, const cairn_metric *metrics, uint64_t count,
+                      cairn_error *err);
 /* A checkpoint of the term is durable: its rows may be written, and are. */
 int cn_metricslog_commit(struct cn_metricslog *log, const struct cn_rundir *run, cairn_error *err);
 
@@ -28,10 +29,10 @@ struct cn_metrics_row {
     uint64_t count;
 };
 /* The rows that count, in order; everything lives in pool. *ret_ignored: lines that are no rows (a torn tail, damage) - they are left out. */
-int cn_metricslog_read(const struct cn_rundir *run, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count, uint64_t *ret_ignored,
-                       cairn_error *err);
+int cn_metricslog_read(const struct cn_rundir *run, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count,
+                       uint64_t *ret_ignored, cairn_error *err);
 /* The same from bytes: for tests and fuzzing. */
-int cn_metricslog_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count, uint64_t *ret_ignored,
-                         cairn_error *err);
+int cn_metricslog_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_metrics_row **ret_rows, uint64_t *ret_count,
+                         uint64_t *ret_ignored, cairn_error *err);
 
 #endif

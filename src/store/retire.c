@@ -61,7 +61,8 @@ bool cn_retire_is_retired(cn_file run_dir, const char *name)
 {
     struct cn_file_info info;
     cn_auto_close cn_file dir = CN_NO_FILE;
-    return !cn_os_open_dir(run_dir, name, &dir) && cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT && !cn_os_stat_at(dir, CN_NAME_RETIRED, &info);
+    return !cn_os_open_dir(run_dir, name, &dir) && cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT &&
+           !cn_os_stat_at(dir, CN_NAME_RETIRED, &info);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- one victim */
@@ -77,8 +78,10 @@ static void tell(struct pruner *pruner, const char *name, const char *what, int 
 {
     cairn_error error = CAIRN_ERROR_INIT;
     if (!pruner->retire->message) return;
-    if (rc) cn_error_errno(&error, -rc, "%s/%s was not removed: %s", pruner->run->path, name, what);
-    else cn_error_set(&error, CAIRN_E_IO, "%s/%s was not removed: %s", pruner->run->path, name, what);
+    if (rc)
+        cn_error_errno(&error, -rc, "%s/%s was not removed: %s", pruner->run->path, name, what);
+    else
+        cn_error_set(&error, CAIRN_E_IO, "%s/%s was not removed: %s", pruner->run->path, name, what);
     pruner->retire->message(pruner->retire->user, error.message);
 }
 
@@ -272,9 +275,12 @@ static int retire_once(struct pruner *pruner, bool *ret_again, cairn_error *err)
     code = cn_catalog_load(pruner->run, &catalog, err);
     if (!code) {
         int synced = cn_os_sync_dir(pruner->run->dir); /* R2: what we saw is durable before we act on it */
-        if (synced) code = cn_error_errno(err, -synced, "%s: syncing it", pruner->run->path);
-        else if (pruner->retire->only_id) code = retire_chosen(pruner, &catalog, &rc, err);
-        else rc = retire_by_rules(pruner, &catalog);
+        if (synced)
+            code = cn_error_errno(err, -synced, "%s: syncing it", pruner->run->path);
+        else if (pruner->retire->only_id)
+            code = retire_chosen(pruner, &catalog, &rc, err);
+        else
+            rc = retire_by_rules(pruner, &catalog);
         cn_catalog_done(&catalog);
     }
     (void)cn_os_close(pruner->dir);
@@ -314,7 +320,8 @@ int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error
     if (!retire->keep_last && !retire->only_id) return CAIRN_OK;
     if (retire->dry_run) return tell_plan(&pruner, err);
     if (!take_turn(run, retire, &lock))
-        return retire->only_id ? cn_error_set(err, CAIRN_E_LOCKED, "%s: another process removes checkpoints: try again later", run->path) : CAIRN_OK;
+        return retire->only_id ? cn_error_set(err, CAIRN_E_LOCKED, "%s: another process removes checkpoints: try again later", run->path)
+                               : CAIRN_OK;
     for (int i = 0; i < TRIES && again && !code; i++) code = retire_once(&pruner, &again, err);
     cn_os_lock_give(lock);
     if (!code && again && retire->only_id) return cn_error_set(err, CAIRN_E_GONE, "%s: it keeps changing: try again", run->path);
@@ -345,7 +352,8 @@ static int settle_leftover(void *user, const char *name)
             cn_layout_folder(manifest.step, manifest.term, back);
             (void)cn_os_rename_new(leftover->dir, name, leftover->run->dir, back);
         }
-    } else (void)remove_tree(leftover->dir, name, 0);
+    } else
+        (void)remove_tree(leftover->dir, name, 0);
     cn_pool_done(&pool);
     return 0;
 }

@@ -11,7 +11,7 @@ struct cn_retire {
     const char *only_id;         /* or this checkpoint alone; NULL */
     const char *const *keep_ids; /* stay in any case: best, resumed from */
     uint64_t keep_ids_count;
-    bool dry_run;                /* nothing is touched: each is told of what would go */
+    bool dry_run;                                                   /* nothing is touched: each is told of what would go */
     void (*each)(void *user, const struct cn_catalog_entry *entry); /* what went; may be NULL */
     void (*message)(void *user, const char *text);                  /* may be NULL */
     void *user;

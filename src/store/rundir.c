@@ -14,7 +14,8 @@
 
 static void clear(struct cn_rundir *run)
 {
-    *run = (struct cn_rundir){ .dir = CN_NO_FILE, .private_dir = CN_NO_FILE, .terms = CN_NO_FILE, .staging = CN_NO_FILE, .trash = CN_NO_FILE };
+    *run =
+        (struct cn_rundir){ .dir = CN_NO_FILE, .private_dir = CN_NO_FILE, .terms = CN_NO_FILE, .staging = CN_NO_FILE, .trash = CN_NO_FILE };
 }
 
 void cn_rundir_close(struct cn_rundir *run)
@@ -52,13 +53,18 @@ static int decode_run(const char *data, size_t size, struct cn_rundir *run, cair
     cn_json_init(&json, data, size, &pool);
     code = cn_json_expect(&json, CN_JSON_OBJECT, "an object", err);
     while (!code && !(code = cn_json_next_key(&json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "cairn")) code = cn_json_string(&json, &kind, NULL, err);
-        else if (!strcmp(key, "version")) code = cn_json_u64(&json, &version, err);
-        else if (!strcmp(key, "id")) code = cn_json_string(&json, &id, NULL, err);
-        else code = cn_json_skip(&json, err);
+        if (!strcmp(key, "cairn"))
+            code = cn_json_string(&json, &kind, NULL, err);
+        else if (!strcmp(key, "version"))
+            code = cn_json_u64(&json, &version, err);
+        else if (!strcmp(key, "id"))
+            code = cn_json_string(&json, &id, NULL, err);
+        else
+            code = cn_json_skip(&json, err);
     }
     if (!code) code = cn_json_expect(&json, CN_JSON_END, "the end", err);
-    if (!code && (strcmp(kind, "run") || !cn_manifest_is_id(id, strlen(id)))) code = cn_error_set(err, CAIRN_E_FORMAT, "not a run's description");
+    if (!code && (strcmp(kind, "run") || !cn_manifest_is_id(id, strlen(id))))
+        code = cn_error_set(err, CAIRN_E_FORMAT, "not a run's description");
     if (!code && version != CN_FORMAT_VERSION)
         code = cn_error_set(err, CAIRN_E_VERSION, "format version %llu; this version of Cairn knows %d: use a newer one",
                             (unsigned long long)version, CN_FORMAT_VERSION);
@@ -172,8 +178,8 @@ static int refuse_foreign(const struct cn_rundir *run, cairn_error *err)
     int rc = cn_os_list(run->dir, find_foreign, &search);
     if (rc < 0) return cn_error_errno(err, -rc, "%s: listing it", run->path);
     if (!rc) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s is not a checkpoint of Cairn: choose another folder for this run, or move it away", run->path,
-                        search.found);
+    return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s is not a checkpoint of Cairn: choose another folder for this run, or move it away",
+                        run->path, search.found);
 }
 
 static int open_private(struct cn_rundir *run, cairn_error *err)
@@ -209,8 +215,10 @@ int cn_rundir_open(const char *path, struct cn_rundir *ret_run, cairn_error *err
     struct cn_rundir run;
     int code = start(&run, path, err);
     if (!code) code = open_for_writing(&run, err);
-    if (code) cn_rundir_close(&run);
-    else *ret_run = run;
+    if (code)
+        cn_rundir_close(&run);
+    else
+        *ret_run = run;
     return code;
 }
 
@@ -224,7 +232,9 @@ int cn_rundir_open_read(const char *path, struct cn_rundir *ret_run, cairn_error
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", run.path);
     code = read_run(&run, err);
     if (code == CAIRN_E_NOTFOUND) code = cn_error_set(err, code, "%s: not a run (it has no " CN_NAME_RUN ")", run.path);
-    if (code) cn_rundir_close(&run);
-    else *ret_run = run;
+    if (code)
+        cn_rundir_close(&run);
+    else
+        *ret_run = run;
     return code;
 }

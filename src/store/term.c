@@ -131,13 +131,14 @@ int cn_term_check(const struct cn_rundir *run, uint64_t term, const char uuid[CN
     int rc = cn_os_list(run->terms, raise_by_file, &highest);
     if (rc) return cn_error_errno(err, -rc, "%s/.cairn/terms: listing it", run->path);
     if (highest != term)
-        return cn_error_set(err, CAIRN_E_FENCED, "%s: another writer has taken this run over (term %llu, ours is %llu): stop this process", run->path,
-                            (unsigned long long)highest, (unsigned long long)term);
+        return cn_error_set(err, CAIRN_E_FENCED, "%s: another writer has taken this run over (term %llu, ours is %llu): stop this process",
+                            run->path, (unsigned long long)highest, (unsigned long long)term);
     snprintf(number, sizeof number, "%llu", (unsigned long long)term);
     int code = cn_smallfile_load(run->terms, number, 1024, &content, &size, err);
     if (code) return cn_error_prefix(err, code, "%s/.cairn/terms", run->path);
     bool ours = size == CN_ID_BYTES && !memcmp(content, uuid, CN_ID_BYTES - 1);
     cn_os_free(content);
     if (ours) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_FENCED, "%s: term %llu belongs to another writer: stop this process", run->path, (unsigned long long)term);
+    return cn_error_set(err, CAIRN_E_FENCED, "%s: term %llu belongs to another writer: stop this process", run->path,
+                        (unsigned long long)term);
 }

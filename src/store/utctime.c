@@ -40,7 +40,8 @@ bool cn_utctime_parse(const char *text, int64_t *ret_time_ns)
         !take_digits(&text, 2, ':', &hour) || !take_digits(&text, 2, ':', &minute) || !take_digits(&text, 2, '.', &second) ||
         !take_digits(&text, 9, 'Z', &fraction) || *text)
         return false;
-    if (year < 1970 || year > 2261 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60) return false;
+    if (year < 1970 || year > 2261 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60)
+        return false;
     *ret_time_ns = (((days_of(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * 1000000000 + fraction;
     return true;
 }

@@ -157,7 +157,8 @@ static int do_opendir(const char *path, struct fuse_file_info *file)
 }
 
 /* A stream of its own each time: a reading starts at the beginning and is handed over whole. */
-static int do_readdir(const char *path, void *buffer, fuse_fill_dir_t fill, off_t offset, struct fuse_file_info *file, enum fuse_readdir_flags flags)
+static int do_readdir(const char *path, void *buffer, fuse_fill_dir_t fill, off_t offset, struct fuse_file_info *file,
+                      enum fuse_readdir_flags flags)
 {
     (void)offset, (void)file, (void)flags;
     int fd = openat(root, below(path), O_RDONLY | O_DIRECTORY);
@@ -205,10 +206,32 @@ static void *do_init(struct fuse_conn_info *connection, struct fuse_config *conf
 }
 
 static const struct fuse_operations operations = {
-    .init = do_init, .getattr = do_getattr, .readlink = do_readlink, .mkdir = do_mkdir, .unlink = do_unlink, .rmdir = do_rmdir, .symlink = do_symlink,
-    .rename = do_rename, .link = do_link, .chmod = do_chmod, .truncate = do_truncate, .open = do_open, .create = do_create, .read = do_read,
-    .write = do_write, .statfs = do_statfs, .release = do_release, .fsync = do_fsync, .opendir = do_opendir, .readdir = do_readdir,
-    .releasedir = do_release, .fsyncdir = do_fsync, .fallocate = do_fallocate, .lock = do_lock, .flock = do_flock, .utimens = do_utimens,
+    .init = do_init,
+    .getattr = do_getattr,
+    .readlink = do_readlink,
+    .mkdir = do_mkdir,
+    .unlink = do_unlink,
+    .rmdir = do_rmdir,
+    .symlink = do_symlink,
+    .rename = do_rename,
+    .link = do_link,
+    .chmod = do_chmod,
+    .truncate = do_truncate,
+    .open = do_open,
+    .create = do_create,
+    .read = do_read,
+    .write = do_write,
+    .statfs = do_statfs,
+    .release = do_release,
+    .fsync = do_fsync,
+    .opendir = do_opendir,
+    .readdir = do_readdir,
+    .releasedir = do_release,
+    .fsyncdir = do_fsync,
+    .fallocate = do_fallocate,
+    .lock = do_lock,
+    .flock = do_flock,
+    .utimens = do_utimens,
 };
 
 static bool take_switch(const char *text)
@@ -216,7 +239,10 @@ static bool take_switch(const char *text)
     static const struct {
         const char *name;
         bool *flag;
-    } switches[] = { { "--no-link", &no_link }, { "--no-locks", &no_locks }, { "--no-direct", &no_direct }, { "--no-noreplace", &no_noreplace },
+    } switches[] = { { "--no-link", &no_link },
+                     { "--no-locks", &no_locks },
+                     { "--no-direct", &no_direct },
+                     { "--no-noreplace", &no_noreplace },
                      { "--no-symlink", &no_symlink } };
     for (size_t i = 0; i < sizeof switches / sizeof *switches; i++)
         if (!strcmp(text, switches[i].name)) return *switches[i].flag = true;
@@ -228,7 +254,8 @@ static bool take_switch(const char *text)
 int main(int argc, char **argv)
 {
     if (argc < 3 || (root = open(argv[1], O_RDONLY | O_DIRECTORY)) < 0) {
-        fprintf(stderr, "usage: passthrough BACKING MOUNTPOINT [--no-link|--no-locks|--no-direct|--no-noreplace|--no-symlink|--room=BYTES]...\n");
+        fprintf(stderr,
+                "usage: passthrough BACKING MOUNTPOINT [--no-link|--no-locks|--no-direct|--no-noreplace|--no-symlink|--room=BYTES]...\n");
         return 2;
     }
     for (int i = 3; i < argc; i++)

@@ -22,12 +22,12 @@ void fuzz_one(const uint8_t *data, size_t size, struct cn_pool *pool);
 /* What every parser promises of its errors: a code that exists, a message of one printable line, none on success. */
 void fuzz_check_error(int code, const cairn_error *err);
 
-#define FUZZ_REQUIRE(condition)                                                          \
-    do {                                                                                 \
-        if (!(condition)) {                                                              \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                     \
-        }                                                                                \
+#define FUZZ_REQUIRE(condition)                                                                                                            \
+    do {                                                                                                                                   \
+        if (!(condition)) {                                                                                                                \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                                                        \
+            abort();                                                                                                                       \
+        }                                                                                                                                  \
     } while (0)
 
 #endif

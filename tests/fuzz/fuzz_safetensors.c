@@ -32,7 +32,8 @@ static void check_again(const struct cn_st_header *header, struct cn_pool *pool)
         FUZZ_REQUIRE(!code && again.count == header->count && again.metadata_count == header->metadata_count);
         for (uint64_t i = 0; i < again.count; i++) {
             const struct cn_st_tensor *a = &header->tensors[i], *b = &again.tensors[i];
-            FUZZ_REQUIRE(a->name_size == b->name_size && !memcmp(a->name, b->name, a->name_size) && a->dtype == b->dtype && a->rank == b->rank);
+            FUZZ_REQUIRE(a->name_size == b->name_size && !memcmp(a->name, b->name, a->name_size) && a->dtype == b->dtype &&
+                         a->rank == b->rank);
             FUZZ_REQUIRE(a->begin == b->begin && a->end == b->end && !memcmp(a->shape, b->shape, a->rank * sizeof *a->shape));
         }
     }

@@ -44,18 +44,25 @@ static void find_spans(struct text *text)
     for (size_t i = 0; i < text->size; i++) {
         uint8_t byte = text->data[i];
         if (in_string) {
-            if (byte == '\\') i++;
-            else if (byte == '"') in_string = false;
+            if (byte == '\\')
+                i++;
+            else if (byte == '"')
+                in_string = false;
             continue;
         }
-        if (byte == '"') in_string = true;
-        else if (byte == ':') open[depth].value_start = i + 1;
-        else if ((byte == '{' || byte == '[') && depth + 1 < DEEPEST) open[++depth] = (struct span){ i + 1, i + 1, 0 };
+        if (byte == '"')
+            in_string = true;
+        else if (byte == ':')
+            open[depth].value_start = i + 1;
+        else if ((byte == '{' || byte == '[') && depth + 1 < DEEPEST)
+            open[++depth] = (struct span){ i + 1, i + 1, 0 };
         else if ((byte == ',' || byte == '}' || byte == ']') && depth) {
             open[depth].end = i;
             if (i > open[depth].start && text->count < MOST_SPANS) text->spans[text->count++] = open[depth];
-            if (byte == ',') open[depth] = (struct span){ i + 1, i + 1, 0 };
-            else depth--;
+            if (byte == ',')
+                open[depth] = (struct span){ i + 1, i + 1, 0 };
+            else
+                depth--;
         }
     }
 }
@@ -71,12 +78,51 @@ static void replace(struct text *text, size_t start, size_t end, const void *byt
 
 static void replace_by_odd_value(struct text *text, const struct span *span)
 {
-    static const char *const odd[] = {
-        "0", "-0", "-1", "1", "1.0", "1e3", "0.5", "-0.0", "1e400", "1e-400", "18446744073709551615", "18446744073709551616", "9223372036854775808",
-        "-9223372036854775808", "-9223372036854775809", "4294967296", "281474976710656", "00", "+1", ".5", "1.", "null", "true", "false", "\"\"",
-        "\"\\u0000\"", "\"\\ud800\"", "\"\\ud83d\\ude00\"", "\"a/../b\"", "\"..\"", "\"/etc/passwd\"", "\"NaN\"", "\"-Infinity\"", "NaN", "[]", "{}",
-        "[0,0]", "[[]]", "{\"\":0}", "\"model.safetensors\"", "\"F32\"", "\"F4\"", "\"U64\"", "\"00000000000000000000000000000000\"", "1234567890123456789012345"
-    };
+    static const char *const odd[] = { "0",
+                                       "-0",
+                                       "-1",
+                                       "1",
+                                       "1.0",
+                                       "1e3",
+                                       "0.5",
+                                       "-0.0",
+                                       "1e400",
+                                       "1e-400",
+                                       "18446744073709551615",
+                                       "18446744073709551616",
+                                       "9223372036854775808",
+                                       "-9223372036854775808",
+                                       "-9223372036854775809",
+                                       "4294967296",
+                                       "281474976710656",
+                                       "00",
+                                       "+1",
+                                       ".5",
+                                       "1.",
+                                       "null",
+                                       "true",
+                                       "false",
+                                       "\"\"",
+                                       "\"\\u0000\"",
+                                       "\"\\ud800\"",
+                                       "\"\\ud83d\\ude00\"",
+                                       "\"a/../b\"",
+                                       "\"..\"",
+                                       "\"/etc/passwd\"",
+                                       "\"NaN\"",
+                                       "\"-Infinity\"",
+                                       "NaN",
+                                       "[]",
+                                       "{}",
+                                       "[0,0]",
+                                       "[[]]",
+                                       "{\"\":0}",
+                                       "\"model.safetensors\"",
+                                       "\"F32\"",
+                                       "\"F4\"",
+                                       "\"U64\"",
+                                       "\"00000000000000000000000000000000\"",
+                                       "1234567890123456789012345" };
     const char *value = odd[next_random(text, sizeof odd / sizeof *odd)];
     replace(text, span->value_start, span->end, value, strlen(value));
 }
@@ -87,7 +133,8 @@ static void nest(struct text *text, const struct span *span)
     size_t levels = next_random(text, 2) ? 1 + next_random(text, 4) : 50 + next_random(text, 100);
     bool object = next_random(text, 2);
     size_t used = 0;
-    for (size_t i = 0; i < levels && used + 5 < sizeof deep; i++) used += (size_t)snprintf(deep + used, sizeof deep - used, object ? "{\"\":" : "[");
+    for (size_t i = 0; i < levels && used + 5 < sizeof deep; i++)
+        used += (size_t)snprintf(deep + used, sizeof deep - used, object ? "{\"\":" : "[");
     replace(text, span->value_start, span->value_start, deep, used);
     if (text->size > span->end + used) {
         memset(deep, object ? '}' : ']', levels);
@@ -113,7 +160,8 @@ static void double_span(struct text *text, const struct span *span)
 
 static void remove_span(struct text *text, const struct span *span)
 {
-    bool comma_after = span->end < text->size && text->data[span->end] == ',', comma_before = span->start && text->data[span->start - 1] == ',';
+    bool comma_after = span->end < text->size && text->data[span->end] == ',',
+         comma_before = span->start && text->data[span->start - 1] == ',';
     replace(text, span->start - (!comma_after && comma_before), span->end + comma_after, "", 0);
 }
 

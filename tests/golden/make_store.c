@@ -8,12 +8,12 @@
 #include "cairn.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
-#define MUST(call) \
-    do { \
-        if (call) { \
-            fprintf(stderr, "%s: %s\n", #call, err.message); \
-            exit(1); \
-        } \
+#define MUST(call)                                                                                                                         \
+    do {                                                                                                                                   \
+        if (call) {                                                                                                                        \
+            fprintf(stderr, "%s: %s\n", #call, err.message);                                                                               \
+            exit(1);                                                                                                                       \
+        }                                                                                                                                  \
     } while (0)
 
 enum { WIDTH = 3000 };
@@ -24,7 +24,8 @@ static uint64_t word;
 static double rate;
 static int warm;
 
-static void bind(cairn_state *state, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape, uint32_t flags, void *address)
+static void bind(cairn_state *state, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape,
+                 uint32_t flags, void *address)
 {
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
     tensor.name = name;

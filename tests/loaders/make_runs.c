@@ -9,7 +9,8 @@ static float weights[4][64];
 static double moments[2][64];
 static int64_t epoch = 3;
 
-static int bind_tensor(cairn_state *state, const char *item, const char *name, cairn_dtype dtype, uint32_t flags, void *address, cairn_error *err)
+static int bind_tensor(cairn_state *state, const char *item, const char *name, cairn_dtype dtype, uint32_t flags, void *address,
+                       cairn_error *err)
 {
     const uint64_t shape[] = { 8, 8 };
     cairn_tensor tensor = CAIRN_TENSOR_INIT;

@@ -31,8 +31,14 @@ static inline void writer_open(struct writer *writer, const char *path, cairn_er
 /* A manifest of this writer; tag may be NULL. */
 static inline struct cn_manifest writer_manifest(const struct writer *writer, uint64_t step, const char *const *tag)
 {
-    struct cn_manifest manifest = { .term = writer->term, .step = step, .healthy = 1, .exact = 1, .lineage = writer->lineage,
-                                    .lineage_count = writer->lineage_count, .tags = tag, .tags_count = tag != NULL };
+    struct cn_manifest manifest = { .term = writer->term,
+                                    .step = step,
+                                    .healthy = 1,
+                                    .exact = 1,
+                                    .lineage = writer->lineage,
+                                    .lineage_count = writer->lineage_count,
+                                    .tags = tag,
+                                    .tags_count = tag != NULL };
     struct cn_digest id;
     cn_os_random(id.bytes, sizeof id.bytes);
     cn_digest_hex(&id, manifest.id);

@@ -38,18 +38,22 @@ static inline void test_shell(const char *format, ...)
 }
 
 /* Most tests look at the disk afterwards. */
-#define TEST_SAVE_OPTIONS { .struct_size = sizeof(cairn_save_options), .mode = CAIRN_SAVE_SYNC }
+#define TEST_SAVE_OPTIONS                                                                                                                  \
+    {                                                                                                                                      \
+        .struct_size = sizeof(cairn_save_options), .mode = CAIRN_SAVE_SYNC                                                                 \
+    }
 
-#define test_ok(call)                                                      \
-    do {                                                                   \
-        int test_code = (call);                                            \
-        if (test_code) fail_msg("%s: %s: %s", #call, cairn_code_name(test_code), err.message); \
+#define test_ok(call)                                                                                                                      \
+    do {                                                                                                                                   \
+        int test_code = (call);                                                                                                            \
+        if (test_code) fail_msg("%s: %s: %s", #call, cairn_code_name(test_code), err.message);                                             \
     } while (0)
 
-#define test_code(call, expected)                                                                                                   \
-    do {                                                                                                                            \
-        int test_found = (call);                                                                                                    \
-        if (test_found != (expected)) fail_msg("%s: %s instead of %s: %s", #call, cairn_code_name(test_found), cairn_code_name(expected), err.message); \
+#define test_code(call, expected)                                                                                                          \
+    do {                                                                                                                                   \
+        int test_found = (call);                                                                                                           \
+        if (test_found != (expected))                                                                                                      \
+            fail_msg("%s: %s instead of %s: %s", #call, cairn_code_name(test_found), cairn_code_name(expected), err.message);              \
     } while (0)
 
 #endif

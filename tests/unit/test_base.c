@@ -29,9 +29,36 @@ static int parse(const char *text, size_t size)
 
 static void json_is_strict(void **unused)
 {
-    static const char *const good[] = { "null", " [1 , -2.5e+3 ,\"\\u00e9\\ud83d\\ude00\" ] ", "{}", "[]", "{\"a\":{\"b\":[true,false]}}", "0", "-0", "\"\"", "1e400000e" };
-    static const char *const bad[] = { "", "[1,]", "{\"a\":1,}", "{a:1}", "01", "+1", "1.", ".5", "NaN", "'a'", "\"\\x\"", "\"\\ud800\"", "\"\t\"", "[1 2]", "{\"a\" 1}",
-                                       "nul", "[", "\"a", "1 2", "\xff", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "1e", "--1", "[1]]", "\"\\u12\"", "1e999" };
+    static const char *const good[] = {
+        "null", " [1 , -2.5e+3 ,\"\\u00e9\\ud83d\\ude00\" ] ", "{}", "[]", "{\"a\":{\"b\":[true,false]}}", "0", "-0", "\"\"", "1e400000e"
+    };
+    static const char *const bad[] = { "",
+                                       "[1,]",
+                                       "{\"a\":1,}",
+                                       "{a:1}",
+                                       "01",
+                                       "+1",
+                                       "1.",
+                                       ".5",
+                                       "NaN",
+                                       "'a'",
+                                       "\"\\x\"",
+                                       "\"\\ud800\"",
+                                       "\"\t\"",
+                                       "[1 2]",
+                                       "{\"a\" 1}",
+                                       "nul",
+                                       "[",
+                                       "\"a",
+                                       "1 2",
+                                       "\xff",
+                                       "\"\xc0\x80\"",
+                                       "\"\xed\xa0\x80\"",
+                                       "1e",
+                                       "--1",
+                                       "[1]]",
+                                       "\"\\u12\"",
+                                       "1e999" };
     (void)unused;
     for (size_t i = 0; i + 1 < sizeof good / sizeof *good; i++) test_ok(parse(good[i], strlen(good[i])));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -101,7 +128,8 @@ static void digests_agree_on_every_level(void **unused)
     assert_true(cn_digest_equal(&whole, &want));
     struct cn_digest_stream stream;
     cn_digest_stream_init(&stream);
-    for (size_t at = 0; at < 5 << 20; at += 77777) cn_digest_stream_add(&stream, data + at, (5 << 20) - at < 77777 ? (5 << 20) - at : 77777);
+    for (size_t at = 0; at < 5 << 20; at += 77777)
+        cn_digest_stream_add(&stream, data + at, (5 << 20) - at < 77777 ? (5 << 20) - at : 77777);
     struct cn_digest streamed = cn_digest_stream_end(&stream);
     assert_true(cn_digest_equal(&streamed, &whole));
     free(data);
@@ -183,7 +211,8 @@ static void names_are_shown_harmless(void **unused)
 static void sizes_of_shapes(void **unused)
 {
     uint64_t size = 1;
-    const uint64_t ok[] = { 3, 5 }, wraps[] = { UINT64_C(1) << 63, UINT64_C(1) << 63, 0 }, zero[] = { 0, UINT64_C(1) << 63, UINT64_C(1) << 63 };
+    const uint64_t ok[] = { 3, 5 }, wraps[] = { UINT64_C(1) << 63, UINT64_C(1) << 63, 0 },
+                   zero[] = { 0, UINT64_C(1) << 63, UINT64_C(1) << 63 };
     (void)unused;
     test_ok(cn_dtype_size(CAIRN_BF16, 2, ok, &size, &err));
     assert_int_equal(size, 30);
@@ -220,9 +249,15 @@ static void a_quota_counts_what_is_out(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_is_strict), cmocka_unit_test(json_numbers_come_back), cmocka_unit_test(mutated_json_does_no_harm),
-        cmocka_unit_test(digests_agree_on_every_level), cmocka_unit_test(statistics_agree_on_every_level), cmocka_unit_test(limits_hold),
-        cmocka_unit_test(names_are_shown_harmless), cmocka_unit_test(sizes_of_shapes), cmocka_unit_test(a_quota_counts_what_is_out),
+        cmocka_unit_test(json_is_strict),
+        cmocka_unit_test(json_numbers_come_back),
+        cmocka_unit_test(mutated_json_does_no_harm),
+        cmocka_unit_test(digests_agree_on_every_level),
+        cmocka_unit_test(statistics_agree_on_every_level),
+        cmocka_unit_test(limits_hold),
+        cmocka_unit_test(names_are_shown_harmless),
+        cmocka_unit_test(sizes_of_shapes),
+        cmocka_unit_test(a_quota_counts_what_is_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

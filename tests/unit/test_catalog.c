@@ -30,9 +30,12 @@ static void expect_line(const char *want)
         const struct cn_catalog_entry *entry = &catalog.entries[i];
         size_t used = strlen(found);
         if (i < catalog.readable)
-            snprintf(found + used, sizeof found - used, "%llu/%llu%s%s%s ", (unsigned long long)entry->manifest.step, (unsigned long long)entry->manifest.term,
-                     entry->standing == CAIRN_CURRENT ? "" : "-", entry == catalog.head ? "H" : "", entry == catalog.top ? "T" : "");
-        else snprintf(found + used, sizeof found - used, "%s:%s ", entry->standing == CAIRN_DAMAGED ? "damaged" : "foreign", cairn_code_name(entry->problem_code));
+            snprintf(found + used, sizeof found - used, "%llu/%llu%s%s%s ", (unsigned long long)entry->manifest.step,
+                     (unsigned long long)entry->manifest.term, entry->standing == CAIRN_CURRENT ? "" : "-",
+                     entry == catalog.head ? "H" : "", entry == catalog.top ? "T" : "");
+        else
+            snprintf(found + used, sizeof found - used, "%s:%s ", entry->standing == CAIRN_DAMAGED ? "damaged" : "foreign",
+                     cairn_code_name(entry->problem_code));
     }
     if (strcmp(found, want)) fail_msg("%s instead of %s", found, want);
     cn_catalog_done(&catalog);
@@ -78,11 +81,14 @@ static void odd_folders_are_set_aside(void **unused)
 {
     (void)unused;
     make("odd");
-    test_shell("cd %s && mkdir checkpoint-7 checkpoint-x && echo x > checkpoint-8 && ln -s checkpoint-10 checkpoint-11 && mkfifo checkpoint-12"
-               " && cp -a checkpoint-10 checkpoint-13 && truncate -s -1 checkpoint-13/manifest.json && cp -a checkpoint-10 checkpoint-14"
-               " && rm checkpoint-14/manifest.json && mkfifo checkpoint-14/manifest.json && cp -a checkpoint-10 checkpoint-15"
-               " && truncate -s 2M checkpoint-15/manifest.json && mkdir -p checkpoint-16/manifest.json", path);
-    expect_line("10/1 20/1 30/1- 30/2 40/2HT damaged:CORRUPT damaged:LIMIT foreign:PATH foreign:PATH foreign:PATH foreign:PATH foreign:FOREIGN foreign:PATH foreign:FOREIGN ");
+    test_shell(
+        "cd %s && mkdir checkpoint-7 checkpoint-x && echo x > checkpoint-8 && ln -s checkpoint-10 checkpoint-11 && mkfifo checkpoint-12"
+        " && cp -a checkpoint-10 checkpoint-13 && truncate -s -1 checkpoint-13/manifest.json && cp -a checkpoint-10 checkpoint-14"
+        " && rm checkpoint-14/manifest.json && mkfifo checkpoint-14/manifest.json && cp -a checkpoint-10 checkpoint-15"
+        " && truncate -s 2M checkpoint-15/manifest.json && mkdir -p checkpoint-16/manifest.json",
+        path);
+    expect_line(
+        "10/1 20/1 30/1- 30/2 40/2HT damaged:CORRUPT damaged:LIMIT foreign:PATH foreign:PATH foreign:PATH foreign:PATH foreign:FOREIGN foreign:PATH foreign:FOREIGN ");
     cn_rundir_close(&writer.run);
 }
 
@@ -170,7 +176,11 @@ static void the_quick_check_tells_all(void **unused)
     cn_file dir = CN_NO_FILE;
     struct findings findings = { "" };
     struct cn_manifest_file files[] = {
-        { .name = "model.safetensors", .kind = CN_FILE_TENSORS, .size_bytes = 20, .header_bytes = 10, .header_digest = cn_digest_of("0123456789", 10) },
+        { .name = "model.safetensors",
+          .kind = CN_FILE_TENSORS,
+          .size_bytes = 20,
+          .header_bytes = 10,
+          .header_digest = cn_digest_of("0123456789", 10) },
         { .name = "training/state.json", .kind = CN_FILE_OWN, .size_bytes = 4, .digest = cn_digest_blocks("true", 4) },
         { .name = "a/b", .kind = CN_FILE_ATTACHED, .size_bytes = 3 },
     };
@@ -179,14 +189,18 @@ static void the_quick_check_tells_all(void **unused)
     unsigned char room[64];
     (void)unused;
     const char *folder = test_folder("check");
-    test_shell("cd %s && mkdir training a && printf 0123456789abcdefghij > model.safetensors && printf true > training/state.json && printf abc > a/b", folder);
+    test_shell(
+        "cd %s && mkdir training a && printf 0123456789abcdefghij > model.safetensors && printf true > training/state.json && printf abc > a/b",
+        folder);
     assert_int_equal(cn_os_open_dir_path(folder, &dir), 0);
     test_ok(cn_check_quick(dir, &manifest, note, &findings, &err));
     assert_string_equal(findings.text, "");
     test_ok(cn_check_digest(dir, "a/b", room, sizeof room, &digest, &err));
     assert_true(cn_digest_equal(&digest, &want));
     test_code(cn_check_digest(dir, "a/c", room, sizeof room, &digest, &err), CAIRN_E_NOTFOUND);
-    test_shell("cd %s && printf X | dd of=model.safetensors conv=notrunc status=none && printf xxxx > training/state.json && printf ab > a/b", folder);
+    test_shell(
+        "cd %s && printf X | dd of=model.safetensors conv=notrunc status=none && printf xxxx > training/state.json && printf ab > a/b",
+        folder);
     test_code(cn_check_quick(dir, &manifest, note, &findings, &err), CAIRN_E_CORRUPT);
     assert_string_equal(findings.text, "model.safetensors:CORRUPT training/state.json:CORRUPT a/b:TRUNCATED ");
     test_code(cn_check_quick(dir, &manifest, NULL, NULL, &err), CAIRN_E_CORRUPT);
@@ -199,7 +213,7 @@ static void the_quick_check_tells_all(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(manifests_are_the_truth), cmocka_unit_test(the_head_is_healthy_and_exact),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(manifests_are_the_truth),   cmocka_unit_test(the_head_is_healthy_and_exact),
                                         cmocka_unit_test(odd_folders_are_set_aside), cmocka_unit_test(a_listing_sees_each_once),
                                         cmocka_unit_test(what_is_held_stays_itself), cmocka_unit_test(the_quick_check_tells_all) };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,8 @@ enum { A = 7, B = 301, C = 1103 }; /* 9.3 MB of F32: three blocks */
 static float *cube;
 static unsigned char nibbles[8 * 6 / 2];
 
-static void bind(cairn_state *state, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape, void *address)
+static void bind(cairn_state *state, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape,
+                 void *address)
 {
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
     tensor.name = name;
@@ -258,7 +259,8 @@ static void verify_names_each_damaged_block(void **unused)
 
 static void any_changed_metadata_is_found_at_open(void **unused)
 {
-    static const char *const files[] = { "manifest.json", "training/tensors.json", "training/state.json", "training/provenance.json", "model.safetensors" };
+    static const char *const files[] = { "manifest.json", "training/tensors.json", "training/state.json", "training/provenance.json",
+                                         "model.safetensors" };
     char folder[700];
     (void)unused;
     snprintf(folder, sizeof folder, "%s/checkpoint-5", make());
@@ -297,8 +299,12 @@ static void planted_things_are_not_followed(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(slices_are_right), cmocka_unit_test(ranges_are_checked), cmocka_unit_test(values_come_back), cmocka_unit_test(verify_names_each_damaged_block),
-        cmocka_unit_test(any_changed_metadata_is_found_at_open), cmocka_unit_test(planted_things_are_not_followed),
+        cmocka_unit_test(slices_are_right),
+        cmocka_unit_test(ranges_are_checked),
+        cmocka_unit_test(values_come_back),
+        cmocka_unit_test(verify_names_each_damaged_block),
+        cmocka_unit_test(any_changed_metadata_is_found_at_open),
+        cmocka_unit_test(planted_things_are_not_followed),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(cube);

@@ -43,14 +43,16 @@ static void put_tensors(const char *name, const char *const *tensors, size_t cou
     char file[1024] = { 0 };
     size_t used = 8, data;
     for (size_t i = 0; i < count; i++)
-        used += (size_t)sprintf(file + used, "%c\"%s\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[%zu,%zu]}", i ? ',' : '{', tensors[i], 2 * i, 2 * i + 2);
+        used += (size_t)sprintf(file + used, "%c\"%s\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[%zu,%zu]}", i ? ',' : '{',
+                                tensors[i], 2 * i, 2 * i + 2);
     file[used++] = '}';
     for (int i = 0; i < 8; i++) file[i] = (char)((used - 8) >> 8 * i & 0xff);
     for (data = 0; data < 2 * count; data++) file[used + data] = (char)(data + 1);
     put(name, file, used + data);
 }
 
-#define PUT_TENSORS(name, ...) put_tensors(name, (const char *const[]){ __VA_ARGS__ }, sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
+#define PUT_TENSORS(name, ...)                                                                                                             \
+    put_tensors(name, (const char *const[]){ __VA_ARGS__ }, sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
 
 static int start(void **state)
 {
@@ -153,7 +155,9 @@ static void test_folders(void **state)
     expect(folder, CAIRN_OK, "");
     PUT_TENSORS("one.safetensors", "a", "b");
     PUT_TENSORS("two.safetensors", "c");
-    put_text(INDEX, "{\"metadata\":{\"total_size\":999},\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\"}}"); /* I7 */
+    put_text(
+        INDEX,
+        "{\"metadata\":{\"total_size\":999},\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\"}}"); /* I7 */
     cairn_checkpoint *checkpoint;
     assert_int_equal(cairn_checkpoint_open(NULL, folder, &checkpoint, NULL), 0);
     assert_int_equal(cairn_checkpoint_get_info(checkpoint)->source, CAIRN_SOURCE_SHARDED);
@@ -172,14 +176,15 @@ static void test_bad_folders(void **state)
         int code;
         const char *part;
     } cases[] = {
-        { "{\"weight_map\":{\"a\":\"../one.safetensors\"}}", CAIRN_E_PATH, "../one.safetensors" },                                    /* I1 */
-        { "{\"weight_map\":{\"a\":\"/etc/passwd\"}}", CAIRN_E_PATH, "/etc/passwd" },                                                  /* I1 */
-        { "{\"weight_map\":{\"a\":\"one.safetensors\",\"x\":\"two.safetensors\"}}", CAIRN_E_FORMAT, "\"x\"" },                        /* I3 */
-        { "{\"weight_map\":{\"a\":\"one.safetensors\",\"c\":\"two.safetensors\"}}", CAIRN_E_FORMAT, "\"b\" of one.safetensors" },    /* I3, the reverse */
-        { "{\"weight_map\":{\"a\":\"two.safetensors\",\"c\":\"one.safetensors\"}}", CAIRN_E_FORMAT, "is not in" },                    /* I4 */
-        { "{\"weight_map\":{\"a\":\"one.safetensors\",\"c\":\"three.safetensors\"}}", CAIRN_E_TRUNCATED, "three.safetensors" },       /* I5 */
-        { "{\"weight_map\":{\"a\":\"" INDEX "\"}}", CAIRN_E_PATH, INDEX },                                                            /* I9 */
-        { "{\"weight_map\":{\"a\":\"one.safetensors\",\"c\":\"two.safetensors\"", CAIRN_E_FORMAT, INDEX },                            /* cut off */
+        { "{\"weight_map\":{\"a\":\"../one.safetensors\"}}", CAIRN_E_PATH, "../one.safetensors" },             /* I1 */
+        { "{\"weight_map\":{\"a\":\"/etc/passwd\"}}", CAIRN_E_PATH, "/etc/passwd" },                           /* I1 */
+        { "{\"weight_map\":{\"a\":\"one.safetensors\",\"x\":\"two.safetensors\"}}", CAIRN_E_FORMAT, "\"x\"" }, /* I3 */
+        { "{\"weight_map\":{\"a\":\"one.safetensors\",\"c\":\"two.safetensors\"}}", CAIRN_E_FORMAT,
+          "\"b\" of one.safetensors" },                                                                            /* I3, the reverse */
+        { "{\"weight_map\":{\"a\":\"two.safetensors\",\"c\":\"one.safetensors\"}}", CAIRN_E_FORMAT, "is not in" }, /* I4 */
+        { "{\"weight_map\":{\"a\":\"one.safetensors\",\"c\":\"three.safetensors\"}}", CAIRN_E_TRUNCATED, "three.safetensors" }, /* I5 */
+        { "{\"weight_map\":{\"a\":\"" INDEX "\"}}", CAIRN_E_PATH, INDEX },                                                      /* I9 */
+        { "{\"weight_map\":{\"a\":\"one.safetensors\",\"c\":\"two.safetensors\"", CAIRN_E_FORMAT, INDEX }, /* cut off */
         { "", CAIRN_E_FORMAT, INDEX },
         { "{}", CAIRN_E_FORMAT, "weight_map" },
     };
@@ -247,8 +252,9 @@ static void expect_cheap(uint64_t json_bytes, int expected)
     int code = open_apart(path, &peak);
     if (code != expected) fail_msg("%s, not %s", cairn_code_name(code), cairn_code_name(expected));
     uint64_t most = (UINT64_C(64) << 20) + 2 * json_bytes, took = peak > idle ? peak - idle : 0;
-    if (MEASURED) print_message("header of %llu bytes: %llu bytes of memory, at most %llu\n", (unsigned long long)json_bytes, (unsigned long long)took,
-                                (unsigned long long)most);
+    if (MEASURED)
+        print_message("header of %llu bytes: %llu bytes of memory, at most %llu\n", (unsigned long long)json_bytes,
+                      (unsigned long long)took, (unsigned long long)most);
     assert_true(!MEASURED || took <= most);
 }
 
@@ -262,7 +268,8 @@ static uint64_t put_many(uint64_t count, int width)
     uint64_t size = 0;
     fwrite(&size, 8, 1, file);
     for (uint64_t i = 0; i < count; i++)
-        size += (uint64_t)fprintf(file, "%c\"%0*llx\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? ',' : '{', width, (unsigned long long)i);
+        size += (uint64_t)fprintf(file, "%c\"%0*llx\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? ',' : '{', width,
+                                  (unsigned long long)i);
     size += fwrite("}", 1, 1, file);
     rewind(file);
     fwrite(&size, 8, 1, file);
@@ -291,8 +298,8 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_one_file, start, finish),   cmocka_unit_test_setup_teardown(test_bad_files, start, finish),
-        cmocka_unit_test_setup_teardown(test_not_a_file, start, finish), cmocka_unit_test_setup_teardown(test_folders, start, finish),
+        cmocka_unit_test_setup_teardown(test_one_file, start, finish),    cmocka_unit_test_setup_teardown(test_bad_files, start, finish),
+        cmocka_unit_test_setup_teardown(test_not_a_file, start, finish),  cmocka_unit_test_setup_teardown(test_folders, start, finish),
         cmocka_unit_test_setup_teardown(test_bad_folders, start, finish), cmocka_unit_test_setup_teardown(test_shrinking, start, finish),
         cmocka_unit_test_setup_teardown(test_memory, start, finish),
     };

@@ -152,7 +152,9 @@ static void links_are_hints(void **unused)
     cn_tidy_links(&writer.run, "checkpoint-1", NULL, note, NULL);
     cn_tidy_links(&writer.run, "checkpoint-2", "checkpoint-1", note, NULL);
     cn_tidy_links(&writer.run, "checkpoint-2", "checkpoint-1", note, NULL);
-    test_shell("cd %s && test $(readlink latest) = checkpoint-2 -a $(readlink best) = checkpoint-1 && test -z \"$(ls -A .cairn | grep tmp)\"", path);
+    test_shell(
+        "cd %s && test $(readlink latest) = checkpoint-2 -a $(readlink best) = checkpoint-1 && test -z \"$(ls -A .cairn | grep tmp)\"",
+        path);
     told[0] = 0;
     test_shell("cd %s && rm latest best && echo mine > latest && mkdir best", path); /* the user's own: they stay */
     cn_tidy_links(&writer.run, "checkpoint-3", NULL, note, NULL);
@@ -166,9 +168,12 @@ static void links_are_hints(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_checkpoint_appears_whole), cmocka_unit_test(an_abandoned_one_leaves_nothing),
-                                        cmocka_unit_test(the_name_is_freed_or_refused), cmocka_unit_test(another_runs_checkpoint_is_foreign),
-                                        cmocka_unit_test(a_sleeper_is_fenced_wherever_it_slept), cmocka_unit_test(pruners_lose_their_target),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_checkpoint_appears_whole),
+                                        cmocka_unit_test(an_abandoned_one_leaves_nothing),
+                                        cmocka_unit_test(the_name_is_freed_or_refused),
+                                        cmocka_unit_test(another_runs_checkpoint_is_foreign),
+                                        cmocka_unit_test(a_sleeper_is_fenced_wherever_it_slept),
+                                        cmocka_unit_test(pruners_lose_their_target),
                                         cmocka_unit_test(links_are_hints) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,26 +43,26 @@ static bool starves(const char *name)
     return fault.error == ENOMEM && counted(name);
 }
 
-#define FAULTY(name, parameters, arguments)                                   \
-    int __real_##name parameters;                                             \
-    int __wrap_##name parameters;                                             \
-    int __wrap_##name parameters                                              \
-    {                                                                         \
-        return strikes(#name) ? -fault.error : __real_##name arguments;       \
+#define FAULTY(name, parameters, arguments)                                                                                                \
+    int __real_##name parameters;                                                                                                          \
+    int __wrap_##name parameters;                                                                                                          \
+    int __wrap_##name parameters                                                                                                           \
+    {                                                                                                                                      \
+        return strikes(#name) ? -fault.error : __real_##name arguments;                                                                    \
     }
-#define HUNGRY(type, name, parameters, arguments)                             \
-    type __real_##name parameters;                                            \
-    type __wrap_##name parameters;                                            \
-    type __wrap_##name parameters                                             \
-    {                                                                         \
-        return starves(#name) ? 0 : __real_##name arguments;                  \
+#define HUNGRY(type, name, parameters, arguments)                                                                                          \
+    type __real_##name parameters;                                                                                                         \
+    type __wrap_##name parameters;                                                                                                         \
+    type __wrap_##name parameters                                                                                                          \
+    {                                                                                                                                      \
+        return starves(#name) ? 0 : __real_##name arguments;                                                                               \
     }
 
 HUNGRY(void *, calloc, (size_t count, size_t size), (count, size))
 HUNGRY(void *, realloc, (void *memory, size_t size), (memory, size))
 HUNGRY(char *, strdup, (const char *text), (text))
-FAULTY(cn_cond_new, (struct cn_cond **cond), (cond))
-FAULTY(cn_mutex_new, (struct cn_mutex **mutex), (mutex))
+FAULTY(cn_cond_new, (struct cn_cond * *cond), (cond))
+FAULTY(cn_mutex_new, (struct cn_mutex * *mutex), (mutex))
 FAULTY(cn_os_allocate, (cn_file file, uint64_t size), (file, size))
 FAULTY(cn_os_create, (cn_file dir, const char *name, uint32_t mode, bool direct, cn_file *file), (dir, name, mode, direct, file))
 FAULTY(cn_os_free_bytes, (cn_file dir, uint64_t *bytes), (dir, bytes))
@@ -255,9 +255,10 @@ static void disarm(int code, unsigned files_before)
 {
     fault.armed = false;
     if (code && (err.code != code || !err.message[0] || strchr(err.message, '\n')))
-        fail_msg("%s failed with %d as call %lu: %s, and the error says %s \"%s\"", fault.name, fault.error, fault.at, cairn_code_name(code),
-                 cairn_code_name(err.code), err.message);
-    if (open_files() != files_before) fail_msg("%s failed as call %lu: %u descriptors before, %u after", fault.name, fault.at, files_before, open_files());
+        fail_msg("%s failed with %d as call %lu: %s, and the error says %s \"%s\"", fault.name, fault.error, fault.at,
+                 cairn_code_name(code), cairn_code_name(err.code), err.message);
+    if (open_files() != files_before)
+        fail_msg("%s failed as call %lu: %u descriptors before, %u after", fault.name, fault.at, files_before, open_files());
 }
 
 static const int errors[] = { EIO, ENOSPC, ENOMEM };
@@ -276,7 +277,8 @@ static uint64_t look_what_stands(const char *path, uint64_t before, int code)
 {
     uint64_t step = bring_back(path);
     if (step != before + 10 && (!code || step != before))
-        fail_msg("%s failed as call %lu: %s, and step %llu came back", fault.name, fault.at, cairn_code_name(code), (unsigned long long)step);
+        fail_msg("%s failed as call %lu: %s, and step %llu came back", fault.name, fault.at, cairn_code_name(code),
+                 (unsigned long long)step);
     return step;
 }
 
@@ -559,7 +561,12 @@ int main(void)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_new_run), cmocka_unit_test(a_run_that_goes_on_and_retires), cmocka_unit_test(many_tasks), cmocka_unit_test(killed_before_each_call), cmocka_unit_test(killed_while_going_back),
-                                        cmocka_unit_test(readers), cmocka_unit_test(upkeep) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_new_run),
+                                        cmocka_unit_test(a_run_that_goes_on_and_retires),
+                                        cmocka_unit_test(many_tasks),
+                                        cmocka_unit_test(killed_before_each_call),
+                                        cmocka_unit_test(killed_while_going_back),
+                                        cmocka_unit_test(readers),
+                                        cmocka_unit_test(upkeep) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,7 +151,9 @@ static void only_regular_files_are_read(void **unused)
         const char *make;
         int code;
         const char *part;
-    } cases[] = { { "ln -s /etc/passwd x", CAIRN_E_PATH, "symbolic link" }, { "mkdir x", CAIRN_E_PATH, "folder" }, { "mkfifo x", CAIRN_E_PATH, "regular" },
+    } cases[] = { { "ln -s /etc/passwd x", CAIRN_E_PATH, "symbolic link" },
+                  { "mkdir x", CAIRN_E_PATH, "folder" },
+                  { "mkfifo x", CAIRN_E_PATH, "regular" },
                   { "true", CAIRN_E_NOTFOUND, "x" } };
     (void)unused;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -217,9 +219,12 @@ static void small_files_are_whole(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(who_finds_no_slot_waits), cmocka_unit_test(what_was_written_is_read),
-                                        cmocka_unit_test(cold_bytes_are_read_directly), cmocka_unit_test(only_regular_files_are_read),
-                                        cmocka_unit_test(a_full_disk_names_what_is_missing), cmocka_unit_test(direct_io_that_is_refused_is_told),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(who_finds_no_slot_waits),
+                                        cmocka_unit_test(what_was_written_is_read),
+                                        cmocka_unit_test(cold_bytes_are_read_directly),
+                                        cmocka_unit_test(only_regular_files_are_read),
+                                        cmocka_unit_test(a_full_disk_names_what_is_missing),
+                                        cmocka_unit_test(direct_io_that_is_refused_is_told),
                                         cmocka_unit_test(small_files_are_whole) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,7 +25,8 @@ static void open_model(struct model *m)
     m->weights = calloc(LARGE, sizeof(float));
     m->epoch = 0;
     test_ok(cairn_state_new(&m->state, &err));
-    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 2, tensor.shape = shape, tensor.address = m->weights, tensor.flags = CAIRN_TRAINABLE;
+    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 2, tensor.shape = shape, tensor.address = m->weights,
+    tensor.flags = CAIRN_TRAINABLE;
     test_ok(cairn_state_bind_tensor(m->state, "model", &tensor, &err));
     test_ok(cairn_state_bind_i64(m->state, "run", "epoch", &m->epoch, &err));
 }
@@ -99,7 +100,8 @@ static void what_stands_there_is_not_harmed(void **unused)
     open_model(&m);
     options.replace = 1;
     snprintf(folder, sizeof folder, "%s", test_folder("stands"));
-    static const char *const plants[] = { "mkdir %s/x && touch %s/x/precious", "echo hi > %s/x", "ln -s /etc %s/x", "mkfifo %s/x", "mkdir %s/x" };
+    static const char *const plants[] = { "mkdir %s/x && touch %s/x/precious", "echo hi > %s/x", "ln -s /etc %s/x", "mkfifo %s/x",
+                                          "mkdir %s/x" };
     for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
         test_shell("rm -rf %s/x", folder);
         test_shell(plants[i], folder, folder);
@@ -138,7 +140,8 @@ static void anything_that_can_be_opened_can_be_loaded(void **unused)
     static const uint64_t shape[] = { 3, LARGE / 3 }, wrong[] = { LARGE };
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
     test_ok(cairn_state_new(&weights_only, &err));
-    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 2, tensor.shape = shape, tensor.address = m.weights, tensor.flags = CAIRN_TRAINABLE;
+    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 2, tensor.shape = shape, tensor.address = m.weights,
+    tensor.flags = CAIRN_TRAINABLE;
     test_ok(cairn_state_bind_tensor(weights_only, "model", &tensor, &err));
     static const char *const names[] = { "a", "hub", "other.safetensors" };
     for (int i = 0; i < 3; i++) {
@@ -253,8 +256,10 @@ static void an_evaluator_follows_a_live_run(void **unused)
         assert_true(position.term > before.term || (position.term == before.term && position.step > before.step));
         const cairn_tensor_info *tensor = cairn_checkpoint_find(checkpoint, "model", "w");
         int code = cairn_checkpoint_read(checkpoint, tensor, 0, LARGE * 4, m.weights, &err);
-        if (code == CAIRN_E_GONE) gone++;
-        else test_ok(code);
+        if (code == CAIRN_E_GONE)
+            gone++;
+        else
+            test_ok(code);
         m.epoch = cairn_value_get_int(cairn_value_find(cairn_value_find(cairn_checkpoint_values(checkpoint), "run"), "epoch"));
         if (!code) expect(&m, (int64_t)position.step); /* whole, and the one it says it is */
         cairn_checkpoint_close(checkpoint);
@@ -295,9 +300,9 @@ int main(void)
     const char *only = getenv("CAIRN_TEST_ONLY");
     if (only) cmocka_set_test_filter(only);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_folder_is_saved_replaced_and_loaded), cmocka_unit_test(what_stands_there_is_not_harmed),
+        cmocka_unit_test(a_folder_is_saved_replaced_and_loaded),     cmocka_unit_test(what_stands_there_is_not_harmed),
         cmocka_unit_test(anything_that_can_be_opened_can_be_loaded), cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
-        cmocka_unit_test(an_evaluator_follows_a_live_run), cmocka_unit_test(waiting_has_an_end),
+        cmocka_unit_test(an_evaluator_follows_a_live_run),           cmocka_unit_test(waiting_has_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

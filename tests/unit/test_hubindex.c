@@ -96,11 +96,24 @@ static void test_refused(void **state)
 {
     (void)state;
     static const char *const wrong[] = {
-        "", "[]", "{}", "null", "{\"weight_map\":[]}", "{\"weight_map\":null}", "{\"weight_map\":{\"a\":1}}", "{\"weight_map\":{\"a\":null}}",
-        "{\"weight_map\":{\"a\":{\"b\":\"x.safetensors\"}}}", "{\"metadata\":{}}", "{\"weight_map\":{},\"weight_map\":{}}",
-        "{\"metadata\":{},\"weight_map\":{},\"metadata\":{}}", "{\"metadata\":3,\"weight_map\":{}}", "{\"weight_map\":{}} x",
-        "{\"weight_map\":{\"a\":\"x.safetensors\",\"\\u0061\":\"x.safetensors\"}}", "{\"metadata\":{\"total_size\":\"12\"},\"weight_map\":{}}",
-        "{\"weight_map\":{\"a\":\"x.safetensors\",}}", "{\"weight_map\":{\"\xff\":\"x.safetensors\"}}",
+        "",
+        "[]",
+        "{}",
+        "null",
+        "{\"weight_map\":[]}",
+        "{\"weight_map\":null}",
+        "{\"weight_map\":{\"a\":1}}",
+        "{\"weight_map\":{\"a\":null}}",
+        "{\"weight_map\":{\"a\":{\"b\":\"x.safetensors\"}}}",
+        "{\"metadata\":{}}",
+        "{\"weight_map\":{},\"weight_map\":{}}",
+        "{\"metadata\":{},\"weight_map\":{},\"metadata\":{}}",
+        "{\"metadata\":3,\"weight_map\":{}}",
+        "{\"weight_map\":{}} x",
+        "{\"weight_map\":{\"a\":\"x.safetensors\",\"\\u0061\":\"x.safetensors\"}}",
+        "{\"metadata\":{\"total_size\":\"12\"},\"weight_map\":{}}",
+        "{\"weight_map\":{\"a\":\"x.safetensors\",}}",
+        "{\"weight_map\":{\"\xff\":\"x.safetensors\"}}",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct cn_hub_index index = { .count = 99 };
@@ -182,7 +195,8 @@ static void test_cut_and_changed(void **state)
             text[at] = (char)value;
             if (parse(text, sizeof sample - 1, &index, NULL)) continue;
             for (uint64_t i = 0; i < index.count; i++) assert_true(index.rows[i].file < index.files_count);
-            for (uint32_t i = 0; i < index.files_count; i++) assert_int_equal(cn_hub_check_file_name(index.files[i], strlen(index.files[i]), NULL), 0);
+            for (uint32_t i = 0; i < index.files_count; i++)
+                assert_int_equal(cn_hub_check_file_name(index.files[i], strlen(index.files[i]), NULL), 0);
         }
     }
 }
@@ -222,8 +236,9 @@ static void test_many_rows(void **state)
 static void test_write(void **state)
 {
     (void)state;
-    static const char expected[] = "{\n  \"metadata\": {\n    \"total_size\": 48\n  },\n  \"weight_map\": {\n"
-                                   "    \"a\": \"m-00001-of-00002.safetensors\",\n    \"q\\\"\\n\\u0000\": \"m-00002-of-00002.safetensors\"\n  }\n}\n";
+    static const char expected[] =
+        "{\n  \"metadata\": {\n    \"total_size\": 48\n  },\n  \"weight_map\": {\n"
+        "    \"a\": \"m-00001-of-00002.safetensors\",\n    \"q\\\"\\n\\u0000\": \"m-00002-of-00002.safetensors\"\n  }\n}\n";
     const char *files[] = { "m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors" };
     struct cn_hub_row rows[] = { { "a", 1, 0 }, { "q\"\n", 4, 1 } };
     struct cn_hub_index index = { rows, 2, files, 2, 48 }, back;
@@ -248,9 +263,9 @@ static void test_write(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),        cmocka_unit_test(test_read_variants),   cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_paths),       cmocka_unit_test(test_name_length),     cmocka_unit_test(test_cut_and_changed),
-        cmocka_unit_test(test_many_rows),   cmocka_unit_test(test_allocations_failing), cmocka_unit_test(test_write),
+        cmocka_unit_test(test_read),      cmocka_unit_test(test_read_variants),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_paths),     cmocka_unit_test(test_name_length),         cmocka_unit_test(test_cut_and_changed),
+        cmocka_unit_test(test_many_rows), cmocka_unit_test(test_allocations_failing), cmocka_unit_test(test_write),
     };
     return cmocka_run_group_tests(tests, NULL, finish);
 }

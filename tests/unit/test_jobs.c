@@ -27,7 +27,8 @@ struct trainer {
     uint64_t generation;
 };
 
-static void bind(struct trainer *t, const char *item, const char *name, uint64_t size, uint32_t flags, void *address, const uint64_t *generation)
+static void bind(struct trainer *t, const char *item, const char *name, uint64_t size, uint32_t flags, void *address,
+                 const uint64_t *generation)
 {
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
     tensor.name = name, tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.flags = flags, tensor.address = address;
@@ -144,13 +145,16 @@ static void an_eager_save_may_be_overwritten_at_once(void **unused)
             test_ok(cairn_save(run, t.state, &saving, &report, &err));
             assert_true(report.step == step && report.total_bytes == 2 * LARGE + VOLATILE_BYTES + SMALL && !report.skipped);
             cairn_status status = status_of(run);
-            assert_true(status.phase == CAIRN_PHASE_WRITING || status.phase == CAIRN_PHASE_COMMITTING || status.phase == CAIRN_PHASE_DURABLE);
+            assert_true(status.phase == CAIRN_PHASE_WRITING || status.phase == CAIRN_PHASE_COMMITTING ||
+                        status.phase == CAIRN_PHASE_DURABLE);
             assert_true(status.staged_bytes == report.total_bytes && status.stall_ns > 0);
             memset(t.a, 0xee, LARGE); /* what training does next */
         }
         test_ok(cairn_wait(run, &err));
-        assert_true(status_of(run).phase == CAIRN_PHASE_DURABLE && status_of(run).saves_done == 3 && status_of(run).written_bytes == report.total_bytes);
-        assert_true(atomic_load(&committed_count) == 3 && !strcmp(committed_report.name, "checkpoint-3") && committed_report.written_bytes > 2 * LARGE);
+        assert_true(status_of(run).phase == CAIRN_PHASE_DURABLE && status_of(run).saves_done == 3 &&
+                    status_of(run).written_bytes == report.total_bytes);
+        assert_true(atomic_load(&committed_count) == 3 && !strcmp(committed_report.name, "checkpoint-3") &&
+                    committed_report.written_bytes > 2 * LARGE);
         assert_true(!!strstr(messages, "larger than the arena") == (kind == 1 || kind == 3)); /* three pieces hold 12 MiB */
         test_ok(cairn_run_close(run, &err));
         for (uint64_t step = 1; step <= 3; step++) expect_saved(step);
@@ -172,14 +176,17 @@ static void a_state_may_be_freed_while_its_job_runs(void **unused)
     train(&t, 5);
     cairn_run *run = open_run("freed", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
     options.step = 5;
-    options.metrics = &metric, options.metrics_count = 1, options.tags = tags, options.tags_count = 1, options.attachments = &attachment, options.attachments_count = 1;
+    options.metrics = &metric, options.metrics_count = 1, options.tags = tags, options.tags_count = 1, options.attachments = &attachment,
+    options.attachments_count = 1;
     test_ok(cairn_save(run, t.state, &options, NULL, &err));
     memset(metric_name, 'x', 4), memset(tag, 'x', 5), memset(text, 'x', 2), memset(name, 'x', 5);
     bind(&t, "more", "later", SMALL, 0, t.small, NULL); /* bound while the job runs: not in this checkpoint */
     close_trainer(&t);
     test_ok(cairn_run_close(run, &err));
     expect_saved(5);
-    test_shell("test \"$(cat %s/checkpoint-5/config.json)\" = {} && ! grep -q later %s/checkpoint-5/manifest.json && grep -q loss %s/checkpoint-5/manifest.json", path, path, path);
+    test_shell(
+        "test \"$(cat %s/checkpoint-5/config.json)\" = {} && ! grep -q later %s/checkpoint-5/manifest.json && grep -q loss %s/checkpoint-5/manifest.json",
+        path, path, path);
 }
 
 /* -------------------------------------------------------------------------------------------------------------- failures */
@@ -228,7 +235,8 @@ static int gated_fetch(void *user, uint64_t offset, size_t size, void *destinati
         while (atomic_load(&gate.passed) >= atomic_load(&gate.allowed)) usleep(500);
         memcpy(destination, gate.bytes + offset, size);
         atomic_fetch_add(&gate.passed, 1);
-    } else memcpy(destination, gate.bytes + offset, size);
+    } else
+        memcpy(destination, gate.bytes + offset, size);
     return 0;
 }
 
@@ -345,7 +353,8 @@ static void a_job_not_yet_staged_may_be_replaced_but_not_two(void **unused)
     cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
     (void)unused;
     test_ok(cairn_state_new(&state, &err));
-    tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = crawling_fetch, tensor.store = copy_back, tensor.user = bytes;
+    tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = crawling_fetch,
+    tensor.store = copy_back, tensor.user = bytes;
     test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
     cairn_run *run = open_run("replace", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
     options.mode = CAIRN_SAVE_LAZY;
@@ -353,7 +362,8 @@ static void a_job_not_yet_staged_may_be_replaced_but_not_two(void **unused)
     atomic_store(&slow_ms, 40);
     for (options.step = 1; options.step <= 3; options.step++) test_ok(cairn_save(run, state, &options, NULL, &err));
     test_ok(cairn_run_close(run, &err)); /* 2 replaced 1; 3 waited for 2 */
-    test_shell("! test -e %s/checkpoint-1 && test -d %s/checkpoint-2 && test -d %s/checkpoint-3 && test -z \"$(ls %s/.cairn/staging)\"", path, path, path, path);
+    test_shell("! test -e %s/checkpoint-1 && test -d %s/checkpoint-2 && test -d %s/checkpoint-3 && test -z \"$(ls %s/.cairn/staging)\"",
+               path, path, path, path);
     cairn_state_free(state);
 }
 
@@ -366,7 +376,8 @@ static void a_cancelled_job_is_told_as_such(void **unused)
     (void)unused;
     struct trainer t = { 0 };
     test_ok(cairn_state_new(&state, &err));
-    tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = crawling_fetch, tensor.store = copy_back, tensor.user = bytes;
+    tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = crawling_fetch,
+    tensor.store = copy_back, tensor.user = bytes;
     test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
     t.state = state;
     cairn_run *run = open_run("cancelled", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
@@ -394,8 +405,9 @@ static void *watch(void *user)
     uint64_t done = 0;
     while (!atomic_load(&watcher->over)) {
         cairn_status status = CAIRN_STATUS_INIT;
-        watcher->wrong |= cairn_run_status(watcher->run, &status) != 0 || status.staged_bytes > status.total_bytes + (status.total_bytes == 0) * UINT64_MAX ||
-                          status.saves_done < done || status.saves_failed;
+        watcher->wrong |= cairn_run_status(watcher->run, &status) != 0 ||
+                          status.staged_bytes > status.total_bytes + (status.total_bytes == 0) * UINT64_MAX || status.saves_done < done ||
+                          status.saves_failed;
         done = status.saves_done;
         watcher->looks++;
         usleep(200);
@@ -544,11 +556,16 @@ static void the_fence_hardly_waits(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_eager_save_may_be_overwritten_at_once), cmocka_unit_test(a_state_may_be_freed_while_its_job_runs),
-        cmocka_unit_test(a_failure_is_told_once_by_the_next_call), cmocka_unit_test(what_to_do_when_one_still_runs),
+        cmocka_unit_test(an_eager_save_may_be_overwritten_at_once),
+        cmocka_unit_test(a_state_may_be_freed_while_its_job_runs),
+        cmocka_unit_test(a_failure_is_told_once_by_the_next_call),
+        cmocka_unit_test(what_to_do_when_one_still_runs),
         cmocka_unit_test(a_writer_fenced_in_the_middle_wakes_in_vain),
-        cmocka_unit_test(a_job_not_yet_staged_may_be_replaced_but_not_two), cmocka_unit_test(a_cancelled_job_is_told_as_such),
-        cmocka_unit_test(figures_may_be_read_at_any_time), cmocka_unit_test(small_and_volatile_leaves_may_change_at_once), cmocka_unit_test(early_writes_fail_loudly),
+        cmocka_unit_test(a_job_not_yet_staged_may_be_replaced_but_not_two),
+        cmocka_unit_test(a_cancelled_job_is_told_as_such),
+        cmocka_unit_test(figures_may_be_read_at_any_time),
+        cmocka_unit_test(small_and_volatile_leaves_may_change_at_once),
+        cmocka_unit_test(early_writes_fail_loudly),
         cmocka_unit_test(the_fence_hardly_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

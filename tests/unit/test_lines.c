@@ -31,7 +31,8 @@ static cairn_run *open_run(const char *name)
     options.best_metric = "loss";
     cairn_state_free(state);
     test_ok(cairn_state_new(&state, &err));
-    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = shape, tensor.address = weights, tensor.flags = CAIRN_TRAINABLE;
+    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = shape, tensor.address = weights,
+    tensor.flags = CAIRN_TRAINABLE;
     test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
     test_ok(cairn_run_open(path, &options, &run, &err));
     return run;
@@ -65,7 +66,10 @@ static void expect_line(const char *want)
     test_ok(cairn_listing_open(path, &listing, &err));
     for (size_t i = 0; i < cairn_listing_count(listing); i++) {
         const cairn_entry *entry = cairn_listing_entry(listing, i);
-        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%s%llu%s", i ? " " : "", entry->standing == CAIRN_SUPERSEDED ? "-" : entry->standing == CAIRN_CURRENT ? "" : "?",
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%s%llu%s", i ? " " : "",
+                 entry->standing == CAIRN_SUPERSEDED ? "-"
+                 : entry->standing == CAIRN_CURRENT  ? ""
+                                                     : "?",
                  (unsigned long long)entry->step, entry->is_head ? "H" : "");
     }
     cairn_listing_close(listing);
@@ -74,15 +78,16 @@ static void expect_line(const char *want)
 
 static void expect_names(const char *want)
 {
-    test_shell("cd %s && test \"$(ls -d checkpoint-* | sed s/checkpoint-// | sort -n | xargs)\" = '%s' || { ls %s; false; }", path, want, path);
+    test_shell("cd %s && test \"$(ls -d checkpoint-* | sed s/checkpoint-// | sort -n | xargs)\" = '%s' || { ls %s; false; }", path, want,
+               path);
 }
 
 static int add_row(void *user, uint64_t step, uint64_t term, const cairn_metric *metrics, size_t count)
 {
     char *text = user;
     size_t used = strlen(text);
-    snprintf(text + used, 2000 - used, "%s%llu/%llu:%s=%g", used ? " " : "", (unsigned long long)step, (unsigned long long)term, count ? metrics[0].name : "-",
-             count ? metrics[0].value : 0.0);
+    snprintf(text + used, 2000 - used, "%s%llu/%llu:%s=%g", used ? " " : "", (unsigned long long)step, (unsigned long long)term,
+             count ? metrics[0].name : "-", count ? metrics[0].value : 0.0);
     return 0;
 }
 
@@ -170,8 +175,9 @@ static void names_are_hints(void **unused)
     test_ok(cairn_run_close(run, &err));
     srand(3);
     for (int round = 0; round < 20; round++) {
-        test_shell("cd %s && i=0; for d in checkpoint-*; do i=$((i + 1)); mv $d .moving-$i; done; for d in .moving-*; do mv $d checkpoint-$(( (%d + ${d#.moving-} * 7919) %% 100000 ))~$(( %d %% 5 + 1 )); done",
-                   path, rand() % 100000, rand());
+        test_shell(
+            "cd %s && i=0; for d in checkpoint-*; do i=$((i + 1)); mv $d .moving-$i; done; for d in .moving-*; do mv $d checkpoint-$(( (%d + ${d#.moving-} * 7919) %% 100000 ))~$(( %d %% 5 + 1 )); done",
+            path, rand() % 100000, rand());
         expect_line("10 20 -30 -40 30H");
         run = open_run(NULL);
         assert_int_equal(restore(run, CAIRN_STEP_DEFAULT), 30);
@@ -264,7 +270,9 @@ static void an_overtaken_writer_reports_in_vain(void **unused)
         options.take_over = 1;
         saving.step = 20;
         saving.metrics = &loss, saving.metrics_count = 1;
-        if (cairn_run_open(path, &options, &mine, &err) || cairn_restore(mine, state, NULL, NULL, &err) || cairn_save(mine, state, &saving, NULL, &err)) _exit(1);
+        if (cairn_run_open(path, &options, &mine, &err) || cairn_restore(mine, state, NULL, NULL, &err) ||
+            cairn_save(mine, state, &saving, NULL, &err))
+            _exit(1);
         _exit(cairn_run_close(mine, &err) ? 2 : 0);
     }
     assert_true(waitpid(child, &status, 0) == child && status == 0);
@@ -276,8 +284,11 @@ static void an_overtaken_writer_reports_in_vain(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(three_ways_in_one_process), cmocka_unit_test(after_damage_and_after_nan), cmocka_unit_test(names_are_hints),
-        cmocka_unit_test(rows_wait_for_their_terms_first_checkpoint), cmocka_unit_test(an_overtaken_writer_reports_in_vain),
+        cmocka_unit_test(three_ways_in_one_process),
+        cmocka_unit_test(after_damage_and_after_nan),
+        cmocka_unit_test(names_are_hints),
+        cmocka_unit_test(rows_wait_for_their_terms_first_checkpoint),
+        cmocka_unit_test(an_overtaken_writer_reports_in_vain),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     cairn_state_free(state);

@@ -104,8 +104,10 @@ static void expect_whole(int step, const struct model *want)
     for (size_t i = 0; i < cairn_checkpoint_get_info(checkpoint)->tensors_count; i++) {
         const cairn_tensor_info *tensor = cairn_checkpoint_tensor(checkpoint, i);
         test_ok(cairn_checkpoint_read(checkpoint, tensor, 0, tensor->size_bytes, bytes, &err));
-        if (!strncmp(tensor->name, "base.", 5)) assert_int_equal(memcmp(bytes, want->frozen[tensor->name[5] - '0'], FROZEN_BYTES), 0);
-        else assert_true(bytes[0] == step && bytes[tensor->size_bytes - 1] == step);
+        if (!strncmp(tensor->name, "base.", 5))
+            assert_int_equal(memcmp(bytes, want->frozen[tensor->name[5] - '0'], FROZEN_BYTES), 0);
+        else
+            assert_true(bytes[0] == step && bytes[tensor->size_bytes - 1] == step);
     }
     cairn_checkpoint_close(checkpoint);
     free(bytes);
@@ -114,8 +116,10 @@ static void expect_whole(int step, const struct model *want)
 static bool is_linked(int step, int other)
 {
     char command[2000];
-    snprintf(command, sizeof command, "cd %s && for f in checkpoint-%d/*.safetensors checkpoint-%d/training/*.safetensors; do g=checkpoint-%d${f#checkpoint-%d}; test $f -ef $g && exit 0; done; exit 1",
-             path, step, step, other, step);
+    snprintf(
+        command, sizeof command,
+        "cd %s && for f in checkpoint-%d/*.safetensors checkpoint-%d/training/*.safetensors; do g=checkpoint-%d${f#checkpoint-%d}; test $f -ef $g && exit 0; done; exit 1",
+        path, step, step, other, step);
     return system(command) == 0;
 }
 
@@ -164,7 +168,8 @@ static void statistics_come_along(void **unused)
     for (size_t i = 0; i < 600000; i++) weights[i] = (float)i * 0.37f;
     weights[7] = __builtin_nanf("");
     test_ok(cairn_state_new(&state, &err));
-    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = &shape, tensor.flags = CAIRN_FROZEN, tensor.address = weights;
+    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = &shape, tensor.flags = CAIRN_FROZEN,
+    tensor.address = weights;
     test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
     cairn_run *run = open_run("statistics");
     for (options.step = 1; options.step <= 2; options.step++) test_ok(cairn_save(run, state, &options, NULL, &err));
@@ -174,8 +179,10 @@ static void statistics_come_along(void **unused)
     options.step = 3;
     test_ok(cairn_save(run, state, &options, NULL, &err));
     test_ok(cairn_run_close(run, &err));
-    test_shell("cd %s && cmp checkpoint-1/training/tensors.json checkpoint-2/training/tensors.json && cmp checkpoint-1/training/tensors.json checkpoint-3/training/tensors.json"
-               " && test checkpoint-1/model.safetensors -ef checkpoint-3/model.safetensors && grep -q '\"nan\":1' checkpoint-3/training/tensors.json", path);
+    test_shell(
+        "cd %s && cmp checkpoint-1/training/tensors.json checkpoint-2/training/tensors.json && cmp checkpoint-1/training/tensors.json checkpoint-3/training/tensors.json"
+        " && test checkpoint-1/model.safetensors -ef checkpoint-3/model.safetensors && grep -q '\"nan\":1' checkpoint-3/training/tensors.json",
+        path);
     cairn_state_free(state);
 }
 
@@ -216,7 +223,8 @@ static void a_file_changed_by_hand_is_not_linked(void **unused)
     save(run, &m, 1);
     save(run, &m, 2);
     usleep(20000);
-    test_shell("cd %s/checkpoint-2 && for f in *.safetensors; do printf X | dd of=$f bs=1 seek=100000 conv=notrunc status=none; done", path);
+    test_shell("cd %s/checkpoint-2 && for f in *.safetensors; do printf X | dd of=$f bs=1 seek=100000 conv=notrunc status=none; done",
+               path);
     cairn_save_report report = save(run, &m, 3);
     assert_int_equal(report.linked_bytes, 0);
     expect_whole(3, &m);
@@ -306,7 +314,8 @@ static void removing_all_others_in_the_middle_of_a_save_is_harmless(void **unuse
     const uint64_t size = MOMENT_BYTES;
     (void)unused;
     open_model(&m, CAIRN_FROZEN);
-    tensor.name = "moment", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = gated_fetch, tensor.store = no_store;
+    tensor.name = "moment", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = gated_fetch,
+    tensor.store = no_store;
     tensor.user = m.moment;
     test_ok(cairn_state_bind_tensor(m.state, "optimizer", &tensor, &err));
     cairn_run *run = open_run("middle");
@@ -334,9 +343,13 @@ static void removing_all_others_in_the_middle_of_a_save_is_harmless(void **unuse
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frozen_bytes_are_written_once), cmocka_unit_test(statistics_come_along), cmocka_unit_test(one_bit_in_the_last_block_is_stored),
-        cmocka_unit_test(a_file_changed_by_hand_is_not_linked), cmocka_unit_test(every_refused_link_means_writing),
-        cmocka_unit_test(what_stands_still_is_learnt), cmocka_unit_test(removing_all_others_in_the_middle_of_a_save_is_harmless),
+        cmocka_unit_test(frozen_bytes_are_written_once),
+        cmocka_unit_test(statistics_come_along),
+        cmocka_unit_test(one_bit_in_the_last_block_is_stored),
+        cmocka_unit_test(a_file_changed_by_hand_is_not_linked),
+        cmocka_unit_test(every_refused_link_means_writing),
+        cmocka_unit_test(what_stands_still_is_learnt),
+        cmocka_unit_test(removing_all_others_in_the_middle_of_a_save_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

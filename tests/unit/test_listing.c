@@ -15,7 +15,8 @@ static cairn_state *new_state(void)
     cairn_state *state;
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
     test_ok(cairn_state_new(&state, &err));
-    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = shape, tensor.address = weights, tensor.flags = CAIRN_TRAINABLE;
+    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = shape, tensor.address = weights,
+    tensor.flags = CAIRN_TRAINABLE;
     test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
     return state;
 }
@@ -64,9 +65,12 @@ static void names_lead_to_checkpoints(void **unused)
     static const struct {
         const char *name;
         uint64_t step, term;
-    } good[] = { { "run@10", 10, 1 },   { "run@25", 25, 2 },   { "run@latest", 25, 2 }, { "run@best", 20, 1 },         { "run@gold", 20, 1 },
-                 { "run@30~1", 30, 1 }, { "run@20~1", 20, 1 }, { "run@away", 30, 1 },   { "run/checkpoint-10", 10, 1 }, { "run/latest", 25, 2 } };
-    static const char *const bad[] = { "run@7", "run@25~1", "run@", "@10", "run", "other@latest", "other@best", "no-run@10", "nothing@10", "run@010", "nothing" };
+    } good[] = { { "run@10", 10, 1 },    { "run@25", 25, 2 },   { "run@latest", 25, 2 },
+                 { "run@best", 20, 1 },  { "run@gold", 20, 1 }, { "run@30~1", 30, 1 },
+                 { "run@20~1", 20, 1 },  { "run@away", 30, 1 }, { "run/checkpoint-10", 10, 1 },
+                 { "run/latest", 25, 2 } };
+    static const char *const bad[] = { "run@7",      "run@25~1",  "run@",       "@10",     "run",    "other@latest",
+                                       "other@best", "no-run@10", "nothing@10", "run@010", "nothing" };
     (void)unused;
     make("names");
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -120,7 +124,8 @@ static void listings_show_what_there_is(void **unused)
     assert_int_equal(cairn_listing_count(listing), 4);
     static const uint64_t steps[] = { 10, 20, 30, 25 };
     for (size_t i = 0; i < 4; i++) assert_int_equal(cairn_listing_entry(listing, i)->step, steps[i]);
-    assert_true(cairn_listing_entry(listing, 1)->is_best && cairn_listing_entry(listing, 3)->is_latest && cairn_listing_entry(listing, 3)->is_head);
+    assert_true(cairn_listing_entry(listing, 1)->is_best && cairn_listing_entry(listing, 3)->is_latest &&
+                cairn_listing_entry(listing, 3)->is_head);
     assert_int_equal(cairn_listing_entry(listing, 2)->standing, CAIRN_SUPERSEDED);
     assert_null(cairn_listing_entry(listing, 4));
     assert_int_equal(strlen(cairn_listing_run_id(listing)), 32);
@@ -181,8 +186,12 @@ static void calls_without_what_they_need(void **unused)
     saving.metrics_count = 1001;
     test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_LIMIT);
     saving.metrics_count = 0;
-    static const cairn_attachment attachments[] = { { NULL, NULL, "", 0 }, { "../x", NULL, "", 0 }, { "a", NULL, NULL, 5 }, { "a", "/nowhere/a", NULL, 0 },
-                                                    { "training/state.json", NULL, "", 0 }, { "a", "/dev", NULL, 0 } };
+    static const cairn_attachment attachments[] = { { NULL, NULL, "", 0 },
+                                                    { "../x", NULL, "", 0 },
+                                                    { "a", NULL, NULL, 5 },
+                                                    { "a", "/nowhere/a", NULL, 0 },
+                                                    { "training/state.json", NULL, "", 0 },
+                                                    { "a", "/dev", NULL, 0 } };
     static const int codes[] = { CAIRN_E_USAGE, CAIRN_E_PATH, CAIRN_E_USAGE, CAIRN_E_NOTFOUND, CAIRN_E_PATH, CAIRN_E_PATH };
     for (size_t i = 0; i < 6; i++) {
         saving.step = i + 1, saving.attachments = &attachments[i], saving.attachments_count = 1;
@@ -257,7 +266,8 @@ static void a_fork_during_a_save_disturbs_nothing(void **unused)
     (void)unused;
     snprintf(path, sizeof path, "%s/run", test_folder("fork"));
     test_ok(cairn_state_new(&forking_state, &err));
-    tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = shape, tensor.fetch = forking_fetch, tensor.store = no_store;
+    tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = shape, tensor.fetch = forking_fetch,
+    tensor.store = no_store;
     test_ok(cairn_state_bind_tensor(forking_state, "model", &tensor, &err));
     test_ok(cairn_run_open(path, NULL, &forking_run, &err));
     options.step = 1;
@@ -273,6 +283,7 @@ static void a_fork_during_a_save_disturbs_nothing(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(names_lead_to_checkpoints), cmocka_unit_test(listings_show_what_there_is),
-                                        cmocka_unit_test(calls_without_what_they_need), cmocka_unit_test(a_fork_during_a_save_disturbs_nothing) };
+                                        cmocka_unit_test(calls_without_what_they_need),
+                                        cmocka_unit_test(a_fork_during_a_save_disturbs_nothing) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,9 +17,23 @@ static struct cn_manifest sample(void)
         { .name = "model.safetensors", .kind = CN_FILE_TENSORS, .size_bytes = 4176, .header_bytes = 4096 },
         { .name = "sub/tokenizer.json", .kind = CN_FILE_ATTACHED, .size_bytes = 7 },
     };
-    struct cn_manifest manifest = { .term = 5, .step = 300, .epoch = 1.5, .time_ns = INT64_C(1764000000123456789), .healthy = 1, .exact = 1, .generation = 2,
-                                    .lineage = lineage, .lineage_count = 2, .metrics = metrics, .metrics_count = 2, .tags = tags, .tags_count = 1,
-                                    .items = items, .items_count = 1, .files = files, .files_count = 2 };
+    struct cn_manifest manifest = { .term = 5,
+                                    .step = 300,
+                                    .epoch = 1.5,
+                                    .time_ns = INT64_C(1764000000123456789),
+                                    .healthy = 1,
+                                    .exact = 1,
+                                    .generation = 2,
+                                    .lineage = lineage,
+                                    .lineage_count = 2,
+                                    .metrics = metrics,
+                                    .metrics_count = 2,
+                                    .tags = tags,
+                                    .tags_count = 1,
+                                    .items = items,
+                                    .items_count = 1,
+                                    .files = files,
+                                    .files_count = 2 };
     memcpy(manifest.id, "0123456789abcdef0123456789abcdef", 33);
     memcpy(manifest.run_id, "fedcba9876543210fedcba9876543210", 33);
     return manifest;
@@ -46,12 +60,14 @@ static void comes_back(void **unused)
     struct cn_pool pool;
     (void)unused;
     test_ok(decode(buf.data, buf.size, &pool, &found));
-    assert_true(found.term == 5 && found.step == 300 && found.epoch == 1.5 && found.time_ns == manifest.time_ns && found.healthy && found.exact);
+    assert_true(found.term == 5 && found.step == 300 && found.epoch == 1.5 && found.time_ns == manifest.time_ns && found.healthy &&
+                found.exact);
     assert_true(found.lineage_count == 2 && found.lineage[1].term == 3 && found.lineage[1].step == 250);
     assert_string_equal(found.metrics[1].name, "odd \"name\"");
     assert_true(found.metrics[1].value == -1e300 && found.generation == 2);
     assert_string_equal(found.files[1].name, "sub/tokenizer.json");
-    assert_true(cn_manifest_on_line(&found, 5, 300) && cn_manifest_on_line(&found, 3, 250) && !cn_manifest_on_line(&found, 3, 251) && !cn_manifest_on_line(&found, 2, 1));
+    assert_true(cn_manifest_on_line(&found, 5, 300) && cn_manifest_on_line(&found, 3, 250) && !cn_manifest_on_line(&found, 3, 251) &&
+                !cn_manifest_on_line(&found, 2, 1));
     cn_pool_done(&pool);
     cn_buf_done(&buf);
 }
@@ -133,7 +149,9 @@ static void hostile_ones_are_refused(void **unused)
     (void)unused;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int code = decode_with(cases[i].from, cases[i].to);
-        if (code != cases[i].code) fail_msg("%s -> %s: %s instead of %s (%s)", cases[i].from, cases[i].to, cairn_code_name(code), cairn_code_name(cases[i].code), err.message);
+        if (code != cases[i].code)
+            fail_msg("%s -> %s: %s instead of %s (%s)", cases[i].from, cases[i].to, cairn_code_name(code), cairn_code_name(cases[i].code),
+                     err.message);
     }
 }
 
@@ -149,7 +167,7 @@ static void nesting_is_bounded(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(comes_back), cmocka_unit_test(any_change_is_found), cmocka_unit_test(hostile_ones_are_refused),
-                                        cmocka_unit_test(nesting_is_bounded) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(comes_back), cmocka_unit_test(any_change_is_found),
+                                        cmocka_unit_test(hostile_ones_are_refused), cmocka_unit_test(nesting_is_bounded) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

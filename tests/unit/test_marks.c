@@ -20,7 +20,8 @@ static cairn_state *new_state(void)
     cairn_state *state;
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
     test_ok(cairn_state_new(&state, &err));
-    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = shape, tensor.address = weights, tensor.flags = CAIRN_TRAINABLE;
+    tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = shape, tensor.address = weights,
+    tensor.flags = CAIRN_TRAINABLE;
     test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
     tensor.name = "exp_avg/w", tensor.address = moments, tensor.flags = CAIRN_OPTIMIZER;
     test_ok(cairn_state_bind_tensor(state, "optimizer", &tensor, &err));
@@ -85,7 +86,11 @@ static int mark(const char *name, cairn_mark_options options)
 }
 
 #define MARK(...) ((cairn_mark_options){ .struct_size = sizeof(cairn_mark_options), __VA_ARGS__ })
-#define TAGS(...) (const char *const[]){ __VA_ARGS__ }
+#define TAGS(...)                                                                                                                          \
+    (const char *const[])                                                                                                                  \
+    {                                                                                                                                      \
+        __VA_ARGS__                                                                                                                        \
+    }
 
 static void marks_add_up(void **unused)
 {
@@ -152,7 +157,9 @@ static void three_at_once_lose_nothing(void **unused)
                 char tag[32];
                 snprintf(tag, sizeof tag, "p%d-%d", k, i);
                 cairn_metric metric = { tag, i };
-                if (cairn_mark(store, "run@20", &MARK(.add_tags = TAGS(tag), .add_tags_count = 1, .metrics = &metric, .metrics_count = 1), &err)) _exit(1);
+                if (cairn_mark(store, "run@20", &MARK(.add_tags = TAGS(tag), .add_tags_count = 1, .metrics = &metric, .metrics_count = 1),
+                               &err))
+                    _exit(1);
                 if (i >= 3) { /* older ones of its own go again */
                     char old[32];
                     snprintf(old, sizeof old, "p%d-%d", k, i - 3);
@@ -243,11 +250,14 @@ static void a_dropped_item_leaves_the_rest_valid(void **unused)
     test_ok(mark("run@20", MARK(.add_tags = TAGS("kept"), .add_tags_count = 1)));
     test_ok(cairn_drop_item(store, "run@20", "optimizer", &err));
     test_ok(cairn_drop_item(store, "run@20", "optimizer", &err)); /* again: fine */
-    test_shell("cd %s/checkpoint-20 && ! ls training/optimizer* 2>/dev/null && test -f model.safetensors && test -z \"$(ls -A | grep '^\\.')\"", path);
+    test_shell(
+        "cd %s/checkpoint-20 && ! ls training/optimizer* 2>/dev/null && test -f model.safetensors && test -z \"$(ls -A | grep '^\\.')\"",
+        path);
     test_ok(cairn_verify(store, "run@20", NULL, NULL, &err));
     test_ok(cairn_checkpoint_open(store, "run@kept", &checkpoint, &err));
     const cairn_checkpoint_info *info = cairn_checkpoint_get_info(checkpoint);
-    assert_true(info->tensors_count == 1 && info->generation == 1 && info->entry.dropped_count == 1 && !strcmp(info->entry.dropped[0], "optimizer"));
+    assert_true(info->tensors_count == 1 && info->generation == 1 && info->entry.dropped_count == 1 &&
+                !strcmp(info->entry.dropped[0], "optimizer"));
     test_ok(cairn_checkpoint_read(checkpoint, cairn_checkpoint_find(checkpoint, "model", "w"), 0, sizeof got, got, &err));
     assert_true(got[5] == 25);
     cairn_checkpoint_close(checkpoint);
@@ -298,8 +308,10 @@ static void readers_are_safe_from_a_drop(void **unused)
     int done = 0, status;
     for (int i = 0; i < 2000 && done < 2; i++) {
         int code = cairn_drop_item(store, done ? "run@30" : "run@10", "optimizer", &err);
-        if (!code) done++;
-        else if (code != CAIRN_E_LOCKED && code != CAIRN_E_GONE) fail_msg("%s", err.message);
+        if (!code)
+            done++;
+        else if (code != CAIRN_E_LOCKED && code != CAIRN_E_GONE)
+            fail_msg("%s", err.message);
     }
     assert_true(waitpid(reader, &status, 0) == reader && status == 0 && done == 2);
 }
@@ -374,10 +386,15 @@ static void old_ones_go_by_a_rule(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(marks_add_up), cmocka_unit_test(bad_marks_are_refused), cmocka_unit_test(three_at_once_lose_nothing),
-        cmocka_unit_test(damaged_marks_are_told_and_pin), cmocka_unit_test(hostile_marks_are_refused),
-        cmocka_unit_test(a_dropped_item_leaves_the_rest_valid), cmocka_unit_test(readers_are_safe_from_a_drop),
-        cmocka_unit_test(removing_asks_what_must_stay), cmocka_unit_test(old_ones_go_by_a_rule),
+        cmocka_unit_test(marks_add_up),
+        cmocka_unit_test(bad_marks_are_refused),
+        cmocka_unit_test(three_at_once_lose_nothing),
+        cmocka_unit_test(damaged_marks_are_told_and_pin),
+        cmocka_unit_test(hostile_marks_are_refused),
+        cmocka_unit_test(a_dropped_item_leaves_the_rest_valid),
+        cmocka_unit_test(readers_are_safe_from_a_drop),
+        cmocka_unit_test(removing_asks_what_must_stay),
+        cmocka_unit_test(old_ones_go_by_a_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,15 +15,24 @@ static void folders_have_one_spelling(void **unused)
         bool good;
         uint64_t step, term;
     } cases[] = {
-        { "checkpoint-0", true, 0, 0 },       { "checkpoint-1200", true, 1200, 0 },
-        { "checkpoint-7~3", true, 7, 3 },     { "checkpoint-18446744073709551615", true, UINT64_MAX, 0 },
-        { "checkpoint-", false, 0, 0 },       { "checkpoint-18446744073709551616", false, 0, 0 },
-        { "checkpoint-007", false, 0, 0 },    { "checkpoint--1", false, 0, 0 },
-        { "checkpoint-1~", false, 0, 0 },     { "checkpoint-1~0", false, 0, 0 },
-        { "checkpoint-1~02", false, 0, 0 },   { "checkpoint-1~2~3", false, 0, 0 },
-        { "checkpoint-1 ", false, 0, 0 },     { "checkpoint-+1", false, 0, 0 },
-        { "Checkpoint-1", false, 0, 0 },      { "checkpoint-1.damaged", false, 0, 0 },
-        { "", false, 0, 0 },                  { "checkpoint", false, 0, 0 },
+        { "checkpoint-0", true, 0, 0 },
+        { "checkpoint-1200", true, 1200, 0 },
+        { "checkpoint-7~3", true, 7, 3 },
+        { "checkpoint-18446744073709551615", true, UINT64_MAX, 0 },
+        { "checkpoint-", false, 0, 0 },
+        { "checkpoint-18446744073709551616", false, 0, 0 },
+        { "checkpoint-007", false, 0, 0 },
+        { "checkpoint--1", false, 0, 0 },
+        { "checkpoint-1~", false, 0, 0 },
+        { "checkpoint-1~0", false, 0, 0 },
+        { "checkpoint-1~02", false, 0, 0 },
+        { "checkpoint-1~2~3", false, 0, 0 },
+        { "checkpoint-1 ", false, 0, 0 },
+        { "checkpoint-+1", false, 0, 0 },
+        { "Checkpoint-1", false, 0, 0 },
+        { "checkpoint-1.damaged", false, 0, 0 },
+        { "", false, 0, 0 },
+        { "checkpoint", false, 0, 0 },
     };
     (void)unused;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -60,8 +69,27 @@ static void items_are_plain_words(void **unused)
 static void attachments_stay_inside_and_out_of_our_way(void **unused)
 {
     static const char *const good[] = { "config.json", "a/b/c.txt", "tokenizer model", "x~y", "training.json" };
-    static const char *const bad[] = { "", "/etc/passwd", "../x", "a/../b", "a//b", "a/", ".hidden", "a/.b", "-x", "a\\b", "c:\\x", "a\nb", "x\x7f", "\xff",
-                                       "manifest.json", "training", "training/x", "marks.3.json", "retired.json", "extra.safetensors", "a/b.safetensors" };
+    static const char *const bad[] = { "",
+                                       "/etc/passwd",
+                                       "../x",
+                                       "a/../b",
+                                       "a//b",
+                                       "a/",
+                                       ".hidden",
+                                       "a/.b",
+                                       "-x",
+                                       "a\\b",
+                                       "c:\\x",
+                                       "a\nb",
+                                       "x\x7f",
+                                       "\xff",
+                                       "manifest.json",
+                                       "training",
+                                       "training/x",
+                                       "marks.3.json",
+                                       "retired.json",
+                                       "extra.safetensors",
+                                       "a/b.safetensors" };
     char part[300];
     (void)unused;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) test_ok(cn_layout_check_attachment(good[i], &err));
@@ -96,10 +124,20 @@ static void files_are_named_as_the_hub_does(void **unused)
 /* Against the C library's calendar, over every day that can be written. */
 static void times_come_back(void **unused)
 {
-    static const char *const bad[] = { "", "2026-11-24", "2026-11-24T10:00:00Z", "2026-13-01T00:00:00.000000000Z", "2026-00-01T00:00:00.000000000Z",
-                                       "2026-01-32T00:00:00.000000000Z", "2026-01-00T00:00:00.000000000Z", "2026-01-01T24:00:00.000000000Z",
-                                       "2026-01-01T00:60:00.000000000Z", "2026-01-01T00:00:61.000000000Z", "1969-01-01T00:00:00.000000000Z",
-                                       "2262-01-01T00:00:00.000000000Z", "2026-01-01T00:00:00.000000000Zx", "2026-01-01 00:00:00.000000000Z",
+    static const char *const bad[] = { "",
+                                       "2026-11-24",
+                                       "2026-11-24T10:00:00Z",
+                                       "2026-13-01T00:00:00.000000000Z",
+                                       "2026-00-01T00:00:00.000000000Z",
+                                       "2026-01-32T00:00:00.000000000Z",
+                                       "2026-01-00T00:00:00.000000000Z",
+                                       "2026-01-01T24:00:00.000000000Z",
+                                       "2026-01-01T00:60:00.000000000Z",
+                                       "2026-01-01T00:00:61.000000000Z",
+                                       "1969-01-01T00:00:00.000000000Z",
+                                       "2262-01-01T00:00:00.000000000Z",
+                                       "2026-01-01T00:00:00.000000000Zx",
+                                       "2026-01-01 00:00:00.000000000Z",
                                        "2026-01-01T00:00:00.00000000aZ" };
     char text[CN_UTC_BYTES], want[64];
     int64_t back;
@@ -120,7 +158,7 @@ static void times_come_back(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(folders_have_one_spelling), cmocka_unit_test(items_are_plain_words),
-                                        cmocka_unit_test(attachments_stay_inside_and_out_of_our_way), cmocka_unit_test(files_are_named_as_the_hub_does),
-                                        cmocka_unit_test(times_come_back) };
+                                        cmocka_unit_test(attachments_stay_inside_and_out_of_our_way),
+                                        cmocka_unit_test(files_are_named_as_the_hub_does), cmocka_unit_test(times_come_back) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

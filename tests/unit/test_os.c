@@ -283,9 +283,15 @@ static void locks_are_forgotten(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(locks_are_forgotten), cmocka_unit_test(only_regular_files_open), cmocka_unit_test(renames_replace_nothing),
-                                        cmocka_unit_test(locks_die_with_their_owner), cmocka_unit_test(leases_exclude), cmocka_unit_test(facts_fit_their_room),
-                                        cmocka_unit_test(clocks_go_on), cmocka_unit_test(memory_is_bounded_and_aligned),
-                                        cmocka_unit_test(links_and_maps), cmocka_unit_test(who_waits_is_woken) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(locks_are_forgotten),
+                                        cmocka_unit_test(only_regular_files_open),
+                                        cmocka_unit_test(renames_replace_nothing),
+                                        cmocka_unit_test(locks_die_with_their_owner),
+                                        cmocka_unit_test(leases_exclude),
+                                        cmocka_unit_test(facts_fit_their_room),
+                                        cmocka_unit_test(clocks_go_on),
+                                        cmocka_unit_test(memory_is_bounded_and_aligned),
+                                        cmocka_unit_test(links_and_maps),
+                                        cmocka_unit_test(who_waits_is_woken) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,7 +60,8 @@ static void what_is_there_is_found(void **unused)
     const char *dir = test_folder("there");
     cairn_probe_report report = probe(dir, NULL);
     (void)unused;
-    assert_true(!report.hard_links && !report.symlinks && !report.rename_new && !report.writer_lock && !report.reader_lock && !report.folds_case);
+    assert_true(!report.hard_links && !report.symlinks && !report.rename_new && !report.writer_lock && !report.reader_lock &&
+                !report.folds_case);
     assert_true(report.free_bytes && report.file_sync_ns && report.folder_sync_ns);
 }
 

@@ -61,8 +61,15 @@ static int run(struct work *work, bool two_stages, uint32_t threads, uint32_t sl
 {
     struct cn_arena *arena;
     test_ok(cn_arena_new(8192, slots, &arena, &err));
-    struct cn_pump pump = { .pieces = PIECES, .produce = two_stages ? produce : NULL, .consume = two_stages ? consume : consume_alone, .staged = staged,
-                            .user = work, .arena = arena, .threads = threads, .stagers = 2, .cancel = &work->cancel };
+    struct cn_pump pump = { .pieces = PIECES,
+                            .produce = two_stages ? produce : NULL,
+                            .consume = two_stages ? consume : consume_alone,
+                            .staged = staged,
+                            .user = work,
+                            .arena = arena,
+                            .threads = threads,
+                            .stagers = 2,
+                            .cancel = &work->cancel };
     int code = cn_pump_run(&pump, &err);
     cn_arena_free(arena);
     return code;
@@ -117,6 +124,7 @@ static void cancel_stops_it(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(every_piece_once), cmocka_unit_test(the_first_failure_stops_it), cmocka_unit_test(cancel_stops_it) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(every_piece_once), cmocka_unit_test(the_first_failure_stops_it),
+                                        cmocka_unit_test(cancel_stops_it) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,10 +36,11 @@ static uint64_t retire(uint32_t keep_last)
 
 static void expect(const char *names)
 {
-    test_shell("cd %s && test \"$(ls -d checkpoint-* | sort -V | sed s/checkpoint-// | xargs)\" = '%s' || { ls %s; false; }", path, names, path);
+    test_shell("cd %s && test \"$(ls -d checkpoint-* | sort -V | sed s/checkpoint-// | xargs)\" = '%s' || { ls %s; false; }", path, names,
+               path);
 }
 
-static int full_with;               /* errno for every new folder and for renames into trash */
+static int full_with;                   /* errno for every new folder and for renames into trash */
 static void (*before_the_rename)(void); /* called once, before a checkpoint is renamed into trash */
 
 int __real_cn_os_make_dir(cn_file dir, const char *name);
@@ -146,7 +147,8 @@ static void leftovers_are_settled(void **unused)
     test_ok(cn_catalog_load(&writer.run, &catalog, &err));
     const char *meant = cn_catalog_find(&catalog, 10, 0)->manifest.id, *other = cn_catalog_find(&catalog, 40, 0)->manifest.id;
     test_shell("cd %s && mkdir .cairn/trash/x1 .cairn/trash/p2 .cairn/trash/s3 .cairn/trash/odd && mv checkpoint-10 .cairn/trash/x1/%s"
-               " && mv checkpoint-20 .cairn/trash/x1/%s && mv checkpoint-30 .cairn/trash/p2/keep && touch .cairn/trash/x1/junk", path, meant, other);
+               " && mv checkpoint-20 .cairn/trash/x1/%s && mv checkpoint-30 .cairn/trash/p2/keep && touch .cairn/trash/x1/junk",
+               path, meant, other);
     cn_retire_empty_trash(&writer.run);
     expect("20 40"); /* 20 was under another's id: it goes back */
     test_shell("test \"$(ls %s/.cairn/trash | xargs)\" = 'odd p2'", path);
@@ -162,9 +164,12 @@ static void trees_go_without_following(void **unused)
 {
     (void)unused;
     make("tree", 10);
-    test_shell("cd %s && mkdir -p outside victim/a/b && touch outside/keep victim/a/f && ln -s ../../outside victim/a/b/link && ln -s outside plain"
-               " && cd victim && for i in $(seq 40); do mkdir deep && cd deep; done", path);
-    assert_int_not_equal(cn_retire_remove_tree(writer.run.dir, "victim", &err), CAIRN_OK); /* deeper than any of ours: told, not followed for ever */
+    test_shell(
+        "cd %s && mkdir -p outside victim/a/b && touch outside/keep victim/a/f && ln -s ../../outside victim/a/b/link && ln -s outside plain"
+        " && cd victim && for i in $(seq 40); do mkdir deep && cd deep; done",
+        path);
+    assert_int_not_equal(cn_retire_remove_tree(writer.run.dir, "victim", &err),
+                         CAIRN_OK); /* deeper than any of ours: told, not followed for ever */
     test_shell("cd %s/victim && rm -rf deep", path);
     test_ok(cn_retire_remove_tree(writer.run.dir, "victim", &err));
     test_ok(cn_retire_remove_tree(writer.run.dir, "plain", &err));
@@ -236,7 +241,9 @@ static void what_was_retired_in_place_is_finished(void **unused)
     struct cn_rundir run;
     (void)unused;
     make("inplace", 40);
-    test_shell("cd %s && mv checkpoint-20/manifest.json checkpoint-20/retired.json && mv checkpoint-30/manifest.json checkpoint-30/retired.json", path);
+    test_shell(
+        "cd %s && mv checkpoint-20/manifest.json checkpoint-20/retired.json && mv checkpoint-30/manifest.json checkpoint-30/retired.json",
+        path);
     test_ok(cn_catalog_load(&writer.run, &catalog, &err));
     assert_true(catalog.count == 2 && catalog.readable == 2);
     cn_catalog_done(&catalog);
@@ -289,7 +296,8 @@ static void a_pruner_that_slept_trashes_nothing_new(void **unused)
     test_shell("mv %s/checkpoint-10 %s/.cairn", path, path);
     before_the_rename = take_the_name_quietly;
     retire(2);
-    test_shell("cd %s && grep -q '\"step\":40' checkpoint-20/manifest.json && test -z \"$(ls .cairn/trash)\"", path); /* moved, seen and put back */
+    test_shell("cd %s && grep -q '\"step\":40' checkpoint-20/manifest.json && test -z \"$(ls .cairn/trash)\"",
+               path); /* moved, seen and put back */
     cn_rundir_close(&writer.run);
 }
 
@@ -354,7 +362,8 @@ static void pruners_at_once(void **unused)
     retire(3);
     cn_retire_empty_trash(&writer.run);
     test_ok(cn_catalog_load(&writer.run, &catalog, &err));
-    assert_true(catalog.count == 3 && catalog.readable == 3 && catalog.head->manifest.step == 800 && catalog.entries[0].manifest.step == 780);
+    assert_true(catalog.count == 3 && catalog.readable == 3 && catalog.head->manifest.step == 800 &&
+                catalog.entries[0].manifest.step == 780);
     cn_catalog_done(&catalog);
     test_shell("! ls %s/.cairn/trash | grep -q x", path);
     cn_rundir_close(&writer.run);
@@ -362,11 +371,18 @@ static void pruners_at_once(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(old_ones_go_and_trash_is_empty), cmocka_unit_test(a_dry_run_touches_nothing), cmocka_unit_test(what_is_counted_must_be_good),
-                                        cmocka_unit_test(readers_keep_what_they_hold), cmocka_unit_test(leftovers_are_settled),
-                                        cmocka_unit_test(trees_go_without_following), cmocka_unit_test(superseded_and_unhealthy_go_first),
-                                        cmocka_unit_test(a_full_disk_can_be_pruned), cmocka_unit_test(a_file_system_without_inodes_can_be_pruned),
-                                        cmocka_unit_test(what_was_retired_in_place_is_finished), cmocka_unit_test(a_pruner_that_slept_trashes_nothing_new),
-                                        cmocka_unit_test(a_late_pin_counts), cmocka_unit_test(pruners_at_once) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(old_ones_go_and_trash_is_empty),
+                                        cmocka_unit_test(a_dry_run_touches_nothing),
+                                        cmocka_unit_test(what_is_counted_must_be_good),
+                                        cmocka_unit_test(readers_keep_what_they_hold),
+                                        cmocka_unit_test(leftovers_are_settled),
+                                        cmocka_unit_test(trees_go_without_following),
+                                        cmocka_unit_test(superseded_and_unhealthy_go_first),
+                                        cmocka_unit_test(a_full_disk_can_be_pruned),
+                                        cmocka_unit_test(a_file_system_without_inodes_can_be_pruned),
+                                        cmocka_unit_test(what_was_retired_in_place_is_finished),
+                                        cmocka_unit_test(a_pruner_that_slept_trashes_nothing_new),
+                                        cmocka_unit_test(a_late_pin_counts),
+                                        cmocka_unit_test(pruners_at_once) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,8 @@ static void note(void *user, const char *message)
     snprintf(messages + used, sizeof messages - used, "%s\n", message);
 }
 
-static void bind(struct trainer *t, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape, uint32_t flags, void *address)
+static void bind(struct trainer *t, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape,
+                 uint32_t flags, void *address)
 {
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
     tensor.name = name;
@@ -91,7 +92,8 @@ static void check(const struct trainer *t, uint64_t step)
     assert_memory_equal(t->weights, want.weights, ROWS * COLUMNS * sizeof(float));
     assert_memory_equal(t->moments, want.moments, ROWS * COLUMNS * sizeof(float));
     assert_int_equal(t->mask[5000], want.mask[5000]);
-    assert_true(t->scale == want.scale && t->position == want.position && t->rng == want.rng && t->rate == want.rate && t->warm == want.warm);
+    assert_true(t->scale == want.scale && t->position == want.position && t->rng == want.rng && t->rate == want.rate &&
+                t->warm == want.warm);
     free(want.weights);
     free(want.moments);
 }
@@ -141,8 +143,8 @@ static void every_engine_round_trips(void **unused)
         cairn_io_mode mode;
         uint32_t threads;
         uint64_t arena, shard;
-    } cases[] = { { CAIRN_IO_AUTO, 0, 0, 0 }, { CAIRN_IO_BUFFERED, 4, 0, 0 }, { CAIRN_IO_AUTO, 1, 0, 0 }, { CAIRN_IO_BUFFERED, 1, 1, 0 },
-                  { CAIRN_IO_AUTO, 3, 1, 5000000 }, { CAIRN_IO_BUFFERED, 3, 1, 5000000 } };
+    } cases[] = { { CAIRN_IO_AUTO, 0, 0, 0 },     { CAIRN_IO_BUFFERED, 4, 0, 0 },   { CAIRN_IO_AUTO, 1, 0, 0 },
+                  { CAIRN_IO_BUFFERED, 1, 1, 0 }, { CAIRN_IO_AUTO, 3, 1, 5000000 }, { CAIRN_IO_BUFFERED, 3, 1, 5000000 } };
     (void)unused;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct trainer t;
@@ -304,7 +306,8 @@ static void a_second_writer_is_locked_out_or_fences(void **unused)
 
 static void what_stands_in_the_way_is_refused_and_stays(void **unused)
 {
-    static const char *const plants[] = { "mkdir %s/checkpoint-20", "mkdir %s/checkpoint-20 && echo hi > %s/checkpoint-20/model.safetensors",
+    static const char *const plants[] = { "mkdir %s/checkpoint-20",
+                                          "mkdir %s/checkpoint-20 && echo hi > %s/checkpoint-20/model.safetensors",
                                           "ln -s /etc %s/checkpoint-20", "mkfifo %s/checkpoint-20", "echo hi > %s/checkpoint-20" };
     (void)unused;
     for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
@@ -387,7 +390,9 @@ static void keep_last_keeps_what_it_must(void **unused)
     test_shell("test \"$(readlink %s/best)\" = checkpoint-10 && test \"$(readlink %s/latest)\" = checkpoint-40", path, path);
     cairn_checkpoint_close(reader);
     test_ok(save(run, &t, 50));
-    test_shell("cd %s && test -d checkpoint-50 && test -d checkpoint-40 && test ! -e checkpoint-30 && test ! -e checkpoint-20 && test -d checkpoint-10", path);
+    test_shell(
+        "cd %s && test -d checkpoint-50 && test -d checkpoint-40 && test ! -e checkpoint-30 && test ! -e checkpoint-20 && test -d checkpoint-10",
+        path);
     test_shell("test -z \"$(ls %s/.cairn/trash)\"", path);
     test_ok(cairn_run_close(run, &err));
     trainer_close(&t);
@@ -460,7 +465,8 @@ static void a_restore_tells_what_it_did(void **unused)
     options.allow_missing = 1;
     test_ok(cairn_restore(run, u.state, &options, &report, &err));
     assert_true(lost[5] == 6 && unheard == 77 && as_integer == -10);
-    assert_true(report.counts[CAIRN_MISSING] == 1 && report.counts[CAIRN_NEW] == 1 && report.counts[CAIRN_RESTORED] == 1 && report.counts[CAIRN_UNEXPECTED] == 5);
+    assert_true(report.counts[CAIRN_MISSING] == 1 && report.counts[CAIRN_NEW] == 1 && report.counts[CAIRN_RESTORED] == 1 &&
+                report.counts[CAIRN_UNEXPECTED] == 5);
     options.items = items + 1; /* scheduler: nothing of it is bound */
     options.items_count = 1;
     test_code(cairn_restore(run, u.state, &options, &report, &err), CAIRN_E_MISMATCH);
@@ -468,8 +474,8 @@ static void a_restore_tells_what_it_did(void **unused)
     static const struct {
         const char *item, *name;
         int kind;
-    } wrong[] = { { "scheduler", "rate", 0 }, { "scheduler", "warm", 0 }, { "data", "position", 1 }, { "data", "position", 3 }, { "rng", "words/0", 0 },
-                  { "scheduler", "warm", 2 } };
+    } wrong[] = { { "scheduler", "rate", 0 }, { "scheduler", "warm", 0 }, { "data", "position", 1 },
+                  { "data", "position", 3 },  { "rng", "words/0", 0 },    { "scheduler", "warm", 2 } };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         uint64_t number = 0;
         double real = 0;
@@ -578,7 +584,6 @@ static void a_small_disk_says_what_is_missing(void **unused)
     /* lazily: the lock file stays open for the life of a process */
     test_shell("umount -l %.*s", (int)(strlen(path) - 4), path);
 }
-
 
 static int cancelling_fetch(void *user, uint64_t offset, size_t size, void *destination)
 {
@@ -689,14 +694,25 @@ static void an_overlay_works(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_engine_round_trips), cmocka_unit_test(damage_falls_back_loudly), cmocka_unit_test(a_broken_manifest_is_passed_over),
-        cmocka_unit_test(only_damage_after_the_first_byte_is_torn), cmocka_unit_test(going_back_takes_another_way),
-        cmocka_unit_test(a_second_writer_is_locked_out_or_fences), cmocka_unit_test(what_stands_in_the_way_is_refused_and_stays),
-        cmocka_unit_test(another_tools_folder_is_refused_by_name), cmocka_unit_test(nan_makes_a_checkpoint_unhealthy),
-        cmocka_unit_test(keep_last_keeps_what_it_must), cmocka_unit_test(a_mismatch_touches_nothing), cmocka_unit_test(a_restore_tells_what_it_did),
-        cmocka_unit_test(an_older_one_must_cover_what_was_torn), cmocka_unit_test(bad_bindings_are_refused),
-        cmocka_unit_test(a_small_disk_says_what_is_missing), cmocka_unit_test(cancel_loses_nothing), cmocka_unit_test(a_newer_format_is_refused_and_untouched),
-        cmocka_unit_test(a_read_only_store_is_an_error_and_readable), cmocka_unit_test(an_overlay_works),
+        cmocka_unit_test(every_engine_round_trips),
+        cmocka_unit_test(damage_falls_back_loudly),
+        cmocka_unit_test(a_broken_manifest_is_passed_over),
+        cmocka_unit_test(only_damage_after_the_first_byte_is_torn),
+        cmocka_unit_test(going_back_takes_another_way),
+        cmocka_unit_test(a_second_writer_is_locked_out_or_fences),
+        cmocka_unit_test(what_stands_in_the_way_is_refused_and_stays),
+        cmocka_unit_test(another_tools_folder_is_refused_by_name),
+        cmocka_unit_test(nan_makes_a_checkpoint_unhealthy),
+        cmocka_unit_test(keep_last_keeps_what_it_must),
+        cmocka_unit_test(a_mismatch_touches_nothing),
+        cmocka_unit_test(a_restore_tells_what_it_did),
+        cmocka_unit_test(an_older_one_must_cover_what_was_torn),
+        cmocka_unit_test(bad_bindings_are_refused),
+        cmocka_unit_test(a_small_disk_says_what_is_missing),
+        cmocka_unit_test(cancel_loses_nothing),
+        cmocka_unit_test(a_newer_format_is_refused_and_untouched),
+        cmocka_unit_test(a_read_only_store_is_an_error_and_readable),
+        cmocka_unit_test(an_overlay_works),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

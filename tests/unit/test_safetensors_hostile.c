@@ -81,8 +81,10 @@ static int parse(const void *file, size_t size, uint64_t file_bytes, struct mete
     memcpy(exact, (const char *)file + CN_ST_PREFIX_BYTES, json_bytes);
     cn_pool_init(&pool, &alloc, (UINT64_C(64) << 20) + 2 * json_bytes);
     code = cn_st_parse_json(exact, json_bytes, file_bytes, 42, &pool, &header, err);
-    if (!code) check_accepted(&header, file_bytes);
-    else assert_int_equal(header.count, 12345); /* never clobbered */
+    if (!code)
+        check_accepted(&header, file_bytes);
+    else
+        assert_int_equal(header.count, 12345); /* never clobbered */
     if (ret_count) *ret_count = header.count;
     cn_pool_done(&pool);
     free(exact);
@@ -109,7 +111,10 @@ static char *make_file(const char *json, size_t json_size, size_t data_bytes, si
 
 #define TENSOR(name, dtype, shape, range) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":[" shape "],\"data_offsets\":[" range "]}"
 #define ONE(dtype, shape, range) "{" TENSOR("w", dtype, shape, range) "}"
-#define CASE(number, json, data, code) { number, json, sizeof(json) - 1, data, code }
+#define CASE(number, json, data, code)                                                                                                     \
+    {                                                                                                                                      \
+        number, json, sizeof(json) - 1, data, code                                                                                         \
+    }
 enum { ACCEPT = CAIRN_OK, FMT = CAIRN_E_FORMAT, TRN = CAIRN_E_TRUNCATED, LIM = CAIRN_E_LIMIT, UNS = CAIRN_E_UNSUPPORTED };
 
 static const struct {
@@ -163,8 +168,11 @@ static const struct {
     CASE("S24 tensor called __metadata__", "{" TENSOR("__metadata__", "U8", "0", "0,0") "}", 0, FMT),
     CASE("S25 empty name", "{" TENSOR("", "U8", "1", "0,1") "}", 1, ACCEPT),
     CASE("S26 NUL in a name", "{" TENSOR("a\\u0000b", "U8", "1", "0,1") "}", 1, ACCEPT),
-    CASE("S26 names that differ behind a NUL", "{" TENSOR("a\\u0000b", "U8", "1", "0,1") "," TENSOR("a\\u0000c", "U8", "1", "1,2") "}", 2, ACCEPT),
-    CASE("S27 path as a name", "{" TENSOR("../../etc/passwd", "U8", "1", "0,1") "," TENSOR("/abs", "U8", "1", "1,2") "," TENSOR("C:\\\\x", "U8", "1", "2,3") "}", 3, ACCEPT),
+    CASE("S26 names that differ behind a NUL", "{" TENSOR("a\\u0000b", "U8", "1", "0,1") "," TENSOR("a\\u0000c", "U8", "1", "1,2") "}", 2,
+         ACCEPT),
+    CASE("S27 path as a name",
+         "{" TENSOR("../../etc/passwd", "U8", "1", "0,1") "," TENSOR("/abs", "U8", "1", "1,2") "," TENSOR("C:\\\\x", "U8", "1", "2,3") "}",
+         3, ACCEPT),
     CASE("S28 control characters by escape", "{" TENSOR("\\u001b[2J\\n", "U8", "1", "0,1") "}", 1, ACCEPT),
     CASE("S29 NFC and NFD", "{" TENSOR("\xc3\xa9", "U8", "1", "0,1") "," TENSOR("e\xcc\x81", "U8", "1", "1,2") "}", 2, ACCEPT),
     CASE("S31 no dtype", "{\"w\":{\"shape\":[0],\"data_offsets\":[0,0]}}", 0, FMT),
@@ -228,7 +236,9 @@ static const struct {
     CASE("S53 any order", "{" TENSOR("b", "U8", "1", "1,2") "," TENSOR("a", "U8", "1", "0,1") "}", 2, ACCEPT),
     CASE("S54 fields in any order", "{\"w\":{\"data_offsets\":[0,4],\"shape\":[1],\"dtype\":\"F32\"}}", 4, ACCEPT),
     CASE("S55 empty ones share an offset",
-         "{" TENSOR("a", "U8", "1", "0,1") "," TENSOR("b", "U8", "0", "1,1") "," TENSOR("c", "F32", "0,7", "1,1") "," TENSOR("d", "U8", "1", "1,2") "}", 2, ACCEPT),
+         "{" TENSOR("a", "U8", "1", "0,1") "," TENSOR("b", "U8", "0", "1,1") "," TENSOR("c", "F32", "0,7", "1,1") "," TENSOR("d", "U8", "1",
+                                                                                                                             "1,2") "}",
+         2, ACCEPT),
     CASE("S56 empty one inside another", "{" TENSOR("a", "U8", "2", "0,2") "," TENSOR("b", "U8", "0", "1,1") "}", 2, FMT),
     CASE("S56 empty one past the data", "{" TENSOR("a", "U8", "2", "0,2") "," TENSOR("b", "U8", "0", "3,3") "}", 2, TRN),
 };
@@ -250,7 +260,8 @@ static void test_table(void **state)
             snprintf(position, sizeof position, "(byte %llu)", (unsigned long long)err.offset);
             assert_int_equal(err.code, code);
             assert_true(err.message[0] && !strchr(err.message, '\n'));
-            if (err.offset == CAIRN_NO_OFFSET || !strstr(err.message, position)) fail_msg("%s: no position: %s", cases[i].number, err.message);
+            if (err.offset == CAIRN_NO_OFFSET || !strstr(err.message, position))
+                fail_msg("%s: no position: %s", cases[i].number, err.message);
             assert_true(err.offset <= size || code == FMT); /* a hole may be claimed beyond the end */
         }
         free(file);
@@ -292,7 +303,8 @@ static void test_not_safetensors(void **state)
 {
     (void)state;
     uint64_t json_bytes;
-    static const char *const others[] = { "{\"w\":{\"dtype\"", "PK\3\4\24\0\0\0\10\0", "GGUF\3\0\0\0\1\0", "\x93NUMPY\1\0v\0", "version https://git-lfs" };
+    static const char *const others[] = { "{\"w\":{\"dtype\"", "PK\3\4\24\0\0\0\10\0", "GGUF\3\0\0\0\1\0", "\x93NUMPY\1\0v\0",
+                                          "version https://git-lfs" };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_int_equal(cn_st_parse_prefix(others[i], 10, 1000, &json_bytes, NULL), CAIRN_E_LIMIT);
 }
@@ -384,7 +396,11 @@ static void test_many_tensors(void **state)
         for (uint64_t i = 0; i < count; i++) {
             unsigned long long at = kind == 2 ? 0 : kind ? count - 1 - i : i;
             used += (size_t)sprintf(json + used, "%c\"%llx\":{\"dtype\":\"U8\",\"shape\":[%s],\"data_offsets\":[%llu,%llu]}", i ? ',' : '{',
-                                    (unsigned long long)i, kind == 2 ? "0" : i & 1 ? "1" : "", at, at + (kind != 2));
+                                    (unsigned long long)i,
+                                    kind == 2 ? "0"
+                                    : i & 1   ? "1"
+                                              : "",
+                                    at, at + (kind != 2));
         }
         json[used++] = '}';
         char *file = make_file(json, used, 0, &size);
@@ -395,7 +411,9 @@ static void test_many_tensors(void **state)
         if (code) fail_msg("%s", err.message);
         assert_int_equal(found, count);
         assert_true(meter.peak <= 2 * size + (1 << 20));
-        if (wanted) printf("%llu tensors, %.1f MB header: %.2f s, %.1f MB\n", (unsigned long long)count, (double)size / 1e6, seconds, (double)meter.peak / 1e6);
+        if (wanted)
+            printf("%llu tensors, %.1f MB header: %.2f s, %.1f MB\n", (unsigned long long)count, (double)size / 1e6, seconds,
+                   (double)meter.peak / 1e6);
         assert_true(seconds < 1.0 + (double)count * 1e-5); /* generous: sanitizers, busy machines */
         free(file);
     }
@@ -423,9 +441,10 @@ static void test_pool_limit(void **state)
 
 /* --------------------------------------------------------------------------------------------------------------- mutations */
 
-static const char golden_small[] = "{\"__metadata__\":{\"format\":\"pt\"}," TENSOR("a\\u00e9\xc3\xa9", "F32", "2,3", "0,24") "," TENSOR("b", "BF16", "", "24,26") "}   ";
-static const char golden_large[] = "{" TENSOR("model.layers.0.weight", "F64", "2,2", "0,32") "," TENSOR("empty", "I64", "0,9", "32,32") "," TENSOR(
-    "f4", "F4", "4", "36,38") "," TENSOR("mask", "BOOL", "4", "32,36") "}";
+static const char golden_small[] =
+    "{\"__metadata__\":{\"format\":\"pt\"}," TENSOR("a\\u00e9\xc3\xa9", "F32", "2,3", "0,24") "," TENSOR("b", "BF16", "", "24,26") "}   ";
+static const char golden_large[] = "{" TENSOR("model.layers.0.weight", "F64", "2,2", "0,32") "," TENSOR(
+    "empty", "I64", "0,9", "32,32") "," TENSOR("f4", "F4", "4", "36,38") "," TENSOR("mask", "BOOL", "4", "32,36") "}";
 static const struct {
     const char *json;
     size_t json_size, data_bytes;
@@ -444,7 +463,7 @@ static void test_every_prefix(void **state)
             memcpy(part, file, cut);
             int code = parse(part, cut, cut, &meter, NULL, NULL);
             assert_int_equal(code, CAIRN_E_TRUNCATED); /* S57 */
-            if (cut > 8) { /* the header itself cut, its length told honestly */
+            if (cut > 8) {                             /* the header itself cut, its length told honestly */
                 put_length(part, cut - 8);
                 code = parse(part, cut, cut, &meter, NULL, NULL);
                 assert_true(code == CAIRN_E_FORMAT || code == CAIRN_E_TRUNCATED);
@@ -484,8 +503,30 @@ static uint64_t next_random(uint64_t *random)
 /* Replaces some bytes of text by others, which may be a token of the format. Returns the new size. */
 static size_t mutate(char *text, size_t size, size_t room, uint64_t *random)
 {
-    static const char *const tokens[] = { "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u0000", "\\ud800", "0", "-1", "1e9", "18446744073709551615",
-                                          "9223372036854775808", "null", "\"F4\"", "\"F128\"", "__metadata__", "\"dtype\":", "\xff", "\xc0\x80", "{}", "[]" };
+    static const char *const tokens[] = { "{",
+                                          "}",
+                                          "[",
+                                          "]",
+                                          ",",
+                                          ":",
+                                          "\"",
+                                          "\\",
+                                          "\\u0000",
+                                          "\\ud800",
+                                          "0",
+                                          "-1",
+                                          "1e9",
+                                          "18446744073709551615",
+                                          "9223372036854775808",
+                                          "null",
+                                          "\"F4\"",
+                                          "\"F128\"",
+                                          "__metadata__",
+                                          "\"dtype\":",
+                                          "\xff",
+                                          "\xc0\x80",
+                                          "{}",
+                                          "[]" };
     char insert[64];
     size_t at = next_random(random) % (size + 1), drop = next_random(random) % 4, length;
     if (drop > size - at) drop = size - at;
@@ -545,10 +586,18 @@ static void test_every_allocation_failing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),         cmocka_unit_test(test_prefix),        cmocka_unit_test(test_not_safetensors),
-        cmocka_unit_test(test_position_and_name), cmocka_unit_test(test_rank),      cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_metadata_pairs), cmocka_unit_test(test_many_tensors), cmocka_unit_test(test_pool_limit),
-        cmocka_unit_test(test_every_prefix),  cmocka_unit_test(test_every_edit),    cmocka_unit_test(test_random_edits),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_prefix),
+        cmocka_unit_test(test_not_safetensors),
+        cmocka_unit_test(test_position_and_name),
+        cmocka_unit_test(test_rank),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_metadata_pairs),
+        cmocka_unit_test(test_many_tensors),
+        cmocka_unit_test(test_pool_limit),
+        cmocka_unit_test(test_every_prefix),
+        cmocka_unit_test(test_every_edit),
+        cmocka_unit_test(test_random_edits),
         cmocka_unit_test(test_every_allocation_failing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

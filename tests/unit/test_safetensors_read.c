@@ -47,8 +47,9 @@ static int finish(void **state)
 static void test_fields(void **state)
 {
     (void)state;
-    static const char json[] = "{\"__metadata__\":{\"format\":\"pt\",\"\":\"\\u00e9\"},\"a/b\":{\"shape\":[2,3,4],\"dtype\":\"BF16\",\"data_offsets\":[8,56]},"
-                               "\"s\\u0000t\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]}}";
+    static const char json[] =
+        "{\"__metadata__\":{\"format\":\"pt\",\"\":\"\\u00e9\"},\"a/b\":{\"shape\":[2,3,4],\"dtype\":\"BF16\",\"data_offsets\":[8,56]},"
+        "\"s\\u0000t\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]}}";
     struct cn_st_header header = read_header(json, 56);
     assert_int_equal(header.data_offset, 8 + strlen(json));
     assert_int_equal(header.count, 2);
@@ -74,8 +75,8 @@ static void test_every_dtype(void **state)
     for (int dtype = CAIRN_DTYPE_NONE + 1; dtype < CAIRN_DTYPE_COUNT; dtype++) {
         char json[128];
         uint64_t bytes = cairn_dtype_bits((cairn_dtype)dtype); /* eight elements */
-        snprintf(json, sizeof json, "{\"w\":{\"dtype\":\"%s\",\"shape\":[2,4],\"data_offsets\":[0,%llu]}}", cairn_dtype_name((cairn_dtype)dtype),
-                 (unsigned long long)bytes);
+        snprintf(json, sizeof json, "{\"w\":{\"dtype\":\"%s\",\"shape\":[2,4],\"data_offsets\":[0,%llu]}}",
+                 cairn_dtype_name((cairn_dtype)dtype), (unsigned long long)bytes);
         struct cn_st_header header = read_header(json, bytes);
         assert_int_equal(header.tensors[0].dtype, dtype);
     }
@@ -85,10 +86,11 @@ static void test_every_dtype(void **state)
 static void test_order(void **state)
 {
     (void)state;
-    struct cn_st_header header = read_header("{\"z\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]},\"e2\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[3,3]},"
-                                             "\"y\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},\"e1\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[3,3]},"
-                                             "\"e0\":{\"dtype\":\"U8\",\"shape\":[0,3],\"data_offsets\":[3,3]}}",
-                                             5);
+    struct cn_st_header header = read_header(
+        "{\"z\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]},\"e2\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[3,3]},"
+        "\"y\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},\"e1\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[3,3]},"
+        "\"e0\":{\"dtype\":\"U8\",\"shape\":[0,3],\"data_offsets\":[3,3]}}",
+        5);
     static const char *const expected[] = { "y", "e2", "e1", "e0", "z" };
     for (size_t i = 0; i < 5; i++) {
         assert_string_equal(header.tensors[i].name, expected[i]);

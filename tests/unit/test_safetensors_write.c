@@ -35,8 +35,9 @@ static void test_bytes(void **state)
 {
     (void)state;
     static const uint64_t shape[] = { 2, 3 };
-    static const char expected[] = "{\"__metadata__\":{\"format\":\"pt\"},\"q\\\"\\n\xc3\xa9\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
-                                   "\"s\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[24,25]}}";
+    static const char expected[] =
+        "{\"__metadata__\":{\"format\":\"pt\"},\"q\\\"\\n\xc3\xa9\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
+        "\"s\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[24,25]}}";
     struct cn_st_tensor tensors[] = { tensor("q\"\n\xc3\xa9", CAIRN_F32), tensor("s", CAIRN_U8) };
     tensors[0].rank = 2;
     tensors[0].shape = shape;
@@ -90,7 +91,8 @@ static void test_compare(void **state)
 {
     (void)state;
     static const char *const names[] = { "b", "a", "ab", "\xc3\xa9", "Z" };
-    struct cn_st_tensor wide = tensor("z", CAIRN_F64), narrow = tensor("a", CAIRN_BOOL), four = tensor("a", CAIRN_F4), six = tensor("a", CAIRN_F6_E2M3);
+    struct cn_st_tensor wide = tensor("z", CAIRN_F64), narrow = tensor("a", CAIRN_BOOL), four = tensor("a", CAIRN_F4),
+                        six = tensor("a", CAIRN_F6_E2M3);
     assert_true(cn_st_compare(&wide, &narrow) < 0 && cn_st_compare(&narrow, &wide) > 0);
     assert_true(cn_st_compare(&narrow, &six) < 0 && cn_st_compare(&six, &four) < 0);
     static const int order[] = { 4, 1, 2, 0, 3 }; /* Z a ab b é: by bytes */
@@ -107,7 +109,9 @@ static void test_entry_bytes(void **state)
     (void)state;
     uint64_t shape[CAIRN_MAX_RANK];
     for (int i = 0; i < CAIRN_MAX_RANK; i++) shape[i] = UINT64_MAX;
-    struct cn_st_tensor worst = { .name = "\1\2\3\4\5\6\16\17", .name_size = 8, .dtype = CAIRN_F8_E4M3FNUZ, .rank = CAIRN_MAX_RANK, .shape = shape };
+    struct cn_st_tensor worst = {
+        .name = "\1\2\3\4\5\6\16\17", .name_size = 8, .dtype = CAIRN_F8_E4M3FNUZ, .rank = CAIRN_MAX_RANK, .shape = shape
+    };
     worst.begin = worst.end = UINT64_MAX;
     struct cn_st_tensor tensors[64];
     for (int i = 0; i < 64; i++) tensors[i] = worst;

@@ -19,7 +19,8 @@ static cairn_state *new_state(void)
     return state;
 }
 
-static int bind(cairn_state *state, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape, uint32_t flags, void *address)
+static int bind(cairn_state *state, const char *item, const char *name, cairn_dtype dtype, uint32_t rank, const uint64_t *shape,
+                uint32_t flags, void *address)
 {
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
     tensor.name = name;
@@ -204,14 +205,16 @@ static void plans_cover_every_byte_once(void **unused)
     for (int round = 0; round < 40; round++) {
         cairn_state *state = new_state();
         struct cn_plan plan, again;
-        struct cn_plan_limits limits = { round % 3 ? UINT64_C(20) << 20 : UINT64_C(5000000000), round % 2 ? CN_BLOCK_BYTES : 4 * CN_BLOCK_BYTES };
+        struct cn_plan_limits limits = { round % 3 ? UINT64_C(20) << 20 : UINT64_C(5000000000),
+                                         round % 2 ? CN_BLOCK_BYTES : 4 * CN_BLOCK_BYTES };
         for (int i = 0; i < 30; i++) {
             static const cairn_dtype dtypes[] = { CAIRN_F32, CAIRN_BF16, CAIRN_U8, CAIRN_F64, CAIRN_F4 };
             char name[32];
             random = random * 1664525 + 1013904223;
             uint64_t shape[] = { i % 7 ? ((random >> 4) % (i % 5 ? 5000 : 3000000)) * 2 : 0 };
             snprintf(name, sizeof name, "t%d", (int)(random >> 8) % 1000 * 100 + i);
-            test_ok(bind(state, i % 4 ? "model" : "optimizer", name, dtypes[random >> 16 & 3], 1, shape, i % 3 ? CAIRN_TRAINABLE : CAIRN_FROZEN, &random));
+            test_ok(bind(state, i % 4 ? "model" : "optimizer", name, dtypes[random >> 16 & 3], 1, shape,
+                         i % 3 ? CAIRN_TRAINABLE : CAIRN_FROZEN, &random));
         }
         test_ok(cn_plan_make(state, &limits, &plan, &err));
         check_plan(&plan, limits.shard_bytes);
@@ -299,7 +302,9 @@ static void what_is_wanted_is_read_once(void **unused)
         for (int i = 0; i < 64; i++) {
             random = random * 1664525 + 1013904223;
             if (i == 40) at = 4096;
-            rows[i] = (struct cn_table_row){ .file = i >= 40, .begin = at, .size_bytes = i % 9 ? (random >> 8) % 100000 : (random >> 8) % 20000000 };
+            rows[i] = (struct cn_table_row){ .file = i >= 40,
+                                             .begin = at,
+                                             .size_bytes = i % 9 ? (random >> 8) % 100000 : (random >> 8) % 20000000 };
             at += rows[i].size_bytes;
             wanted[i] = round == 0 || random >> 30;
             total += wanted[i] ? rows[i].size_bytes : 0;
@@ -347,7 +352,9 @@ static void expect_command(const char *arguments, size_t size, const char *want)
 static void secrets_are_left_out(void **unused)
 {
     (void)unused;
-    EXPECT_COMMAND("train\0--lr\0" "0.1", "\"command\":[\"train\",\"--lr\",\"0.1\"]");
+    EXPECT_COMMAND("train\0--lr\0"
+                   "0.1",
+                   "\"command\":[\"train\",\"--lr\",\"0.1\"]");
     EXPECT_COMMAND("train\0--api-key=hunter2\0x", "\"command\":[\"train\",\"--api-key=[redacted]\",\"x\"]");
     EXPECT_COMMAND("train\0--token\0hunter2\0x", "\"command\":[\"train\",\"--token\",\"[redacted]\",\"x\"]");
     EXPECT_COMMAND("train\0HF_TOKEN=hunter2", "\"HF_TOKEN=[redacted]\"");
@@ -380,7 +387,9 @@ static void revisions_are_found_without_git(void **unused)
         { "printf 'ref: refs/heads/main\\n' > HEAD && printf '" ONE "\\n' > refs/heads/main", ONE },
         { "printf '" ONE "\\n' > HEAD", ONE },
         { "printf '" TWO "\\n' > HEAD", TWO },
-        { "printf 'ref: refs/heads/main\\n' > HEAD && printf '# pack-refs with: peeled\\n" ONE " refs/heads/main2\\n" TWO " refs/heads/main\\n' > packed-refs", TWO },
+        { "printf 'ref: refs/heads/main\\n' > HEAD && printf '# pack-refs with: peeled\\n" ONE " refs/heads/main2\\n" TWO
+          " refs/heads/main\\n' > packed-refs",
+          TWO },
         { "printf 'ref: refs/heads/a/b\\n' > HEAD && mkdir refs/heads/a && printf '" ONE "\\n' > refs/heads/a/b", ONE },
         { "printf 'ref: refs/heads/none\\n' > HEAD", "" },
         { "printf 'ref: refs/../../outside\\n' > HEAD && printf '" ONE "\\n' > ../outside", "" },
@@ -407,10 +416,11 @@ static void revisions_are_found_without_git(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_without_what_they_need), cmocka_unit_test(callbacks_that_fail_are_named), cmocka_unit_test(leaves_come_back_by_their_names),
-        cmocka_unit_test(plans_cover_every_byte_once), cmocka_unit_test(frozen_tensors_lie_apart), cmocka_unit_test(a_state_of_nothing_has_a_plan),
-        cmocka_unit_test(what_is_wanted_is_read_once), cmocka_unit_test(secrets_are_left_out), cmocka_unit_test(provenance_has_an_end),
-        cmocka_unit_test(revisions_are_found_without_git),
+        cmocka_unit_test(calls_without_what_they_need),    cmocka_unit_test(callbacks_that_fail_are_named),
+        cmocka_unit_test(leaves_come_back_by_their_names), cmocka_unit_test(plans_cover_every_byte_once),
+        cmocka_unit_test(frozen_tensors_lie_apart),        cmocka_unit_test(a_state_of_nothing_has_a_plan),
+        cmocka_unit_test(what_is_wanted_is_read_once),     cmocka_unit_test(secrets_are_left_out),
+        cmocka_unit_test(provenance_has_an_end),           cmocka_unit_test(revisions_are_found_without_git),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

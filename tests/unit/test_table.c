@@ -15,10 +15,32 @@ static struct cn_buf sample(void)
     static const struct cn_table_file files[] = { { "model.safetensors", 4196 }, { "training/optimizer.safetensors", 4156 } };
     struct cn_digest digest = cn_digest_of(block, sizeof block);
     struct cn_table_row rows[] = {
-        { .item = "model", .name = "a", .dtype = CAIRN_F32, .rank = 2, .shape = shape, .flags = CAIRN_TRAINABLE, .file = 0, .begin = 4096, .size_bytes = 60,
-          .digest = digest, .blocks = block, .blocks_count = 1, .stats_known = true, .max_abs = 1.25, .norm = 2.5 },
-        { .item = "optimizer", .name = "m/a", .dtype = CAIRN_F32, .rank = 2, .shape = shape, .file = 1, .begin = 4096, .size_bytes = 60, .digest = digest,
-          .blocks = block, .blocks_count = 1 },
+        { .item = "model",
+          .name = "a",
+          .dtype = CAIRN_F32,
+          .rank = 2,
+          .shape = shape,
+          .flags = CAIRN_TRAINABLE,
+          .file = 0,
+          .begin = 4096,
+          .size_bytes = 60,
+          .digest = digest,
+          .blocks = block,
+          .blocks_count = 1,
+          .stats_known = true,
+          .max_abs = 1.25,
+          .norm = 2.5 },
+        { .item = "optimizer",
+          .name = "m/a",
+          .dtype = CAIRN_F32,
+          .rank = 2,
+          .shape = shape,
+          .file = 1,
+          .begin = 4096,
+          .size_bytes = 60,
+          .digest = digest,
+          .blocks = block,
+          .blocks_count = 1 },
     };
     struct cn_table table = { rows, 2, files, 2 };
     struct cn_buf buf;
@@ -90,7 +112,9 @@ static void hostile_tables_are_refused(void **unused)
     (void)unused;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int code = decode_with(cases[i].from, cases[i].to);
-        if (code != cases[i].code) fail_msg("%s -> %s: %s instead of %s (%s)", cases[i].from, cases[i].to, cairn_code_name(code), cairn_code_name(cases[i].code), err.message);
+        if (code != cases[i].code)
+            fail_msg("%s -> %s: %s instead of %s (%s)", cases[i].from, cases[i].to, cairn_code_name(code), cairn_code_name(cases[i].code),
+                     err.message);
     }
 }
 
@@ -137,7 +161,8 @@ static void hostile_values_are_refused(void **unused)
     (void)unused;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int code = read_state(cases[i].items);
-        if (code != cases[i].code) fail_msg("%s: %s instead of %s (%s)", cases[i].items, cairn_code_name(code), cairn_code_name(cases[i].code), err.message);
+        if (code != cases[i].code)
+            fail_msg("%s: %s instead of %s (%s)", cases[i].items, cairn_code_name(code), cairn_code_name(cases[i].code), err.message);
     }
     memset(deep, '[', sizeof deep - 1);
     deep[sizeof deep - 1] = 0;

@@ -49,7 +49,8 @@ static void numbers_are_never_given_twice(void **unused)
     writer_open(&writer, path, &err);
     assert_int_equal(writer.term, 4);
     cn_rundir_close(&writer.run);
-    test_shell("rm %s/.cairn/terms/* && mkdir %s/.cairn/staging/41-abc %s/.cairn/staging/077-x %s/.cairn/staging/x", path, path, path, path);
+    test_shell("rm %s/.cairn/terms/* && mkdir %s/.cairn/staging/41-abc %s/.cairn/staging/077-x %s/.cairn/staging/x", path, path, path,
+               path);
     writer_open(&writer, path, &err);
     assert_int_equal(writer.term, 42);
     /* the older writer's folder is gone from staging, so that its rename has no source; what is no staging folder stays */
@@ -152,13 +153,17 @@ static void hostile_run_files_are_refused(void **unused)
         put_run_json(cases[i].text, cases[i].sealed);
         int code = cn_rundir_open_read(path, &run, &err);
         if (code != cases[i].code) fail_msg("%s: %s: %s", cases[i].text, cairn_code_name(code), err.message);
-        if (code) assert_non_null(strstr(err.message, "run.json"));
-        else cn_rundir_close(&run);
+        if (code)
+            assert_non_null(strstr(err.message, "run.json"));
+        else
+            cn_rundir_close(&run);
         /* a writer leaves it as it is */
         int again = cn_rundir_open(path, &run, &err);
         assert_int_equal(again, code);
-        if (again) test_shell("test \"$(ls -A %s)\" = run.json", path);
-        else cn_rundir_close(&run);
+        if (again)
+            test_shell("test \"$(ls -A %s)\" = run.json", path);
+        else
+            cn_rundir_close(&run);
     }
     test_shell("truncate -s 70000 %s/run.json", path);
     test_code(cn_rundir_open_read(path, &run, &err), CAIRN_E_LIMIT);
@@ -222,8 +227,11 @@ static void folders_are_made_as_needed(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(the_higher_term_wins), cmocka_unit_test(numbers_are_never_given_twice),
-                                        cmocka_unit_test(no_two_writers_get_the_same_number), cmocka_unit_test(hostile_run_files_are_refused),
-                                        cmocka_unit_test(any_change_of_run_json_is_found), cmocka_unit_test(folders_are_made_as_needed) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(the_higher_term_wins),
+                                        cmocka_unit_test(numbers_are_never_given_twice),
+                                        cmocka_unit_test(no_two_writers_get_the_same_number),
+                                        cmocka_unit_test(hostile_run_files_are_refused),
+                                        cmocka_unit_test(any_change_of_run_json_is_found),
+                                        cmocka_unit_test(folders_are_made_as_needed) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
