@@ -263,6 +263,24 @@ static bool is_listed(const char *const *tags, size_t count, const char *tag)
     return false;
 }
 
+static bool same_number(double a, double b)
+{
+    return (a != a && b != b) || !memcmp(&a, &b, sizeof a); /* a NaN's bits do not survive its text */
+}
+
+/* A change that asks for two things at once could never be done. */
+static int check_change(const struct cn_marks_change *change, cairn_error *err)
+{
+    struct cn_shown shown;
+    for (size_t i = 0; i < change->add_tags_count; i++)
+        if (is_listed(change->remove_tags, change->remove_tags_count, change->add_tags[i]))
+            return cn_error_set(err, CAIRN_E_USAGE, "tag \"%s\" is to be added and removed at once", cn_show_text(&shown, change->add_tags[i]));
+    for (size_t i = 0; i < change->metrics_count; i++)
+        if (find_metric(change->metrics, i, change->metrics[i].name))
+            return cn_error_set(err, CAIRN_E_USAGE, "metric \"%s\" is given twice", cn_show_text(&shown, change->metrics[i].name));
+    return CAIRN_OK;
+}
+
 /* Is everything that the change asks for as it asks? */
 static bool is_done(const struct cn_marks *marks, const struct cn_marks_change *change)
 {
@@ -272,7 +290,7 @@ static bool is_done(const struct cn_marks *marks, const struct cn_marks_change *
         if (holds_tag(marks, change->remove_tags[i])) return false;
     for (size_t i = 0; i < change->metrics_count; i++) {
         const cairn_metric *found = find_metric(marks->metrics, marks->metrics_count, change->metrics[i].name);
-        if (!found || memcmp(&found->value, &change->metrics[i].value, sizeof found->value)) return false;
+        if (!found || !same_number(found->value, change->metrics[i].value)) return false;
     }
     return !change->pin || marks->pinned == (change->pin > 0);
 }
@@ -315,10 +333,7 @@ static int put(cn_file dir, const struct cn_marks *marks, cairn_error *err)
     snprintf(temporary, sizeof temporary, ".marks-%s", hex);
     make_name(marks->generation, name);
     code = cn_smallfile_put(dir, temporary, buf.data, buf.size, 0644, err);
-    if (code) {
-        (void)cn_os_unlink(dir, temporary);
-        return code;
-    }
+    if (code) return code;
     rc = cn_os_link(dir, temporary, dir, name);
     (void)cn_os_unlink(dir, temporary);
     if (!rc || rc == -EEXIST) return rc ? CAIRN_E_EXISTS : CAIRN_OK;
@@ -343,7 +358,8 @@ int cn_marks_change(cn_file checkpoint_dir, const struct cn_manifest *manifest, 
     struct cn_pool pool;
     struct cn_marks marks = { 0 }, wanted;
     bool ours = false;
-    int code = CAIRN_OK;
+    int code = check_change(change, err);
+    if (code) return code;
     cn_pool_init(&pool, cn_os_alloc(), UINT64_C(64) << 20);
     for (int i = 0; i < TRIES && !code; i++) {
         cn_pool_done(&pool);

@@ -13,8 +13,10 @@ int cn_smallfile_put(cn_file dir, const char *name, const void *data, size_t siz
     int rc = cn_os_create(dir, name, mode, false, &file);
     if (!rc) step = "writing it", rc = cn_os_write_at(file, 0, data, size);
     if (!rc) step = "syncing it", rc = cn_os_sync(file);
+    bool made = file != CN_NO_FILE;
     int closed = cn_os_close(file);
     if (!rc) step = "closing it", rc = closed;
+    if (rc && made) (void)cn_os_unlink(dir, name);
     return rc ? cn_error_errno(err, -rc, "%s: %s", name, step) : CAIRN_OK;
 }
 

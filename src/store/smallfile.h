@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "os/os.h"
 
-/* Creates name (mode), writes, fsyncs, closes. */
+/* Creates name (mode), writes, fsyncs, closes. What fails is removed again. */
 int cn_smallfile_put(cn_file dir, const char *name, const void *data, size_t size, uint32_t mode, cairn_error *err);
 /* Reads a regular file whole, NUL-terminated besides; LIMIT beyond limit_bytes; PATH for symlinks and special files. cn_os_free it. */
 int cn_smallfile_load(cn_file dir, const char *name, uint64_t limit_bytes, char **ret_data, size_t *ret_size, cairn_error *err);

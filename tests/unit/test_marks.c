@@ -143,6 +143,54 @@ static void bad_marks_are_refused(void **unused)
 }
 
 /* Three processes at once, each with tags and metrics of its own: nothing is lost. */
+static int count_marks(void *user, const char *name)
+{
+    *(int *)user += !strncmp(name, "marks.", 6);
+    return 0;
+}
+
+static int marks_of(const char *folder)
+{
+    char where[800];
+    int count = 0;
+    cn_file dir;
+    snprintf(where, sizeof where, "%s/%s", path, folder);
+    assert_int_equal(cn_os_open_dir_path(where, &dir), 0);
+    assert_int_equal(cn_os_list(dir, count_marks, &count), 0);
+    (void)cn_os_close(dir);
+    return count;
+}
+
+/* A NaN has many bit patterns, and its text has none of them. */
+static void a_metric_that_is_no_number_is_marked_once(void **unused)
+{
+    double odd = __builtin_copysign(__builtin_nan("7"), -1.0);
+    const cairn_metric metric = { "accuracy", odd };
+    cairn_mark_options options = CAIRN_MARK_OPTIONS_INIT;
+    (void)unused;
+    make("nan");
+    options.metrics = &metric, options.metrics_count = 1;
+    for (int i = 0; i < 2; i++) test_ok(cairn_mark(store, "run@20", &options, &err));
+    assert_int_equal(marks_of("checkpoint-20"), 1);
+}
+
+static void a_change_that_contradicts_itself_is_refused(void **unused)
+{
+    static const char *const tags[] = { "release" };
+    static const cairn_metric twice[] = { { "accuracy", 0.5 }, { "accuracy", 0.75 } };
+    cairn_mark_options both = CAIRN_MARK_OPTIONS_INIT, metrics = CAIRN_MARK_OPTIONS_INIT;
+    (void)unused;
+    make("contradiction");
+    both.add_tags = both.remove_tags = tags, both.add_tags_count = both.remove_tags_count = 1;
+    assert_int_equal(cairn_mark(store, "run@20", &both, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "release"));
+    metrics.metrics = twice, metrics.metrics_count = 2;
+    assert_int_equal(cairn_mark(store, "run@20", &metrics, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "accuracy"));
+    assert_int_equal(marks_of("checkpoint-20"), 0);
+    expect_marks(20, "loss=1 ");
+}
+
 static void three_at_once_lose_nothing(void **unused)
 {
     enum { EACH = 30 };
@@ -388,6 +436,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_add_up),
         cmocka_unit_test(bad_marks_are_refused),
+        cmocka_unit_test(a_metric_that_is_no_number_is_marked_once),
+        cmocka_unit_test(a_change_that_contradicts_itself_is_refused),
         cmocka_unit_test(three_at_once_lose_nothing),
         cmocka_unit_test(damaged_marks_are_told_and_pin),
         cmocka_unit_test(hostile_marks_are_refused),
