@@ -17,21 +17,30 @@ void cn_buf_done(struct cn_buf *buf)
     buf->size = buf->capacity = 0;
 }
 
-void cn_buf_clear(struct cn_buf *buf)
+void cn_buf_cut(struct cn_buf *buf, size_t size)
 {
-    buf->size = 0;
-    buf->failed = false;
-    if (buf->data) buf->data[0] = 0;
+    buf->size = size;
+    buf->failed = buf->over_limit = false;
+    if (buf->data) buf->data[size] = 0;
 }
 
+int cn_buf_check(const struct cn_buf *buf, const char *what, cairn_error *err)
+{
+    if (!buf->failed) return CAIRN_OK;
+    if (!buf->over_limit) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory for it", what);
+    return cn_error_set(err, CAIRN_E_LIMIT, "%s: larger than %llu bytes", what, (unsigned long long)buf->limit_bytes);
+}
+
+/* Room for more bytes; else the buffer has failed. */
 static bool reserve(struct cn_buf *buf, size_t more)
 {
-    if (buf->failed || more > buf->limit_bytes || buf->size > buf->limit_bytes - more) return false;
-    size_t needed = buf->size + more + 1;
-    if (needed <= buf->capacity) return true;
-    size_t capacity = buf->capacity ? buf->capacity : 256;
+    if (buf->failed) return false;
+    buf->failed = buf->over_limit = more > buf->limit_bytes || buf->size > buf->limit_bytes - more;
+    size_t needed = buf->size + more + 1, capacity = buf->capacity ? buf->capacity : 256;
+    if (buf->failed || needed <= buf->capacity) return !buf->failed;
     while (capacity < needed) capacity *= 2;
     char *data = cn_resize(buf->alloc, buf->data, capacity);
+    buf->failed = !data;
     if (!data) return false;
     buf->data = data;
     buf->capacity = capacity;
@@ -40,10 +49,7 @@ static bool reserve(struct cn_buf *buf, size_t more)
 
 void cn_buf_append(struct cn_buf *buf, const void *bytes, size_t size)
 {
-    if (!reserve(buf, size)) {
-        buf->failed = true;
-        return;
-    }
+    if (!reserve(buf, size)) return;
     if (size) memcpy(buf->data + buf->size, bytes, size);
     buf->size += size;
     buf->data[buf->size] = 0;
@@ -69,10 +75,7 @@ void cn_buf_format(struct cn_buf *buf, const char *format, ...)
 
 void cn_buf_fill(struct cn_buf *buf, char byte, size_t count)
 {
-    if (!reserve(buf, count)) {
-        buf->failed = true;
-        return;
-    }
+    if (!reserve(buf, count)) return;
     memset(buf->data + buf->size, byte, count);
     buf->size += count;
     buf->data[buf->size] = 0;

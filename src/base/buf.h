@@ -8,22 +8,26 @@
 #include <stdint.h>
 
 #include "base/alloc.h"
+#include "base/error.h"
 
 struct cn_buf {
     const struct cn_alloc *alloc;
     char *data; /* NUL-terminated besides; NULL while empty */
     size_t size, capacity;
     uint64_t limit_bytes;
-    bool failed;
+    bool failed;     /* for want of memory, or over the limit */
+    bool over_limit; /* the latter */
 };
 
 void cn_buf_init(struct cn_buf *buf, const struct cn_alloc *alloc, uint64_t limit_bytes);
 void cn_buf_done(struct cn_buf *buf);
-void cn_buf_clear(struct cn_buf *buf); /* size 0, not failed, memory kept */
+void cn_buf_cut(struct cn_buf *buf, size_t size); /* back to what it was at that size: not failed, memory kept */
 void cn_buf_append(struct cn_buf *buf, const void *bytes, size_t size);
 void cn_buf_text(struct cn_buf *buf, const char *text);
 void cn_buf_format(struct cn_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void cn_buf_fill(struct cn_buf *buf, char byte, size_t count);
+/* The writer's one check, at its end. LIMIT: more than its limit; NOMEM. what names the whole: "manifest.json". */
+int cn_buf_check(const struct cn_buf *buf, const char *what, cairn_error *err);
 
 #define cn_auto_buf __attribute__((cleanup(cn_buf_done)))
 

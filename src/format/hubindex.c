@@ -179,5 +179,5 @@ int cn_hub_write(struct cn_buf *buf, const struct cn_hub_index *index, cairn_err
         cn_json_put_string(&writer, index->files[index->rows[i].file]);
     }
     cn_buf_text(buf, index->count ? "\n  }\n}\n" : "}\n}\n");
-    return buf->failed ? cn_error_set(err, CAIRN_E_LIMIT, "index: larger than %llu bytes", (unsigned long long)buf->limit_bytes) : CAIRN_OK;
+    return cn_buf_check(buf, "index", err);
 }

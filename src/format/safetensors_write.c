@@ -65,7 +65,9 @@ int cn_st_write_header(struct cn_buf *buf, const struct cn_st_tensor *tensors, u
     size_t used = buf->size - start;
     cn_buf_fill(buf, ' ', (size_t)(cn_align_up(used, CN_PAGE_BYTES) - used));
     uint64_t length = buf->size - start - CN_ST_PREFIX_BYTES;
-    if (buf->failed || length > CN_MAX_OUR_HEADER_BYTES)
+    int code = cn_buf_check(buf, "a header", err);
+    if (code) return code;
+    if (length > CN_MAX_OUR_HEADER_BYTES)
         return cn_error_set(err, CAIRN_E_LIMIT, "a header over %llu bytes: too many tensors in one file",
                             (unsigned long long)CN_MAX_OUR_HEADER_BYTES);
     for (int i = 0; i < 8; i++) buf->data[start + (size_t)i] = (char)(length >> (8 * i) & 0xff);

@@ -108,6 +108,5 @@ int cn_provenance_write(const char *config, struct cn_buf *buf, cairn_error *err
     else
         cn_json_put_null(&writer);
     cn_json_seal(&writer);
-    return buf->failed ? cn_error_set(err, CAIRN_E_LIMIT, "the config text is larger than %llu bytes", (unsigned long long)buf->limit_bytes)
-                       : CAIRN_OK;
+    return cn_buf_check(buf, "provenance.json with the config", err);
 }

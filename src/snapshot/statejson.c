@@ -193,10 +193,7 @@ int cn_statejson_write(const cairn_state *state, struct cn_buf *buf, cairn_error
     if (!code) cn_json_seal(&writer);
     cn_hash_done(&tree.paths);
     cn_os_free(tree.nodes);
-    if (!code && buf->failed)
-        code = cn_error_set(err, CAIRN_E_LIMIT, "the plain values of the state need more than %llu bytes or memory ran out",
-                            (unsigned long long)buf->limit_bytes);
-    return code;
+    return code ? code : cn_buf_check(buf, "the plain values of the state", err);
 }
 
 /* -------------------------------------------------------------------------------------------------------------- reading */

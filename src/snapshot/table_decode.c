@@ -91,7 +91,7 @@ static int read_blocks(struct decoder *decoder, struct cn_table_row *row, cairn_
     struct cn_digest digest;
     bool more;
     int code = cn_json_expect(&decoder->json, CN_JSON_ARRAY, "blocks as a list", err);
-    cn_buf_clear(&decoder->blocks);
+    cn_buf_cut(&decoder->blocks, 0);
     while (!code && !(code = cn_json_next_element(&decoder->json, &more, err)) && more) {
         code = read_digest(&decoder->json, &digest, err);
         cn_buf_append(&decoder->blocks, &digest, sizeof digest);

@@ -106,7 +106,5 @@ int cn_table_encode(const struct cn_table *table, struct cn_buf *buf, cairn_erro
     }
     cn_json_end_array(&writer);
     cn_json_seal(&writer);
-    if (buf->failed)
-        return cn_error_set(err, CAIRN_E_LIMIT, "tensors.json: larger than %llu bytes, or no memory", (unsigned long long)buf->limit_bytes);
-    return CAIRN_OK;
+    return cn_buf_check(buf, "tensors.json", err);
 }

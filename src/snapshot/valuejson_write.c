@@ -196,7 +196,5 @@ int cn_valuejson_write(struct cn_json_writer *writer, const cairn_value *value, 
 {
     /* two levels for the file itself: the object and the item */
     int code = write_value(writer, value, 2, err);
-    if (!code && writer->buf->failed)
-        return cn_error_set(err, CAIRN_E_LIMIT, "values take more than %llu bytes", (unsigned long long)writer->buf->limit_bytes);
-    return code;
+    return code ? code : cn_buf_check(writer->buf, "the values", err);
 }

@@ -58,7 +58,7 @@ static int keep_list(struct decoder *decoder, size_t item_size, const void *ret_
     if (!copy) return no_memory(err);
     memcpy((void *)(uintptr_t)ret_array, &copy, sizeof copy);
     *ret_count = decoder->list.size / item_size;
-    cn_buf_clear(&decoder->list);
+    cn_buf_cut(&decoder->list, 0);
     return CAIRN_OK;
 }
 

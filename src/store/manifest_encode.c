@@ -141,7 +141,9 @@ int cn_manifest_encode(const struct cn_manifest *manifest, struct cn_buf *buf, c
     put_texts(&writer, "dropped", manifest->dropped, manifest->dropped_count);
     put_files(&writer, manifest);
     cn_json_seal(&writer);
-    if (buf->failed || buf->size > CN_MAX_MANIFEST_BYTES)
+    int code = cn_buf_check(buf, CN_NAME_MANIFEST, err);
+    if (code) return code;
+    if (buf->size > CN_MAX_MANIFEST_BYTES)
         return cn_error_set(err, CAIRN_E_LIMIT, "manifest.json would exceed %llu bytes: too many files, metrics or tags",
                             (unsigned long long)CN_MAX_MANIFEST_BYTES);
     return CAIRN_OK;

@@ -72,8 +72,7 @@ int cn_marks_encode(const struct cn_marks *marks, struct cn_buf *buf, cairn_erro
     }
     cn_json_end_object(&writer);
     cn_json_seal(&writer);
-    return buf->failed ? cn_error_set(err, CAIRN_E_LIMIT, "the marks need more than %llu bytes", (unsigned long long)buf->limit_bytes)
-                       : CAIRN_OK;
+    return cn_buf_check(buf, "the marks", err);
 }
 
 /* Tags and metrics are collected into arrays of fixed room: their numbers are bounded. */
@@ -146,9 +145,10 @@ static int read_all(struct decoder *decoder, cairn_error *err)
     }
     if (!code) code = cn_json_expect(&decoder->json, CN_JSON_END, "the end", err);
     if (code) return code;
-    if (strcmp(kind, KIND) || (seen & 31) != 31) return cn_error_set(err, CAIRN_E_FORMAT, "not a file of marks, or a member is missing");
-    if (version != VERSION)
+    if (!strcmp(kind, KIND) && version > VERSION) /* a newer one may have other members */
         return cn_error_set(err, CAIRN_E_VERSION, "marks of version %llu; this program knows %d", (unsigned long long)version, VERSION);
+    if (strcmp(kind, KIND) || !version || (seen & 31) != 31)
+        return cn_error_set(err, CAIRN_E_FORMAT, "not a file of marks, or a member is missing");
     decoder->marks.pinned = pinned;
     return CAIRN_OK;
 }

@@ -72,10 +72,14 @@ static int open_log(struct cn_metricslog *log, const struct cn_rundir *run)
     if (!rc) rc = cn_os_stat(log->file, &info);
     if (!rc && info.size_bytes) rc = cn_os_read_at(log->file, info.size_bytes - 1, &last, 1, &count);
     if (!rc && last != '\n') rc = cn_os_append(log->file, "\n", 1);
-    if (!rc) return 0;
+    return rc;
+}
+
+/* A file that failed is dead: whoever opens it anew closes the line that may be torn. */
+static void drop_file(struct cn_metricslog *log)
+{
     (void)cn_os_close(log->file);
     log->file = CN_NO_FILE;
-    return rc;
 }
 
 /* Called with the mutex held. */
@@ -83,7 +87,8 @@ static int append(struct cn_metricslog *log, const struct cn_rundir *run, const 
 {
     int rc = log->file == CN_NO_FILE ? open_log(log, run) : 0;
     if (!rc) rc = cn_os_append(log->file, rows->data, rows->size);
-    return rc ? cn_error_errno(err, -rc, "%s/" FILE_NAME ": appending to it", run->path) : CAIRN_OK;
+    if (rc) drop_file(log);
+    return rc ? cn_error_errno(err, -rc, FILE_NAME ": appending to it") : CAIRN_OK;
 }
 
 void cn_metricslog_begin(struct cn_metricslog *log, uint64_t term, uint64_t resumed)
@@ -92,23 +97,24 @@ void cn_metricslog_begin(struct cn_metricslog *log, uint64_t term, uint64_t resu
     log->term = term;
     log->resumed = resumed;
     log->begun = false;
-    cn_buf_clear(&log->pending);
+    cn_buf_cut(&log->pending, 0);
     cn_mutex_unlock(log->mutex);
 }
 
 int cn_metricslog_add(struct cn_metricslog *log, const struct cn_rundir *run, uint64_t step, const cairn_metric *metrics, uint64_t count,
                       cairn_error *err)
 {
-    int code = CAIRN_OK;
     cn_mutex_lock(log->mutex);
+    size_t before = log->pending.size;
     put_row(&log->pending, step, log->term, metrics, count);
-    if (log->pending.failed)
-        code = cn_error_set(err, CAIRN_E_LIMIT, "%s: more metrics than memory before the first checkpoint of this term", run->path);
+    int code = cn_buf_check(&log->pending, "the metrics before the first checkpoint of this term", err);
+    if (code)
+        cn_buf_cut(&log->pending, before); /* this row alone is lost */
     else if (log->begun)
         code = append(log, run, &log->pending, err);
-    if (log->begun || code) cn_buf_clear(&log->pending);
+    if (log->begun) cn_buf_cut(&log->pending, 0);
     cn_mutex_unlock(log->mutex);
-    return code;
+    return code ? cn_error_prefix(err, code, "%s", run->path) : CAIRN_OK;
 }
 
 int cn_metricslog_commit(struct cn_metricslog *log, const struct cn_rundir *run, cairn_error *err)
@@ -121,18 +127,18 @@ int cn_metricslog_commit(struct cn_metricslog *log, const struct cn_rundir *run,
         cn_buf_format(&first, "{\"term\":%llu,\"resumed\":%llu,", (unsigned long long)log->term, (unsigned long long)log->resumed);
         if (!first.failed) end_row(&first, 0);
         cn_buf_append(&first, log->pending.data, log->pending.size);
-        code = first.failed ? cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory for the metrics", run->path) : append(log, run, &first, err);
+        code = cn_buf_check(&first, "the metrics", err);
+        if (!code) code = append(log, run, &first, err);
         log->begun = !code;
-        if (!code) cn_buf_clear(&log->pending);
+        if (!code) cn_buf_cut(&log->pending, 0);
     }
     if (!code && log->file != CN_NO_FILE) rc = cn_os_sync(log->file);
     if (rc) { /* a failed sync is never tried again: a new descriptor sees what there is */
-        (void)cn_os_close(log->file);
-        log->file = CN_NO_FILE;
-        code = cn_error_errno(err, -rc, "%s/" FILE_NAME ": syncing it", run->path);
+        drop_file(log);
+        code = cn_error_errno(err, -rc, FILE_NAME ": syncing it");
     }
     cn_mutex_unlock(log->mutex);
-    return code;
+    return code ? cn_error_prefix(err, code, "%s", run->path) : CAIRN_OK;
 }
 
 /* --------------------------------------------------------------------------------------------------------------- reading */

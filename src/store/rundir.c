@@ -63,11 +63,11 @@ static int decode_run(const char *data, size_t size, struct cn_rundir *run, cair
             code = cn_json_skip(&json, err);
     }
     if (!code) code = cn_json_expect(&json, CN_JSON_END, "the end", err);
-    if (!code && (strcmp(kind, "run") || !cn_manifest_is_id(id, strlen(id))))
-        code = cn_error_set(err, CAIRN_E_FORMAT, "not a run's description");
-    if (!code && version != CN_FORMAT_VERSION)
+    if (!code && strcmp(kind, "run")) code = cn_error_set(err, CAIRN_E_FORMAT, "not a run's description");
+    if (!code && version > CN_FORMAT_VERSION)
         code = cn_error_set(err, CAIRN_E_VERSION, "format version %llu; this version of Cairn knows %d: use a newer one",
                             (unsigned long long)version, CN_FORMAT_VERSION);
+    if (!code && (!version || !cn_manifest_is_id(id, strlen(id)))) code = cn_error_set(err, CAIRN_E_FORMAT, "not a run's description");
     if (!code) memcpy(run->id, id, CN_ID_BYTES);
     cn_pool_done(&pool);
     return code;
@@ -105,9 +105,10 @@ static int create_run(struct cn_rundir *run, cairn_error *err)
     cn_json_key(&writer, "id");
     cn_json_put_string(&writer, hex);
     cn_json_seal(&writer);
-    if (buf.failed) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for run.json");
+    int code = cn_buf_check(&buf, CN_NAME_RUN, err);
+    if (code) return code;
     snprintf(temporary, sizeof temporary, ".tmp-%s", hex);
-    int code = cn_smallfile_put(run->private_dir, temporary, buf.data, buf.size, 0644, err);
+    code = cn_smallfile_put(run->private_dir, temporary, buf.data, buf.size, 0644, err);
     if (code) return cn_error_prefix(err, code, "%s/.cairn", run->path);
     rc = cn_os_link(run->private_dir, temporary, run->dir, CN_NAME_RUN);
     if (rc && rc != -EEXIST) rc = cn_os_rename_new(run->private_dir, temporary, run->dir, CN_NAME_RUN);
@@ -118,7 +119,7 @@ static int create_run(struct cn_rundir *run, cairn_error *err)
 
 /* -------------------------------------------------------------------------------------------------------------- folders */
 
-/* Makes and opens name under parent; *ret_made: its entry still needs the parent's sync. */
+/* Makes and opens name under parent, whose sync is the caller's. */
 static int enter_dir(struct cn_rundir *run, cn_file parent, const char *name, cn_file *ret_dir, cairn_error *err)
 {
     int rc = cn_os_make_dir(parent, name);
@@ -126,25 +127,41 @@ static int enter_dir(struct cn_rundir *run, cn_file parent, const char *name, cn
     return rc ? cn_error_errno(err, -rc, "%s: folder %s", run->path, name) : CAIRN_OK;
 }
 
-/* store and run folder: their parents are synced whether we made them or another process did a moment ago. */
+/* The folder that path's last part lies in. path is cut. */
+static int sync_above(char *path)
+{
+    char *slash = strrchr(path, '/');
+    cn_auto_close cn_file parent = CN_NO_FILE;
+    if (slash && slash > path) *slash = 0;
+    int rc = cn_os_open_dir_path(slash ? slash > path ? path : "/" : ".", &parent);
+    return rc ? rc : cn_os_sync_dir(parent);
+}
+
+/* How many parts of a path begin at or after position at. */
+static int parts_from(const char *path, size_t at)
+{
+    int count = 0;
+    for (; path[at]; at++) count += path[at] != '/' && (at == 0 || path[at - 1] == '/');
+    return count;
+}
+
+/* D1. What is made is made durable. Store and run folder are synced into their parents even when they stand there: who made them may have died
+ * before its own sync. Where somebody else's folder above them cannot be opened, they are old. */
 static int make_path(struct cn_rundir *run, cairn_error *err)
 {
     char path[sizeof run->path + 1];
     size_t size = strlen(run->path);
     for (size_t at = 1; at <= size; at++) {
+        struct cn_file_info info;
         if (at < size && run->path[at] != '/') continue;
         memcpy(path, run->path, at);
         path[at] = 0;
         int rc = cn_os_make_dir_path(path);
-        struct cn_file_info info;
+        bool made = !rc;
         if (rc && rc != -EEXIST && cn_os_stat_path(path, &info)) return cn_error_errno(err, -rc, "%s: making it", path);
-        if (rc) continue;
-        char *slash = strrchr(path, '/');
-        cn_auto_close cn_file parent = CN_NO_FILE;
-        if (slash && slash > path) *slash = 0;
-        rc = cn_os_open_dir_path(slash ? slash > path ? path : "/" : ".", &parent);
-        if (!rc) rc = cn_os_sync_dir(parent);
-        if (rc) return cn_error_errno(err, -rc, "%s: syncing the folder above it", run->path);
+        if (!made && parts_from(run->path, at) > 1) continue;
+        rc = sync_above(path);
+        if (rc && (made || (rc != -EACCES && rc != -EPERM))) return cn_error_errno(err, -rc, "%s: syncing the folder above it", run->path);
     }
     return CAIRN_OK;
 }

@@ -4,13 +4,14 @@
 #define CN_STORE_RUNDIR_H
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "os/os.h"
 #include "store/manifest.h"
 
 struct cn_rundir {
     cn_file dir;
     cn_file private_dir, terms, staging, trash; /* CN_NO_FILE for readers */
-    char path[4096];                            /* as given: for messages */
+    char path[CN_MAX_PATH_BYTES];               /* as given: for messages */
     char id[CN_ID_BYTES];
 };
 

@@ -207,7 +207,7 @@ static void the_quick_check_tells_all(void **unused)
     findings.text[0] = 0;
     test_shell("cd %s && rm model.safetensors && mv a t && ln -s t a && printf truely > training/state.json", folder);
     assert_int_not_equal(cn_check_quick(dir, &manifest, note, &findings, &err), CAIRN_OK);
-    assert_string_equal(findings.text, "model.safetensors:TRUNCATED training/state.json:CORRUPT a/b:TRUNCATED ");
+    assert_string_equal(findings.text, "model.safetensors:TRUNCATED training/state.json:CORRUPT a/b:PATH ");
     cn_os_close(dir);
 }
 

@@ -2,10 +2,13 @@
  * NaN; what was left behind is listed, named and voided, never harmed. */
 #include "support.h"
 
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "os/os.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
 static char path[600], told[8192];
@@ -98,6 +101,38 @@ static void expect_rows(const char *want, uint64_t ignored)
     test_ok(cairn_metrics_read(path, add_row, found, &left_out, &err));
     if (strcmp(found, want)) fail_msg("'%s' instead of '%s'", found, want);
     assert_int_equal(left_out, ignored);
+}
+
+/* The next append leaves half of its bytes and fails: a disk that is full. */
+static bool tear;
+int __real_cn_os_append(cn_file file, const void *data, size_t size);
+int __wrap_cn_os_append(cn_file file, const void *data, size_t size);
+int __wrap_cn_os_append(cn_file file, const void *data, size_t size)
+{
+    if (!tear) return __real_cn_os_append(file, data, size);
+    tear = false;
+    (void)__real_cn_os_append(file, data, size / 2);
+    return -ENOSPC;
+}
+
+static void a_torn_row_takes_no_other_with_it(void **unused)
+{
+    const cairn_metric metric = { "m", 1.0 };
+    (void)unused;
+    cairn_run *run = open_run("torn");
+    save(run, 10, 0);
+    tear = true;
+    assert_int_equal(cairn_log(run, 11, &metric, 1, &err), CAIRN_E_NOSPACE);
+    test_ok(cairn_log(run, 12, &metric, 1, &err));
+    test_ok(cairn_run_close(run, &err));
+    expect_rows("10/1:loss=90 12/1:m=1", 1);
+
+    run = open_run("torn-begin");
+    tear = true;
+    save(run, 10, 0); /* the row that begins the term is torn */
+    save(run, 20, 0);
+    test_ok(cairn_run_close(run, &err));
+    expect_rows("10/1:loss=90 20/1:loss=80", 1);
 }
 
 static void three_ways_in_one_process(void **unused)
@@ -284,6 +319,7 @@ static void an_overtaken_writer_reports_in_vain(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_torn_row_takes_no_other_with_it),
         cmocka_unit_test(three_ways_in_one_process),
         cmocka_unit_test(after_damage_and_after_nan),
         cmocka_unit_test(names_are_hints),

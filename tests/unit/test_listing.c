@@ -69,7 +69,7 @@ static void names_lead_to_checkpoints(void **unused)
                  { "run@best", 20, 1 },  { "run@gold", 20, 1 }, { "run@30~1", 30, 1 },
                  { "run@20~1", 20, 1 },  { "run@away", 30, 1 }, { "run/checkpoint-10", 10, 1 },
                  { "run/latest", 25, 2 } };
-    static const char *const bad[] = { "run@7",      "run@25~1",  "run@",       "@10",     "run",    "other@latest",
+    static const char *const bad[] = { "run@7",      "run@25~1",  "run@",       "@10",     "other@latest",
                                        "other@best", "no-run@10", "nothing@10", "run@010", "nothing" };
     (void)unused;
     make("names");
@@ -88,6 +88,8 @@ static void names_lead_to_checkpoints(void **unused)
         test_code(cairn_verify(store, bad[i], NULL, NULL, &err), CAIRN_E_NOTFOUND);
     }
     cairn_checkpoint *none = NULL;
+    test_code(cairn_checkpoint_open(store, "run", &none, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "run@latest"));
     test_code(cairn_checkpoint_open(store, "run@7", &none, &err), CAIRN_E_NOTFOUND);
     assert_non_null(strstr(err.message, "25, 20, 10"));
     /* a path that exists wins over a selector */

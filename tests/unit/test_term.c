@@ -130,8 +130,8 @@ static void hostile_run_files_are_refused(void **unused)
     } cases[] = {
         { "{\"cairn\":\"run\",\"version\":1," ID ",\"later\":{\"a\":[1]}", true, CAIRN_OK },
         { "{\"cairn\":\"run\",\"version\":2," ID, true, CAIRN_E_VERSION },
-        { "{\"cairn\":\"run\",\"version\":0," ID, true, CAIRN_E_VERSION },
-        { "{\"cairn\":\"run\"," ID, true, CAIRN_E_VERSION },
+        { "{\"cairn\":\"run\",\"version\":0," ID, true, CAIRN_E_FORMAT },
+        { "{\"cairn\":\"run\"," ID, true, CAIRN_E_FORMAT },
         { "{\"cairn\":\"manifest\",\"version\":1," ID, true, CAIRN_E_FORMAT },
         { "{\"version\":1," ID, true, CAIRN_E_FORMAT },
         { "{\"cairn\":\"run\",\"version\":1", true, CAIRN_E_FORMAT },
