@@ -18,11 +18,20 @@ const char *cairn_code_name(int code)
     return names[-code];
 }
 
-/* Whatever a caller's format let through: no line breaks, no control characters. */
+/* Whatever a caller's format let through: one line of UTF-8, without control characters. A character that was cut at the end goes. */
 static void flatten(char *message)
 {
-    for (char *at = message; *at; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7f) *at = ' ';
+    size_t size = strlen(message), length;
+    for (size_t at = 0; at < size; at += length) {
+        uint32_t code = 0;
+        length = cn_utf8_next(message + at, size - at, &code);
+        if (!length && size - at < 4 && size + 1 == CAIRN_MESSAGE_BYTES)
+            message[at] = 0, size = at;
+        else if (!length)
+            message[at] = '?', length = 1;
+        else if (code < 0x20 || code == 0x7f)
+            message[at] = ' ';
+    }
 }
 
 static int fill(cairn_error *err, int code, int os_errno, uint64_t offset, const char *format, va_list arguments)
@@ -49,6 +58,7 @@ static void append(cairn_error *err, const char *text)
 {
     size_t size = strlen(err->message);
     snprintf(err->message + size, sizeof err->message - size, "%s", text);
+    flatten(err->message);
 }
 
 int cn_error_at(cairn_error *err, int code, uint64_t offset, const char *format, ...)

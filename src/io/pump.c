@@ -169,14 +169,20 @@ static int run_inline(const struct cn_pump *pump, cairn_error *err)
     return code;
 }
 
-/* The caller's task waits here; it is the one that tells of progress. */
+/* The caller's task waits here; it is the one that tells of progress, however often it is woken. */
 static void wait_for_tasks(struct engine *engine)
 {
+    uint64_t ticked = cn_os_now_ns();
     cn_mutex_lock(engine->mutex);
     while (engine->running) {
-        if (cn_cond_wait_for(engine->changed, engine->mutex, TICK_NS) || !engine->pump->tick) continue;
+        uint64_t since = cn_os_now_ns() - ticked;
+        if (since < TICK_NS) {
+            (void)cn_cond_wait_for(engine->changed, engine->mutex, TICK_NS - since);
+            continue;
+        }
         cn_mutex_unlock(engine->mutex);
-        engine->pump->tick(engine->pump->user);
+        if (engine->pump->tick) engine->pump->tick(engine->pump->user);
+        ticked = cn_os_now_ns();
         cn_mutex_lock(engine->mutex);
     }
     cn_mutex_unlock(engine->mutex);

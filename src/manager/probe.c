@@ -58,7 +58,7 @@ static int try_writer_lock(cn_file dir)
 {
     struct cn_os_lock *lock = NULL;
     int rc = cn_os_lock_take(dir, "lock", &lock);
-    cn_os_lock_forget(lock);
+    cn_os_lock_give(lock);
     return rc;
 }
 

@@ -319,7 +319,7 @@ int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **
     if (!run->options.shard_bytes) run->options.shard_bytes = DEFAULT_SHARD_BYTES;
     run->dir =
         (struct cn_rundir){ .dir = CN_NO_FILE, .private_dir = CN_NO_FILE, .terms = CN_NO_FILE, .staging = CN_NO_FILE, .trash = CN_NO_FILE };
-    run->resumed = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
+    run->resumed = (struct cn_held){ .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
     run->base = (struct cn_base){ .dir = CN_NO_FILE };
     run->status = (cairn_status)CAIRN_STATUS_INIT;
     run->process = cn_os_process();

@@ -2,8 +2,9 @@
  * a system call, includes pthread.h or reads a clock, so that a simulated disk, clock and scheduler can stand in for it.
  *
  * Results: 0 (or a count) on success, -errno on failure; the layers above turn that into a cairn_error with cn_error_errno(), for
- * they know the object's name. EINTR never comes out. Descriptors are close-on-exec from birth. A failed sync or close is final:
- * nobody may retry it. Names are single path parts relative to an open folder, unless a parameter is called path. */
+ * they know the object's name. EINTR never comes out of opening, reading, writing and waiting; elsewhere it is a failure like others.
+ * Descriptors are close-on-exec from birth. A failed sync or close is final: nobody may retry it. Names are single path parts relative to an open
+ * folder, unless a parameter is called path; only what is made or renamed below a folder of ours may have several. */
 #ifndef CN_OS_OS_H
 #define CN_OS_OS_H
 
@@ -85,16 +86,16 @@ void cn_os_unmap(struct cn_mapping *mapping);
 
 /* ------------------------------------------------------------------------------------------------------------------ locks */
 
-/* The run's lock (F_SETLK): dies with the process, not with a forked child. The descriptor stays open for ever, in a table by
- * device and inode, for closing any descriptor of the file would drop the lock. -EAGAIN: another process has it; -EBUSY: this one. */
+/* The run's lock (F_SETLK): dies with the process, not with a forked child. While it is held its descriptor stands in a table by device and inode,
+ * for closing any descriptor of the file would drop the lock. -EAGAIN: another process has it; -EBUSY: this one. */
 struct cn_os_lock;
 int cn_os_lock_take(cn_file dir, const char *name, struct cn_os_lock **ret_lock);
-void cn_os_lock_give(struct cn_os_lock *lock); /* takes NULL */
-/* Gives it and closes its descriptor: for a file that nobody else in this process uses and that is about to be removed. Takes NULL. */
-void cn_os_lock_forget(struct cn_os_lock *lock);
+void cn_os_lock_give(struct cn_os_lock *lock); /* takes NULL; in a forked child it does nothing */
 
 /* A reader's or retirer's lease on an open file (flock). Never waits: -EWOULDBLOCK; other errors: locks are refused here. */
 int cn_os_lease(cn_file file, bool exclusive);
+/* Gives it up, although a forked child may have the descriptor, too: closing alone would not. Not for a forked child to call. */
+void cn_os_lease_give(cn_file file);
 
 /* ------------------------------------------------------------------------------------------------------- tasks and waiting */
 

@@ -7,10 +7,12 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -49,11 +51,18 @@ int cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
     return open_dir(dir, name, O_NOFOLLOW, ret_dir);
 }
 
-/* The mode is set apart from making, for the process's umask must not decide what others may read. */
+/* The process's umask must not decide what others may read. The mode is touched only where it must: a group's bit and a default ACL that the folder
+ * above hands down stay. */
 static int make_dir(int at, const char *name)
 {
-    if (mkdirat(at, name, 0755) < 0) return -errno;
-    return result(fchmodat(at, name, 0755, 0));
+    enum { MODE = 0755 };
+    struct stat info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    if (mkdirat(at, name, MODE) < 0) return -errno;
+    int rc = open_dir(at, name, O_NOFOLLOW, &dir);
+    if (!rc) rc = result(fstat(dir, &info));
+    if (rc || (info.st_mode & MODE) == MODE) return rc;
+    return result(fchmod(dir, MODE | (info.st_mode & S_ISGID)));
 }
 
 int cn_os_make_dir_path(const char *path)
@@ -79,15 +88,15 @@ int cn_os_sync_dir(cn_file dir)
 int cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user)
 {
     /* A descriptor of its own: the position of a shared one would be shared, too. */
-    int file = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (file < 0) return -errno;
+    cn_file file = CN_NO_FILE;
+    int rc = open_dir(dir, ".", 0, &file);
+    if (rc) return rc;
     DIR *stream = fdopendir(file);
     if (!stream) {
-        int saved = errno;
+        rc = -errno;
         close(file);
-        return -saved;
+        return rc;
     }
-    int rc = 0;
     for (;;) {
         errno = 0;
         struct dirent *entry = readdir(stream);
@@ -191,17 +200,28 @@ int cn_os_free_bytes(cn_file dir, uint64_t *ret_bytes)
     return 0;
 }
 
+/* Of a line of mountinfo: "36 35 98:0 /root /at opts - type source super,options". */
+static bool has_super_option(char *line, const char *option)
+{
+    char *last = strrchr(line, ' '), *rest = NULL;
+    for (char *word = last ? strtok_r(last, " ,\n", &rest) : NULL; word; word = strtok_r(NULL, " ,\n", &rest))
+        if (!strcmp(word, option)) return true;
+    return false;
+}
+
 /* overlayfs says `volatile` only in its mount options; the line of our mount is found by device number. */
 static bool overlay_is_volatile(cn_file dir)
 {
     struct stat info;
-    char line[4096], device[64];
+    char device[64], *line = NULL;
+    size_t capacity = 0;
     if (fstat(dir, &info) < 0) return false;
-    snprintf(device, sizeof device, " %u:%u ", (unsigned)(info.st_dev >> 8 & 0xfff), (unsigned)(info.st_dev & 0xff));
+    snprintf(device, sizeof device, " %u:%u ", major(info.st_dev), minor(info.st_dev));
     FILE *mounts = fopen("/proc/self/mountinfo", "re");
     bool found = false;
-    while (mounts && !found && fgets(line, sizeof line, mounts)) found = strstr(line, device) && strstr(line, "volatile");
+    while (mounts && !found && getline(&line, &capacity, mounts) > 0) found = strstr(line, device) && has_super_option(line, "volatile");
     if (mounts) fclose(mounts);
+    free(line);
     return found;
 }
 

@@ -1,5 +1,5 @@
 /* Locks. The run's lock is F_SETLK: it dies with its owner and is not kept alive by a forked worker. Because closing ANY descriptor of the
- * file drops it, the descriptor is opened once per process and never closed: hence the table, the only global of the library. */
+ * file drops it, a file has one descriptor per process while it is locked: hence the table, the only global of the library. */
 #include "os/os.h"
 
 #include <errno.h>
@@ -30,7 +30,9 @@ static int find_or_open(cn_file dir, const char *name, struct cn_os_lock **ret_l
                 *ret_lock = lock;
                 return 0;
             }
-    int file = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+    int file;
+    do file = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+    while (file < 0 && errno == EINTR);
     if (file < 0) return -errno;
     if (fstat(file, &info) < 0 || !S_ISREG(info.st_mode)) {
         close(file);
@@ -54,7 +56,7 @@ static int set_lock(int file, short type)
     return errno == EACCES ? -EAGAIN : -errno;
 }
 
-/* Out of the table. Only what this process does not hold: closing gives a lock up. */
+/* Out of the table. Closing gives the lock up. */
 static void drop(struct cn_os_lock *lock)
 {
     struct cn_os_lock **link = &table;
@@ -85,20 +87,13 @@ void cn_os_lock_give(struct cn_os_lock *lock)
 {
     if (!lock) return;
     pthread_mutex_lock(&table_mutex);
-    if (lock->held && lock->process == getpid()) {
-        (void)set_lock(lock->file, F_UNLCK);
-        lock->held = false;
-    }
+    if (lock->held && lock->process == getpid()) drop(lock); /* a forked child's copy is not its own */
     pthread_mutex_unlock(&table_mutex);
 }
 
-void cn_os_lock_forget(struct cn_os_lock *lock)
+void cn_os_lease_give(cn_file file)
 {
-    if (!lock) return;
-    cn_os_lock_give(lock);
-    pthread_mutex_lock(&table_mutex);
-    drop(lock);
-    pthread_mutex_unlock(&table_mutex);
+    (void)flock(file, LOCK_UN);
 }
 
 int cn_os_lease(cn_file file, bool exclusive)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -85,20 +86,51 @@ static bool read_number(const char *path, uint64_t *ret_number)
     return true;
 }
 
+/* Where the control groups of a version are mounted, and what their files are called. */
+struct hierarchy {
+    const char *mark; /* before the group's path in /proc/self/cgroup */
+    const char *root, *limit_name, *used_name;
+};
+
+/* The group's limit and those of all groups above it: each of them holds. Where the path is another namespace's, the root is ours. */
+static void lower_by_groups(const struct hierarchy *hierarchy, char *group, uint64_t *available)
+{
+    enum { PATH_BYTES = 4096 };
+    char path[PATH_BYTES];
+    uint64_t limit, used;
+    for (char *end = group + strlen(group);; end = strrchr(group, '/')) {
+        if (end) *end = 0;
+        bool fits = snprintf(path, sizeof path, "%s%s/%s", hierarchy->root, group, hierarchy->limit_name) < PATH_BYTES;
+        if (fits && read_number(path, &limit)) {
+            snprintf(path, sizeof path, "%s%s/%s", hierarchy->root, group, hierarchy->used_name);
+            if (read_number(path, &used)) {
+                uint64_t left = limit > used ? limit - used : 0;
+                if (left < *available) *available = left;
+            }
+        }
+        if (!*group) return;
+    }
+}
+
 uint64_t cn_os_free_memory(void)
 {
     char text[4096];
-    uint64_t available = UINT64_C(1) << 30, limit, used;
+    uint64_t available = UINT64_C(1) << 30;
     const char *line = read_text("/proc/meminfo", text, sizeof text) ? strstr(text, "MemAvailable:") : NULL;
     if (line) available = strtoull(line + strlen("MemAvailable:"), NULL, 10) * 1024;
-    static const char *const groups[][2] = {
-        { "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current" },
-        { "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes" },
+    static const struct hierarchy hierarchies[] = {
+        { "\n0::", "/sys/fs/cgroup", "memory.max", "memory.current" },
+        { "\n0::", "/sys/fs/cgroup/unified", "memory.max", "memory.current" },
+        { ":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes" },
     };
-    for (size_t i = 0; i < 2; i++)
-        if (read_number(groups[i][0], &limit) && read_number(groups[i][1], &used)) {
-            uint64_t left = limit > used ? limit - used : 0;
-            if (left < available) available = left;
-        }
+    text[0] = '\n';
+    if (!read_text("/proc/self/cgroup", text + 1, sizeof text - 1)) text[1] = 0;
+    for (size_t i = 0; i < sizeof hierarchies / sizeof *hierarchies; i++) {
+        char group[sizeof text] = "";
+        const char *mark = strstr(text, hierarchies[i].mark);
+        if (mark) sscanf(mark + strlen(hierarchies[i].mark), "%4095[^\n]", group);
+        if (!strcmp(group, "/")) group[0] = 0;
+        lower_by_groups(&hierarchies[i], group, &available);
+    }
     return available;
 }

@@ -34,7 +34,7 @@ int cn_checkpoint_new(const char *path, cairn_checkpoint **ret_checkpoint, cairn
     cn_quota_init(&checkpoint->quota, cn_os_alloc(), OURS_BYTES);
     cn_pool_init(&checkpoint->pool, &checkpoint->quota.alloc, UINT64_MAX);
     cn_hash_init(&checkpoint->index, &checkpoint->quota.alloc, seed);
-    checkpoint->held = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
+    checkpoint->held = (struct cn_held){ .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
     checkpoint->dir = CN_NO_FILE;
     checkpoint->process = cn_os_process();
     checkpoint->path = cn_pool_text(&checkpoint->pool, path);

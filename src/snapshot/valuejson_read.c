@@ -56,10 +56,26 @@ static int read_list(struct cn_json *json, cairn_kind kind, cairn_value **ret_va
     return code;
 }
 
-static int read_pair(struct cn_json *json, cairn_value *map, cairn_error *err)
+/* Keys that are text, of one map: each occurs once. */
+static int start_keys(struct cn_hash *seen, cairn_error *err)
+{
+    uint64_t seed = 0;
+    int rc = cn_os_random(&seed, sizeof seed);
+    cn_hash_init(seen, cn_os_alloc(), seed);
+    return rc ? cn_error_errno(err, -rc, "no randomness from the system") : CAIRN_OK;
+}
+
+static int note_key(const struct cn_json *json, struct cn_hash *seen, const char *text, size_t size, cairn_error *err)
+{
+    int added = cn_hash_add(seen, text, size, 0, NULL);
+    return added == 1 ? cn_json_fail(json, err, "a key is given twice") : added ? no_memory(err) : CAIRN_OK;
+}
+
+static int read_pair(struct cn_json *json, cairn_value *map, struct cn_hash *seen, cairn_error *err)
 {
     cairn_value *key = NULL, *item = NULL;
     int code = read_value(json, &key, err);
+    if (!code && key->kind == CAIRN_STRING && !key->tag) code = note_key(json, seen, key->as.data.bytes, key->as.data.size, err);
     if (!code) code = read_value(json, &item, err);
     if (!code) code = cn_json_expect(json, CN_JSON_ARRAY_END, "the end of a [key, value] pair", err);
     if (code) {
@@ -76,16 +92,18 @@ static int read_pairs(struct cn_json *json, cairn_value **ret_value, cairn_error
     if (code) return code;
     cairn_value *map = cairn_value_map();
     if (!map) return no_memory(err);
-    for (;;) {
+    struct cn_hash seen;
+    code = start_keys(&seen, err);
+    while (!code) {
         enum cn_json_token token;
         code = cn_json_next(json, &token, err);
         if (code || token == CN_JSON_ARRAY_END) break;
         if (token != CN_JSON_ARRAY)
             code = cn_json_fail(json, err, "a $map holds [key, value] pairs");
         else
-            code = read_pair(json, map, err);
-        if (code) break;
+            code = read_pair(json, map, &seen, err);
     }
+    cn_hash_done(&seen);
     if (code)
         cairn_value_free(map);
     else
@@ -226,11 +244,11 @@ static int read_member(struct cn_json *json, cairn_value *map, struct cn_hash *s
 {
     cairn_value *item = NULL;
     if (json->text_size && json->text[0] == '$') return cn_json_fail(json, err, "a '$' key inside a plain map");
-    int added = cn_hash_add(seen, json->text, json->text_size, 0, NULL);
-    if (added == 1) return cn_json_fail(json, err, "a key is given twice");
-    cairn_value *key = added ? NULL : cairn_value_string(json->text, json->text_size);
+    int code = note_key(json, seen, json->text, json->text_size, err);
+    if (code) return code;
+    cairn_value *key = cairn_value_string(json->text, json->text_size);
     if (!key) return no_memory(err);
-    int code = read_value(json, &item, err);
+    code = read_value(json, &item, err);
     if (code) {
         cairn_value_free(key);
         return code;
@@ -244,9 +262,7 @@ static int read_map(struct cn_json *json, cairn_value **ret_value, cairn_error *
     cairn_value *map = cairn_value_map();
     if (!map) return no_memory(err);
     struct cn_hash seen;
-    uint64_t seed = 0;
-    int code = cn_os_random(&seed, sizeof seed) ? cn_error_set(err, CAIRN_E_IO, "no randomness from the system") : CAIRN_OK;
-    cn_hash_init(&seen, cn_os_alloc(), seed);
+    int code = start_keys(&seen, err);
     bool more = !code;
     while (!code && more) {
         code = read_member(json, map, &seen, err);

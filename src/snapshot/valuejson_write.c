@@ -72,6 +72,7 @@ static int check_text(const char *text, size_t size, cairn_error *err)
     return cn_error_set(err, CAIRN_E_USAGE, "the text \"%s\" is not UTF-8: give it as bytes", cn_show(&shown, text, size));
 }
 
+/* Text as a key stands in a map once; other kinds of keys are the caller's. */
 static int check_keys(const cairn_value *map, cairn_error *err)
 {
     struct cn_hash seen;
@@ -80,6 +81,7 @@ static int check_keys(const cairn_value *map, cairn_error *err)
     cn_hash_init(&seen, cn_os_alloc(), 0);
     for (size_t i = 0; i < map->as.list.count && !code; i++) {
         const cairn_value *key = map->as.list.keys[i];
+        if (key->kind != CAIRN_STRING || key->tag) continue;
         code = check_text(key->as.data.bytes, key->as.data.size, err);
         int added = code ? 0 : cn_hash_add(&seen, key->as.data.bytes, key->as.data.size, 0, NULL);
         if (added == 1)
@@ -121,9 +123,9 @@ static int write_pairs(struct cn_json_writer *writer, const cairn_value *value, 
 
 static int write_map(struct cn_json_writer *writer, const cairn_value *value, int depth, cairn_error *err)
 {
-    if (!plain_keys(value)) return write_pairs(writer, value, depth, err);
     int bad = check_keys(value, err);
     if (bad) return bad;
+    if (!plain_keys(value)) return write_pairs(writer, value, depth, err);
     cn_json_begin_object(writer);
     for (size_t i = 0; i < value->as.list.count; i++) {
         const cairn_value *key = value->as.list.keys[i];

@@ -42,8 +42,9 @@ int cn_check_digest(cn_file checkpoint_dir, const char *name, unsigned char *roo
  * for who holds it alone), reads the manifest through the folder's descriptor and looks again that the name still leads there: GONE if it does
  * not. */
 struct cn_held {
-    cn_file dir, manifest_file; /* the lease lives as long as manifest_file is open */
+    cn_file dir, manifest_file; /* the lease is on manifest_file */
     bool leased;
+    uint64_t process; /* that took the lease: a forked child's copy must not give it up */
 };
 int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
                  cairn_error *err);

@@ -40,6 +40,7 @@ static int lease(struct cn_held *held)
         rc = cn_os_lease(held->manifest_file, false);
     }
     held->leased = !rc;
+    held->process = cn_os_process();
     return rc;
 }
 
@@ -63,7 +64,7 @@ static int load_manifest(const char *name, const struct cn_held *held, struct cn
 int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
                  cairn_error *err)
 {
-    struct cn_held held = { CN_NO_FILE, CN_NO_FILE, false };
+    struct cn_held held = { .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
     struct cn_shown shown;
     int code = open_both(parent, name, &held, err);
     if (!code && (lease(&held) == -EWOULDBLOCK || !still_there(parent, name, &held)))
@@ -79,7 +80,7 @@ int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct 
 int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
                  cairn_error *err)
 {
-    struct cn_held held = { CN_NO_FILE, CN_NO_FILE, false };
+    struct cn_held held = { .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
     int code = open_both(parent, name, &held, err);
     if (!code) code = load_manifest(name, &held, pool, ret_manifest, err);
     if (code)
@@ -99,7 +100,8 @@ int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct 
 
 void cn_held_close(struct cn_held *held)
 {
+    if (held->leased && held->process == cn_os_process()) cn_os_lease_give(held->manifest_file);
     (void)cn_os_close(held->manifest_file);
     (void)cn_os_close(held->dir);
-    *held = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
+    *held = (struct cn_held){ .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
 }

@@ -97,7 +97,7 @@ static int lock_victim(struct pruner *pruner, const struct cn_catalog_entry *vic
     struct cn_pool pool;
     struct cn_manifest manifest;
     bool pinned = false;
-    *held = (struct cn_held){ CN_NO_FILE, CN_NO_FILE, false };
+    *held = (struct cn_held){ .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
     cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
     int rc = cn_held_open(pruner->run->dir, victim->name, &pool, held, &manifest, NULL) ? -EAGAIN : 0;
     if (!rc && strcmp(manifest.id, victim->manifest.id)) rc = -EAGAIN;

@@ -193,6 +193,24 @@ static void limits_hold(void **unused)
     cn_hash_done(&hash);
 }
 
+static void messages_are_one_line_of_utf8(void **unused)
+{
+    char path[2 * CAIRN_MESSAGE_BYTES];
+    (void)unused;
+    cn_error_set(&err, CAIRN_E_IO, "%s: a\nb", "store-\xff\xc3/run");
+    assert_string_equal(err.message, "store-?"
+                                     "?/run: a b");
+    for (size_t extra = 0; extra < 3; extra++) { /* cut in every place of a character */
+        memset(path, 'x', extra);
+        for (size_t i = extra; i + 3 < sizeof path; i += 3) memcpy(path + i, "\xe2\x82\xac", 4);
+        cn_error_set(&err, CAIRN_E_IO, "%s", path);
+        assert_int_equal(cn_utf8_check(err.message, strlen(err.message)), strlen(err.message));
+        assert_null(strchr(err.message, '?'));
+        cn_error_prefix(&err, CAIRN_E_IO, "y%s", path);
+        assert_int_equal(cn_utf8_check(err.message, strlen(err.message)), strlen(err.message));
+    }
+}
+
 static void names_are_shown_harmless(void **unused)
 {
     struct cn_shown shown;
@@ -255,6 +273,7 @@ int main(void)
         cmocka_unit_test(digests_agree_on_every_level),
         cmocka_unit_test(statistics_agree_on_every_level),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(messages_are_one_line_of_utf8),
         cmocka_unit_test(names_are_shown_harmless),
         cmocka_unit_test(sizes_of_shapes),
         cmocka_unit_test(a_quota_counts_what_is_out),

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -261,29 +262,108 @@ static unsigned open_descriptors(void)
     return count;
 }
 
-/* The lock's descriptor stays open, for closing any other of its file would drop it - until the lock is forgotten, or was never got. */
-static void locks_are_forgotten(void **unused)
+/* A program that opens thousands of runs, one after the other, keeps no descriptor of any. */
+static void locks_leave_nothing_open(void **unused)
 {
     cn_file dir;
     struct cn_os_lock *lock = NULL;
     (void)unused;
     assert_int_equal(cn_os_open_dir_path(test_folder("forget"), &dir), 0);
     unsigned before = open_descriptors();
-    assert_int_equal(cn_os_lock_take(dir, "lock", &lock), 0);
-    cn_os_lock_give(lock);
-    assert_int_equal(open_descriptors(), before + 1);
-    assert_int_equal(cn_os_lock_take(dir, "lock", &lock), 0);
-    cn_os_lock_forget(lock);
-    cn_os_lock_forget(NULL);
-    assert_int_equal(open_descriptors(), before);
-    assert_int_equal(cn_os_lock_take(dir, "lock", &lock), 0);
-    cn_os_lock_forget(lock);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(cn_os_lock_take(dir, "lock", &lock), 0);
+        assert_int_equal(open_descriptors(), before + 1);
+        cn_os_lock_give(lock);
+        cn_os_lock_give(NULL);
+        assert_int_equal(open_descriptors(), before);
+    }
     (void)cn_os_close(dir);
+}
+
+/* A lease that was given up does not live on in a worker that was forked meanwhile. */
+static void a_forked_child_keeps_no_lease(void **unused)
+{
+    cn_file dir = folder("inherited"), reader = CN_NO_FILE, retirer = CN_NO_FILE;
+    int status;
+    (void)unused;
+    put(dir, "m", "x");
+    assert_int_equal(cn_os_open_read(dir, "m", &reader), 0);
+    assert_int_equal(cn_os_open_read(dir, "m", &retirer), 0);
+    assert_int_equal(cn_os_lease(reader, false), 0);
+    pid_t child = fork();
+    if (!child) {
+        pause();
+        _exit(0);
+    }
+    cn_os_lease_give(reader);
+    cn_os_close(reader);
+    assert_int_equal(cn_os_lease(retirer, true), 0);
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+    cn_os_close(retirer);
+    cn_os_close(dir);
+}
+
+static mode_t mode_of(const char *path)
+{
+    struct stat info;
+    assert_int_equal(stat(path, &info), 0);
+    return info.st_mode & 07777;
+}
+
+/* On a shared folder everything below belongs to its group; a tight or loose umask changes nothing. */
+static void folders_hand_down_their_group(void **unused)
+{
+    char path[300], below[400];
+    cn_file dir;
+    (void)unused;
+    snprintf(path, sizeof path, "%s", test_folder("group"));
+    assert_int_equal(chmod(path, 02775), 0);
+    assert_int_equal(cn_os_open_dir_path(path, &dir), 0);
+    static const mode_t masks[] = { 022, 077, 0 };
+    for (int i = 0; i < 3; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "d%d", i);
+        snprintf(below, sizeof below, "%s/%s", path, name);
+        mode_t before = umask(masks[i]);
+        assert_int_equal(cn_os_make_dir(dir, name), 0);
+        umask(before);
+        assert_int_equal(mode_of(below), 02755);
+    }
+    (void)cn_os_close(dir);
+}
+
+/* A job's control group is what it may take, also where the group is not the root of what is mounted. */
+static void a_control_group_limits_what_is_free(void **unused)
+{
+    enum { LIMIT = 256 << 20 };
+    int status;
+    (void)unused;
+    if (system("test -w /sys/fs/cgroup/memory/cgroup.procs || test -w /sys/fs/cgroup/cgroup.subtree_control")) skip();
+    pid_t child = fork();
+    if (!child) {
+        char command[1000];
+        snprintf(
+            command, sizeof command,
+            "g=/sys/fs/cgroup/memory; f=memory.limit_in_bytes; test -d $g || { g=/sys/fs/cgroup; f=memory.max; }; mkdir -p $g/cairn-%d/a/b "
+            "2>/dev/null && echo %d > $g/cairn-%d/$f && echo %d > $g/cairn-%d/a/b/cgroup.procs",
+            (int)getpid(), LIMIT, (int)getpid(), (int)getpid(), (int)getpid());
+        if (system(command)) _exit(2);
+        _exit(cn_os_free_memory() > LIMIT);
+    }
+    waitpid(child, &status, 0);
+    test_shell("for g in /sys/fs/cgroup/memory /sys/fs/cgroup; do rmdir $g/cairn-%d/a/b $g/cairn-%d/a $g/cairn-%d 2>/dev/null; done; true",
+               (int)child, (int)child, (int)child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2) skip();
+    assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(locks_are_forgotten),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(locks_leave_nothing_open),
+                                        cmocka_unit_test(a_forked_child_keeps_no_lease),
+                                        cmocka_unit_test(folders_hand_down_their_group),
+                                        cmocka_unit_test(a_control_group_limits_what_is_free),
                                         cmocka_unit_test(only_regular_files_open),
                                         cmocka_unit_test(renames_replace_nothing),
                                         cmocka_unit_test(locks_die_with_their_owner),

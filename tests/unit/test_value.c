@@ -150,6 +150,8 @@ static void other_forms_are_refused(void **unused)
         "{\"$map\":[[1,2,3]]}",
         "{\"$map\":[1]}",
         "{\"$map\":{}}",
+        "{\"$map\":[[\"a\",1],[\"a\",2]]}",
+        "{\"$map\":[[\"a\",1],[7,1],[\"a\",2]]}",
         "{\"$type\":\"T\"}",
         "{\"$type\":\"T\",\"x\":1}",
         "{\"$type\":5,\"value\":1}",
@@ -203,6 +205,8 @@ static void what_could_not_be_read_is_not_written(void **unused)
     value = cairn_value_map();
     cairn_value_set_pair(value, cairn_value_string("a", 1), cairn_value_null());
     cairn_value_set_pair(value, cairn_value_string("a", 1), cairn_value_null());
+    test_code(cn_valuejson_write(&writer, value, &err), CAIRN_E_USAGE);
+    cairn_value_set_pair(value, cairn_value_int(7), cairn_value_null()); /* no plain object any more */
     test_code(cn_valuejson_write(&writer, value, &err), CAIRN_E_USAGE);
     cairn_value_free(value);
     cn_buf_done(&buf);
