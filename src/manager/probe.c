@@ -9,7 +9,7 @@
 #include "base/digest.h"
 #include "base/limits.h"
 #include "os/os.h"
-#include "store/retire.h"
+#include "store/tree.h"
 
 enum { ROUNDS = 9 };
 
@@ -135,9 +135,9 @@ int cn_probe(const char *dir_path, cairn_probe_report *ret_report, cairn_error *
     if (rc) return cn_error_errno(err, -rc, "%s: making a folder in it", dir_path);
     rc = cn_os_open_dir(parent, name, &dir);
     if (!rc) rc = try_all(dir, &report);
-    int code = cn_retire_remove_tree(parent, name, rc ? NULL : err);
+    int removed = cn_tree_remove(parent, name);
     if (rc) return cn_error_errno(err, -rc, "%s: writing a small file there, durably", dir_path);
-    if (code) return cn_error_prefix(err, code, "%s", dir_path);
+    if (removed) return cn_error_errno(err, -removed, "%s/%s: removing it", dir_path, name);
     *ret_report = report;
     return CAIRN_OK;
 }

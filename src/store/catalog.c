@@ -94,8 +94,14 @@ static int read_marks(struct cn_catalog *catalog, struct cn_catalog_entry *entry
     return entry->problem ? CAIRN_OK : CAIRN_E_NOMEM;
 }
 
+/* This process has no more descriptors: that says nothing about the checkpoint, and must not make another one the newest. */
+static bool is_out_of_files(const cairn_error *error)
+{
+    return error->code == CAIRN_E_IO && (error->os_errno == EMFILE || error->os_errno == ENFILE);
+}
+
 /* A folder without a manifest belongs to another tool; one whose manifest cannot be read is damaged. GONE: list again. */
-static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, struct cn_catalog_entry *entry)
+static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, struct cn_catalog_entry *entry, cairn_error *err)
 {
     struct cn_held held;
     struct cn_file_info info;
@@ -111,7 +117,10 @@ static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, s
         if (ours) return marks;
         return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "a checkpoint of another run");
     }
-    if (code == CAIRN_E_GONE || code == CAIRN_E_NOMEM) return code;
+    if (code == CAIRN_E_GONE || code == CAIRN_E_NOMEM || is_out_of_files(&error)) {
+        *err = error;
+        return code;
+    }
     if (code == CAIRN_E_NOTFOUND && cn_os_stat_at(run->dir, entry->name, &info)) return CAIRN_E_GONE;
     if (code == CAIRN_E_NOTFOUND && cn_retire_is_retired(run->dir, entry->name)) {
         catalog->count--; /* it was a checkpoint; somebody is removing it */
@@ -162,8 +171,14 @@ static int load_once(const struct cn_rundir *run, struct cn_catalog *catalog, ca
     for (uint64_t i = 0; i < count && !code; i++) {
         struct cn_catalog_entry *entry = &catalog->entries[catalog->count++];
         memcpy(&entry->name, names.data + i * sizeof(char *), sizeof entry->name);
-        code = read_entry(run, catalog, entry);
-        if (code) cn_error_set(err, code, "%s/%s: it went away while the run was listed", run->path, entry->name);
+        cairn_error problem = CAIRN_ERROR_INIT;
+        code = read_entry(run, catalog, entry, &problem);
+        if (code == CAIRN_E_NOMEM)
+            cn_error_set(err, code, "%s/%s: no memory to list it", run->path, entry->name);
+        else if (code == CAIRN_E_IO)
+            cn_error_set(err, code, "%s/%s", run->path, problem.message);
+        else if (code)
+            cn_error_set(err, code, "%s/%s: it went away while the run was listed", run->path, entry->name);
     }
     cn_buf_done(&names);
     return code;

@@ -10,6 +10,7 @@
 #include "store/retire.h"
 #include "store/smallfile.h"
 #include "store/term.h"
+#include "store/tree.h"
 
 enum { TRIES = 100 };
 
@@ -64,7 +65,7 @@ void cn_staging_abandon(struct cn_staging *staging)
     (void)cn_os_close(staging->training);
     (void)cn_os_close(staging->dir);
     staging->training = staging->dir = CN_NO_FILE;
-    if (staging->name[0] && !staging->committed) (void)cn_retire_remove_tree(staging->parent, staging->name, NULL);
+    if (staging->name[0] && !staging->committed) (void)cn_tree_remove(staging->parent, staging->name);
     staging->name[0] = 0;
 }
 
@@ -103,7 +104,7 @@ static int sync_child(void *user, const char *name)
 static int sync_below(cn_file dir, int depth)
 {
     struct below below = { dir, depth };
-    if (depth > CN_MAX_JSON_DEPTH) return -ELOOP;
+    if (depth > CN_MAX_FOLDER_DEPTH) return -ELOOP;
     int rc = cn_os_list(dir, sync_child, &below);
     return rc ? rc : cn_os_sync_dir(dir);
 }
@@ -129,16 +130,16 @@ static void tell(struct cn_commit *commit, const char *format, const char *path,
     commit->message(commit->user, text);
 }
 
-/* Renames what holds our name away; when the wished-for name is taken, too, a suffix that nobody has. */
-static int move_aside(const struct cn_rundir *run, const char *name, const char *wish, cairn_error *err)
+/* Renames what holds our name away; when the wished-for name is taken, too, it gets a suffix that nobody has. */
+static int move_aside(const struct cn_rundir *run, const char *name, char *wish, size_t size, cairn_error *err)
 {
-    char target[128], hex[CN_DIGEST_HEX_BYTES];
+    char hex[CN_DIGEST_HEX_BYTES];
     int rc = cn_os_rename_new(run->dir, name, run->dir, wish);
     if (rc == -EEXIST) {
         int code = random_hex(hex, err);
         if (code) return code;
-        snprintf(target, sizeof target, "%s.%.8s", wish, hex);
-        rc = cn_os_rename_new(run->dir, name, run->dir, target);
+        snprintf(wish + strlen(wish), size - strlen(wish), ".%.8s", hex);
+        rc = cn_os_rename_new(run->dir, name, run->dir, wish);
     }
     if (rc && rc != -ENOENT) return cn_error_errno(err, -rc, "%s/%s: renaming it to %s", run->path, name, wish);
     return CAIRN_OK;
@@ -147,7 +148,7 @@ static int move_aside(const struct cn_rundir *run, const char *name, const char 
 static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, const struct cn_manifest *holder, cairn_error *err)
 {
     const struct cn_manifest *ours = commit->manifest;
-    char aside[CN_FOLDER_NAME_BYTES];
+    char aside[CN_FOLDER_NAME_BYTES + 16];
     if (strcmp(holder->run_id, run->id))
         return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s belongs to another run: move it away", run->path, commit->name);
     if (holder->term > ours->term)
@@ -157,7 +158,7 @@ static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, c
         return cn_error_set(err, CAIRN_E_EXISTS, "%s/%s: step %llu is saved already", run->path, commit->name,
                             (unsigned long long)holder->step);
     cn_layout_folder(holder->step, holder->term, aside);
-    return move_aside(run, commit->name, aside, err);
+    return move_aside(run, commit->name, aside, sizeof aside, err);
 }
 
 /* D6: frees our name, or says why that must not be. */
@@ -175,15 +176,16 @@ static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cair
     if (!code) {
         code = judge_holder(commit, run, &holder, err);
     } else if (code == CAIRN_E_NOTFOUND && cn_retire_is_retired(run->dir, commit->name)) {
-        code = cn_retire_remove_tree(run->dir, commit->name, err); /* no checkpoint any more: finished for who began it */
+        rc = cn_retire_finish(run->dir, commit->name); /* no checkpoint any more: finished for who began it */
+        code = rc ? cn_error_errno(err, -rc, "%s/%s: removing what was retired there", run->path, commit->name) : CAIRN_OK;
     } else if (code == CAIRN_E_NOTFOUND || code == CAIRN_E_PATH) {
         code = cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s stands where the checkpoint should go and is not Cairn's: move it away", run->path,
                             commit->name);
     } else if (code == CAIRN_E_CORRUPT || code == CAIRN_E_TRUNCATED || code == CAIRN_E_FORMAT || code == CAIRN_E_LIMIT) {
-        char wish[CN_FOLDER_NAME_BYTES + 16];
+        char wish[CN_FOLDER_NAME_BYTES + 32];
         snprintf(wish, sizeof wish, "%s.damaged", commit->name);
-        code = move_aside(run, commit->name, wish, err);
-        tell(commit, "%s/%s is damaged and was renamed to %s to make room for the same step", run->path, commit->name, wish);
+        code = move_aside(run, commit->name, wish, sizeof wish, err);
+        if (!code) tell(commit, "%s/%s is damaged and was renamed to %s to make room for the same step", run->path, commit->name, wish);
     } else {
         code = code == CAIRN_E_GONE ? CAIRN_OK : problem.code;
         if (code && err) *err = problem;
@@ -273,7 +275,7 @@ static int exchange(struct cn_staging *staging, const char *name, const char *pa
     rc = cn_os_sync_dir(staging->parent);
     staging->committed = true;
     if (rc) return cn_error_errno(err, -rc, "%s: syncing the folder above it", path);
-    (void)cn_retire_remove_tree(staging->parent, staging->name, NULL);
+    (void)cn_tree_remove(staging->parent, staging->name);
     return CAIRN_OK;
 }
 

@@ -72,11 +72,13 @@ int cn_layout_check_item(const char *item, cairn_error *err)
         cn_show_text(&shown, item));
 }
 
-/* Parts joined by single '/', none of them ".", ".." or hidden; no control characters, no backslash. */
+/* Not too many parts joined by single '/', none of them ".", ".." or hidden; no control characters, no backslash. */
 static bool is_plain_path(const char *name, size_t size)
 {
+    int folders = -1;
     if (!size || size > CN_MAX_NAME_BYTES || memchr(name, 0, size) || cn_utf8_check(name, size) != size) return false;
     for (size_t start = 0; start <= size;) {
+        if (++folders > CN_MAX_FOLDER_DEPTH) return false;
         const char *slash = memchr(name + start, '/', size - start);
         size_t end = slash ? (size_t)(slash - name) : size;
         if (end == start || end - start > 255 || name[start] == '.' || name[start] == '-') return false;

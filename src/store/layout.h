@@ -37,7 +37,7 @@ bool cn_layout_looks_like_checkpoint(const char *name);
 
 int cn_layout_check_item(const char *item, cairn_error *err);       /* USAGE */
 int cn_layout_check_attachment(const char *name, cairn_error *err); /* PATH: absolute, "..", not plain, or a name of ours */
-/* A file name from a manifest: relative, at most one folder deep unless attached, plain parts: PATH otherwise. */
+/* A file name from a manifest: relative, at most CN_MAX_FOLDER_DEPTH folders deep, plain parts: PATH otherwise. */
 int cn_layout_check_file(const char *name, size_t size, cairn_error *err);
 /* "model.safetensors", "training/optimizer-00002-of-00003.safetensors"; shards 1: without numbers. index 1-based. */
 int cn_layout_data_file(const char *item, const char *stem, uint32_t index, uint32_t shards, char *ret_name, size_t size);

@@ -101,7 +101,7 @@ static int read_lineage(struct decoder *decoder, cairn_error *err)
     uint64_t before = 0;
     int code = cn_json_expect(&decoder->json, CN_JSON_ARRAY, "lineage as a list", err);
     while (!code && !(code = cn_json_next_element(&decoder->json, &more, err)) && more) {
-        struct cn_lineage entry;
+        struct cn_lineage entry = { 0 };
         code = cn_json_expect(&decoder->json, CN_JSON_ARRAY, "a [term, step] pair", err);
         if (!code) code = cn_json_u64(&decoder->json, &entry.term, err);
         if (!code) code = cn_json_u64(&decoder->json, &entry.step, err);
@@ -109,7 +109,7 @@ static int read_lineage(struct decoder *decoder, cairn_error *err)
         if (!code && entry.term <= before) code = cn_json_fail(&decoder->json, err, "lineage terms must ascend");
         if (!code && decoder->list.size / sizeof entry >= CN_MAX_LINEAGE) code = limit(decoder, err, "lineage entries", CN_MAX_LINEAGE);
         before = entry.term;
-        cn_buf_append(&decoder->list, &entry, sizeof entry);
+        if (!code) cn_buf_append(&decoder->list, &entry, sizeof entry);
     }
     return code ? code : keep_list(decoder, sizeof(struct cn_lineage), &decoder->manifest.lineage, &decoder->manifest.lineage_count, err);
 }
@@ -126,7 +126,7 @@ static int read_metrics(struct decoder *decoder, cairn_error *err)
             code = cn_json_fail(&decoder->json, err, "not a name of a metric");
         if (!code) code = cn_json_f64(&decoder->json, &metric.value, err);
         if (!code && decoder->list.size / sizeof metric >= CN_MAX_METRICS) code = limit(decoder, err, "metrics", CN_MAX_METRICS);
-        cn_buf_append(&decoder->list, &metric, sizeof metric);
+        if (!code) cn_buf_append(&decoder->list, &metric, sizeof metric);
     }
     return code ? code : keep_list(decoder, sizeof metric, &decoder->manifest.metrics, &decoder->manifest.metrics_count, err);
 }
@@ -173,7 +173,7 @@ static int read_items(struct decoder *decoder, cairn_error *err)
         if (!code && cn_layout_check_item(item.name, err)) code = cn_json_fail(&decoder->json, err, "not an item's name");
         if (!code) code = read_item(decoder, &item, err);
         if (!code && decoder->list.size / sizeof item >= CN_MAX_ITEMS) code = limit(decoder, err, "items", CN_MAX_ITEMS);
-        cn_buf_append(&decoder->list, &item, sizeof item);
+        if (!code) cn_buf_append(&decoder->list, &item, sizeof item);
         item = (struct cn_manifest_item){ 0 };
     }
     return code ? code : keep_list(decoder, sizeof item, &decoder->manifest.items, &decoder->manifest.items_count, err);
@@ -239,7 +239,7 @@ static int read_files(struct decoder *decoder, cairn_error *err)
         struct cn_manifest_file file = { 0 };
         code = read_file(decoder, &file, err);
         if (!code && decoder->list.size / sizeof file >= CN_MAX_FILES) code = limit(decoder, err, "files", CN_MAX_FILES);
-        cn_buf_append(&decoder->list, &file, sizeof file);
+        if (!code) cn_buf_append(&decoder->list, &file, sizeof file);
     }
     return code ? code : keep_list(decoder, sizeof(struct cn_manifest_file), &decoder->manifest.files, &decoder->manifest.files_count, err);
 }

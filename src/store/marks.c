@@ -274,7 +274,8 @@ static int check_change(const struct cn_marks_change *change, cairn_error *err)
     struct cn_shown shown;
     for (size_t i = 0; i < change->add_tags_count; i++)
         if (is_listed(change->remove_tags, change->remove_tags_count, change->add_tags[i]))
-            return cn_error_set(err, CAIRN_E_USAGE, "tag \"%s\" is to be added and removed at once", cn_show_text(&shown, change->add_tags[i]));
+            return cn_error_set(err, CAIRN_E_USAGE, "tag \"%s\" is to be added and removed at once",
+                                cn_show_text(&shown, change->add_tags[i]));
     for (size_t i = 0; i < change->metrics_count; i++)
         if (find_metric(change->metrics, i, change->metrics[i].name))
             return cn_error_set(err, CAIRN_E_USAGE, "metric \"%s\" is given twice", cn_show_text(&shown, change->metrics[i].name));

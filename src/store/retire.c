@@ -16,53 +16,35 @@
 #include "base/limits.h"
 #include "store/layout.h"
 #include "store/marks.h"
+#include "store/tree.h"
 
-enum { DEEPEST = 32, TRIES = 100, WAITS = 1000, WAIT_NS = 10000000, KEPT_UNHEALTHY = 2 };
-
-/* ---------------------------------------------------------------------------------------------------------------- trees */
-
-struct tree {
-    cn_file dir;
-    int depth;
-};
-
-static int remove_tree(cn_file parent, const char *name, int depth);
-
-static int remove_child(void *user, const char *name)
-{
-    const struct tree *tree = user;
-    return remove_tree(tree->dir, name, tree->depth + 1);
-}
-
-static int remove_tree(cn_file parent, const char *name, int depth)
-{
-    int rc = cn_os_unlink(parent, name);
-    if (!rc || rc == -ENOENT) return 0;
-    if (rc != -EISDIR && rc != -EPERM) return rc;
-    if (depth > DEEPEST) return -ELOOP;
-    struct tree tree = { CN_NO_FILE, depth };
-    rc = cn_os_open_dir(parent, name, &tree.dir);
-    if (rc) return rc == -ENOENT ? 0 : rc;
-    rc = cn_os_list(tree.dir, remove_child, &tree);
-    (void)cn_os_close(tree.dir);
-    if (!rc) rc = cn_os_remove_dir(parent, name);
-    return rc == -ENOENT ? 0 : rc;
-}
-
-int cn_retire_remove_tree(cn_file parent, const char *name, cairn_error *err)
-{
-    int rc = remove_tree(parent, name, 0);
-    return rc ? cn_error_errno(err, -rc, "%s: removing it", name) : CAIRN_OK;
-}
+enum { TRIES = 100, WAITS = 1000, WAIT_NS = 10000000, KEPT_UNHEALTHY = 2 };
 
 /* --------------------------------------------------------------------------------------------------- retired where it stands */
 
-bool cn_retire_is_retired(cn_file run_dir, const char *name)
+static bool is_retired(cn_file dir)
 {
     struct cn_file_info info;
+    return cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT && !cn_os_stat_at(dir, CN_NAME_RETIRED, &info);
+}
+
+bool cn_retire_is_retired(cn_file run_dir, const char *name)
+{
     cn_auto_close cn_file dir = CN_NO_FILE;
-    return !cn_os_open_dir(run_dir, name, &dir) && cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT &&
-           !cn_os_stat_at(dir, CN_NAME_RETIRED, &info);
+    return !cn_os_open_dir(run_dir, name, &dir) && is_retired(dir);
+}
+
+/* Through its own descriptor: by the time we act the name may lead to a new checkpoint, whose folder cannot be removed for it is full. What says
+ * that it is retired goes last: a kill before leaves it to whoever comes next. */
+int cn_retire_finish(cn_file run_dir, const char *name)
+{
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    int rc = cn_os_open_dir(run_dir, name, &dir);
+    if (!rc && !is_retired(dir)) return 0;
+    if (!rc) rc = cn_tree_empty(dir, CN_NAME_RETIRED);
+    if (!rc) rc = cn_os_unlink(dir, CN_NAME_RETIRED);
+    if (!rc) rc = cn_os_remove_dir(run_dir, name);
+    return rc == -ENOENT || rc == -ENOTEMPTY || rc == -EEXIST ? 0 : rc;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- one victim */
@@ -109,15 +91,18 @@ static int lock_victim(struct pruner *pruner, const struct cn_catalog_entry *vic
     return rc;
 }
 
-/* What was moved is who we meant? The name may have been given to another one since. */
-static bool is_moved(struct pruner *pruner, const struct cn_catalog_entry *victim)
+/* R5: what was moved is who we meant? The name may have been given to another one since: that one goes back, through the folder's descriptor. No
+ * manifest: a commit took our folder over, and somebody finishes it already. What cannot be read stays in trash for whoever empties it. */
+static int look_at_moved(struct pruner *pruner, const struct cn_catalog_entry *victim)
 {
     struct cn_pool pool;
     struct cn_manifest manifest;
     cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
-    bool same = !cn_held_read(pruner->dir, victim->manifest.id, &pool, &manifest, NULL) && !strcmp(manifest.id, victim->manifest.id);
+    int code = cn_held_read(pruner->dir, victim->manifest.id, &pool, &manifest, NULL);
+    bool other = !code && strcmp(manifest.id, victim->manifest.id);
     cn_pool_done(&pool);
-    return same;
+    if (other) (void)cn_os_rename_new(pruner->dir, victim->manifest.id, pruner->run->dir, victim->name);
+    return other ? -ENOENT : code && code != CAIRN_E_NOTFOUND ? -EIO : 0;
 }
 
 /* By path, so that a commit that took our folder over makes the rename fail: -ENOENT. */
@@ -127,12 +112,8 @@ static int move_victim(struct pruner *pruner, const struct cn_catalog_entry *vic
     if (!pruner->folder[0]) return -ENOSPC;
     snprintf(path, sizeof path, "%s/%s", pruner->folder, victim->manifest.id);
     int rc = cn_os_rename_new(pruner->run->dir, victim->name, pruner->run->trash, path); /* R4 */
-    if (rc) return rc;
-    if (!is_moved(pruner, victim)) { /* R5: put it back, through the folder's descriptor */
-        (void)cn_os_rename_new(pruner->dir, victim->manifest.id, pruner->run->dir, victim->name);
-        return -ENOENT;
-    }
-    return cn_os_sync_dir(pruner->run->dir); /* R6 */
+    if (!rc) rc = look_at_moved(pruner, victim);
+    return rc ? rc : cn_os_sync_dir(pruner->run->dir); /* R6 */
 }
 
 /* R8: no room even for a rename into trash. Without its manifest the folder is no checkpoint any more; then it goes where it stands, file by file. */
@@ -140,7 +121,7 @@ static int retire_in_place(struct pruner *pruner, const struct cn_catalog_entry 
 {
     int rc = cn_os_rename_new(dir, CN_NAME_MANIFEST, dir, CN_NAME_RETIRED);
     if (!rc) rc = cn_os_sync_dir(dir);
-    return rc ? rc : remove_tree(pruner->run->dir, victim->name, 0);
+    return rc ? rc : cn_retire_finish(pruner->run->dir, victim->name);
 }
 
 static void count_one(struct cn_retire *retire, const struct cn_catalog_entry *victim)
@@ -154,6 +135,8 @@ static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *vict
 {
     struct cn_held held;
     int rc = lock_victim(pruner, victim, &held);
+    if (rc == -EBUSY) tell(pruner, victim->name, "somebody reads it", 0);
+    if (rc == -EPERM) tell(pruner, victim->name, "it was pinned or tagged a moment ago", 0);
     if (rc) return rc;
     rc = move_victim(pruner, victim);
     bool in_place = is_full(rc);
@@ -164,7 +147,7 @@ static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *vict
         return rc;
     }
     count_one(pruner->retire, victim);
-    rc = in_place ? 0 : remove_tree(pruner->dir, victim->manifest.id, 0); /* R7 */
+    rc = in_place ? 0 : cn_tree_remove(pruner->dir, victim->manifest.id); /* R7 */
     if (rc) tell(pruner, victim->name, "it is in .cairn/trash and will be emptied later", rc);
     return 0;
 }
@@ -266,6 +249,18 @@ static int open_folder(struct pruner *pruner, cairn_error *err)
     return rc ? cn_error_errno(err, -rc, "%s/.cairn/trash: making a folder", pruner->run->path) : CAIRN_OK;
 }
 
+/* What the disk does not give, or a newer version wrote, may be the newest of all: nobody knows what must stay. */
+static int check_readable(const struct pruner *pruner, const struct cn_catalog *catalog, cairn_error *err)
+{
+    for (uint64_t i = catalog->readable; i < catalog->count; i++) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        if (entry->problem_code == CAIRN_E_IO || entry->problem_code == CAIRN_E_VERSION)
+            return cn_error_set(err, entry->problem_code, "%s: nothing is removed while %s cannot be read: %s", pruner->run->path,
+                                entry->name, entry->problem);
+    }
+    return CAIRN_OK;
+}
+
 /* One listing and what follows from it. *ret_again: things changed under us. */
 static int retire_once(struct pruner *pruner, bool *ret_again, cairn_error *err)
 {
@@ -274,12 +269,12 @@ static int retire_once(struct pruner *pruner, bool *ret_again, cairn_error *err)
     if (code) return code;
     code = cn_catalog_load(pruner->run, &catalog, err);
     if (!code) {
-        int synced = cn_os_sync_dir(pruner->run->dir); /* R2: what we saw is durable before we act on it */
-        if (synced)
-            code = cn_error_errno(err, -synced, "%s: syncing it", pruner->run->path);
-        else if (pruner->retire->only_id)
+        code = check_readable(pruner, &catalog, err);
+        int synced = code ? 0 : cn_os_sync_dir(pruner->run->dir); /* R2: what we saw is durable before we act on it */
+        if (synced) code = cn_error_errno(err, -synced, "%s: syncing it", pruner->run->path);
+        if (!code && pruner->retire->only_id)
             code = retire_chosen(pruner, &catalog, &rc, err);
-        else
+        else if (!code)
             rc = retire_by_rules(pruner, &catalog);
         cn_catalog_done(&catalog);
     }
@@ -295,9 +290,10 @@ static int tell_plan(struct pruner *pruner, cairn_error *err)
     struct cn_catalog catalog;
     int code = cn_catalog_load(pruner->run, &catalog, err);
     if (code) return code;
-    (void)retire_by_rules(pruner, &catalog);
+    code = check_readable(pruner, &catalog, err);
+    if (!code) (void)retire_by_rules(pruner, &catalog);
     cn_catalog_done(&catalog);
-    return CAIRN_OK;
+    return code;
 }
 
 /* One pruner at a time; where locks are refused several may be at it, and that is safe, too. false: another one is at it. */
@@ -336,7 +332,7 @@ struct leftover {
 };
 
 /* A pruner that died between its rename and its look at what it had moved may have left a checkpoint that nobody meant: only what is named
- * by its own id may go, the rest goes back. */
+ * by its own id may go, and what is none; another one goes back, and what cannot be read just now stays. */
 static int settle_leftover(void *user, const char *name)
 {
     const struct leftover *leftover = user;
@@ -352,8 +348,8 @@ static int settle_leftover(void *user, const char *name)
             cn_layout_folder(manifest.step, manifest.term, back);
             (void)cn_os_rename_new(leftover->dir, name, leftover->run->dir, back);
         }
-    } else
-        (void)remove_tree(leftover->dir, name, 0);
+    } else if (code != CAIRN_E_IO && code != CAIRN_E_NOMEM)
+        (void)cn_tree_remove(leftover->dir, name);
     cn_pool_done(&pool);
     return 0;
 }
@@ -362,7 +358,7 @@ static int empty_one(void *user, const char *name)
 {
     const struct cn_rundir *run = user;
     struct leftover leftover = { run, CN_NO_FILE };
-    if (name[0] == 's') (void)remove_tree(run->trash, name, 0);
+    if (name[0] == 's') (void)cn_tree_remove(run->trash, name);
     if (name[0] != 'x' || cn_os_open_dir(run->trash, name, &leftover.dir)) return 0;
     (void)cn_os_list(leftover.dir, settle_leftover, &leftover);
     (void)cn_os_close(leftover.dir);
@@ -375,7 +371,7 @@ static int finish_retired(void *user, const char *name)
 {
     const struct cn_rundir *run = user;
     uint64_t step, term;
-    if (cn_layout_parse_folder(name, &step, &term) && cn_retire_is_retired(run->dir, name)) (void)remove_tree(run->dir, name, 0);
+    if (cn_layout_parse_folder(name, &step, &term) && cn_retire_is_retired(run->dir, name)) (void)cn_retire_finish(run->dir, name);
     return 0;
 }
 

@@ -22,11 +22,11 @@ struct cn_retire {
 int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error *err);
 /* The folder was retired in place: no checkpoint any more. */
 bool cn_retire_is_retired(cn_file run_dir, const char *name);
+/* Removes such a folder; whatever else the name leads to stays. 0 or -errno. */
+int cn_retire_finish(cn_file run_dir, const char *name);
 
 /* Empties .cairn/trash: leftovers of killed processes too. Folders that a live retirer of another process is filling are left alone
  * where that can be told. Best effort; runs after a commit. */
 void cn_retire_empty_trash(const struct cn_rundir *run);
-/* Removes a folder with everything in it, without following a symlink; bounded depth. */
-int cn_retire_remove_tree(cn_file parent, const char *name, cairn_error *err);
 
 #endif

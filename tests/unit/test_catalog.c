@@ -3,6 +3,8 @@
 #include "storefix.h"
 
 #include <limits.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "store/smallfile.h"
@@ -211,10 +213,33 @@ static void the_quick_check_tells_all(void **unused)
     cn_os_close(dir);
 }
 
+/* A process without descriptors must not take the newest checkpoint for damaged and go on from an older one. */
+static void no_descriptors_is_no_damage(void **unused)
+{
+    struct cn_catalog catalog;
+    int status;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("descriptors"));
+    writer_open(&writer, path, &err);
+    for (uint64_t step = 10; step <= 30; step += 10) test_ok(writer_save(&writer, step, &err));
+    pid_t child = fork();
+    if (!child) {
+        int next = dup(0);
+        struct rlimit limit = { (rlim_t)next + 1, (rlim_t)next + 1 };
+        close(next);
+        if (setrlimit(RLIMIT_NOFILE, &limit)) _exit(2);
+        _exit(cn_catalog_load(&writer.run, &catalog, &err) != CAIRN_E_IO || !strstr(err.message, "Too many open files"));
+    }
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status) && !WEXITSTATUS(status));
+    cn_rundir_close(&writer.run);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(manifests_are_the_truth),   cmocka_unit_test(the_head_is_healthy_and_exact),
-                                        cmocka_unit_test(odd_folders_are_set_aside), cmocka_unit_test(a_listing_sees_each_once),
-                                        cmocka_unit_test(what_is_held_stays_itself), cmocka_unit_test(the_quick_check_tells_all) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(manifests_are_the_truth),    cmocka_unit_test(the_head_is_healthy_and_exact),
+                                        cmocka_unit_test(odd_folders_are_set_aside),  cmocka_unit_test(a_listing_sees_each_once),
+                                        cmocka_unit_test(what_is_held_stays_itself),  cmocka_unit_test(the_quick_check_tells_all),
+                                        cmocka_unit_test(no_descriptors_is_no_damage) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,11 @@
-/* Covers src/store/retire.c: how a checkpoint goes, and which never does. cn_os_make_dir and cn_os_rename_new are stood in for: by a full disk, and
+/* Covers src/store/retire.c and src/store/tree.c: how a checkpoint goes, and which never does. cn_os_make_dir and cn_os_rename_new are stood in for: by a full disk, and
  * by whoever acts between a pruner's decision and its rename. */
 #include "storefix.h"
 
 #include <errno.h>
 
 #include "store/marks.h"
+#include "store/tree.h"
 
 #include <unistd.h>
 
@@ -168,17 +169,77 @@ static void trees_go_without_following(void **unused)
         "cd %s && mkdir -p outside victim/a/b && touch outside/keep victim/a/f && ln -s ../../outside victim/a/b/link && ln -s outside plain"
         " && cd victim && for i in $(seq 40); do mkdir deep && cd deep; done",
         path);
-    assert_int_not_equal(cn_retire_remove_tree(writer.run.dir, "victim", &err),
-                         CAIRN_OK); /* deeper than any of ours: told, not followed for ever */
+    assert_int_not_equal(cn_tree_remove(writer.run.dir, "victim"), 0); /* deeper than any of ours: told, not followed for ever */
     test_shell("cd %s/victim && rm -rf deep", path);
-    test_ok(cn_retire_remove_tree(writer.run.dir, "victim", &err));
-    test_ok(cn_retire_remove_tree(writer.run.dir, "plain", &err));
-    test_ok(cn_retire_remove_tree(writer.run.dir, "never", &err));
+    assert_int_equal(cn_tree_remove(writer.run.dir, "victim"), 0);
+    assert_int_equal(cn_tree_remove(writer.run.dir, "plain"), 0);
+    assert_int_equal(cn_tree_remove(writer.run.dir, "never"), 0);
     test_shell("cd %s && ! test -e victim && ! test -L plain && test -f outside/keep", path);
     cn_rundir_close(&writer.run);
 }
 
 /* What a full disk gets rid of first: other lines, then the unhealthy but for two. */
+/* A pruner that retires on a full disk sleeps before it removes; meanwhile the name was freed and given to a new checkpoint. */
+static void what_is_retired_goes_by_its_folder_not_its_name(void **unused)
+{
+    (void)unused;
+    make("finish", 20);
+    test_shell(
+        "cd %s && mv checkpoint-10/manifest.json checkpoint-10/retired.json && mkdir -p checkpoint-10/a/b && touch checkpoint-10/a/b/c",
+        path);
+    assert_int_equal(cn_retire_finish(writer.run.dir, "checkpoint-20"), 0); /* no retired one: nothing happens */
+    assert_int_equal(cn_retire_finish(writer.run.dir, "checkpoint-10"), 0);
+    assert_int_equal(cn_retire_finish(writer.run.dir, "checkpoint-10"), 0);
+    expect("20");
+    cn_rundir_close(&writer.run);
+}
+
+/* By a rule: who asked learns why one stays. */
+static void what_stays_is_told(void **unused)
+{
+    struct cn_pool pool;
+    struct cn_held held;
+    struct cn_manifest manifest;
+    struct cn_retire retire = { .keep_last = 1, .message = note };
+    (void)unused;
+    make("told", 30);
+    cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
+    test_ok(cn_held_open(writer.run.dir, "checkpoint-10", &pool, &held, &manifest, &err));
+    test_ok(cn_retire(&writer.run, &retire, &err));
+    expect("10 30");
+    assert_non_null(strstr(told, "checkpoint-10"));
+    assert_non_null(strstr(told, "somebody reads it"));
+    cn_held_close(&held);
+    cn_pool_done(&pool);
+    cn_rundir_close(&writer.run);
+}
+
+/* What a newer version wrote, or the disk does not give, may be the newest of all: nobody knows what must stay. */
+static void nothing_goes_while_one_cannot_be_read(void **unused)
+{
+    struct cn_retire retire = { .keep_last = 1 };
+    struct cn_digest digest;
+    char line[CN_DIGEST_HEX_BYTES];
+    (void)unused;
+    make("unread", 40);
+    test_shell("cd %s/checkpoint-40 && sed -i 's/\"version\":1/\"version\":9/' manifest.json && head -c -45 manifest.json > m", path);
+    cn_file dir, file;
+    static char text[100000];
+    size_t size;
+    assert_int_equal(cn_os_open_dir(writer.run.dir, "checkpoint-40", &dir), 0);
+    assert_int_equal(cn_os_open_read(dir, "m", &file), 0);
+    assert_int_equal(cn_os_read_at(file, 0, text, sizeof text, &size), 0);
+    digest = cn_digest_blocks(text, size);
+    cn_digest_hex(&digest, line);
+    cn_os_close(file);
+    cn_os_close(dir);
+    test_shell("cd %s/checkpoint-40 && printf '\"digest\":\"%s\"}\n' >> m && mv m manifest.json", path, line);
+    test_code(cn_retire(&writer.run, &retire, &err), CAIRN_E_VERSION);
+    assert_non_null(strstr(err.message, "checkpoint-40"));
+    expect("10 20 30 40");
+    cn_rundir_close(&writer.run);
+}
+
 static void superseded_and_unhealthy_go_first(void **unused)
 {
     (void)unused;
@@ -377,6 +438,9 @@ int main(void)
                                         cmocka_unit_test(readers_keep_what_they_hold),
                                         cmocka_unit_test(leftovers_are_settled),
                                         cmocka_unit_test(trees_go_without_following),
+                                        cmocka_unit_test(what_is_retired_goes_by_its_folder_not_its_name),
+                                        cmocka_unit_test(what_stays_is_told),
+                                        cmocka_unit_test(nothing_goes_while_one_cannot_be_read),
                                         cmocka_unit_test(superseded_and_unhealthy_go_first),
                                         cmocka_unit_test(a_full_disk_can_be_pruned),
                                         cmocka_unit_test(a_file_system_without_inodes_can_be_pruned),
