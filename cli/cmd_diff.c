@@ -114,7 +114,10 @@ static int compare_tensor(struct diff *diff, const cairn_tensor_info *a, const c
     }
     diff->different++;
     if (difference.is_float) snprintf(number, sizeof number, ", by up to %.4g", difference.largest);
-    snprintf(what, sizeof what, "%llu elements differ, the first at %llu%s", (unsigned long long)difference.elements,
+    snprintf(what, sizeof what, "%llu %s, the first at %llu%s", (unsigned long long)difference.elements,
+             cairn_dtype_bits(a->dtype) < 8 ? "bytes differ"
+             : difference.elements == 1     ? "element differs"
+                                            : "elements differ",
              (unsigned long long)difference.first, number);
     report(diff, a->item, a->name, what);
     return CAIRN_OK;
@@ -164,34 +167,44 @@ static bool same_value(const cairn_value *a, const cairn_value *b, int depth)
     return true;
 }
 
-static const char *key_text(const cairn_value *map, size_t index)
+/* A map without type tag whose keys are all text: it can be walked by name. */
+static bool is_tree(const cairn_value *value)
 {
-    const char *text = cairn_value_get_data(cairn_value_key_at(map, index), NULL);
-    return text ? text : "?";
+    bool tree = cairn_value_kind(value) == CAIRN_MAP && !cairn_value_tag(value);
+    for (size_t i = 0; i < cairn_value_count(value) && tree; i++) {
+        const cairn_value *key = cairn_value_key_at(value, i);
+        tree = cairn_value_kind(key) == CAIRN_STRING && !cairn_value_tag(key);
+    }
+    return tree;
 }
 
-/* Item by item, then name by name: deep enough to say where. */
+static void report_value(struct diff *diff, const char *item, const char *path, const char *what)
+{
+    diff->values_different++;
+    report(diff, item, path, what);
+}
+
+/* Two trees, name by name: deep enough to say where. item is NULL above the items. */
 static void compare_values(struct diff *diff, const cairn_value *a, const cairn_value *b, const char *item, const char *path)
 {
-    for (size_t i = 0; i < cairn_value_count(a); i++) {
-        const char *key = key_text(a, i);
-        const cairn_value *left = cairn_value_at(a, i), *right = cairn_value_find(b, key);
-        if (right && same_value(left, right, 0)) continue;
-        char *below;
-        if (asprintf(&below, "%s%s%s", path, *path ? "/" : "", item ? key : "") < 0) abort();
-        if (right && cairn_value_kind(left) == CAIRN_MAP && cairn_value_kind(right) == CAIRN_MAP)
-            compare_values(diff, left, right, item ? item : key, below);
-        else {
-            diff->values_different++;
-            report(diff, item ? item : key, below, right ? "the value differs" : "only in A");
+    uint64_t before = diff->values_different;
+    for (int side = 0; side < 2; side++) {
+        const cairn_value *from = side ? b : a, *to = side ? a : b;
+        for (size_t i = 0; i < cairn_value_count(from); i++) {
+            const char *key = cairn_value_get_data(cairn_value_key_at(from, i), NULL);
+            const cairn_value *left = cairn_value_at(from, i), *right = cairn_value_find(to, key);
+            if (right && (side || same_value(left, right, 0))) continue;
+            char *below;
+            if (asprintf(&below, "%s%s%s", path, *path ? "/" : "", item ? key : "") < 0) abort();
+            if (right && is_tree(left) && is_tree(right))
+                compare_values(diff, left, right, item ? item : key, below);
+            else
+                report_value(diff, item ? item : key, below, right ? "the value differs" : side ? "only in B" : "only in A");
+            free(below);
         }
-        free(below);
     }
-    for (size_t i = 0; i < cairn_value_count(b); i++) {
-        if (cairn_value_find(a, key_text(b, i))) continue;
-        diff->values_different++;
-        report(diff, item ? item : key_text(b, i), item ? key_text(b, i) : "", "only in B");
-    }
+    if (diff->values_different == before && !same_value(a, b, 0))
+        report_value(diff, item ? item : "", path, "the order of the names differs");
 }
 
 static int finish(struct diff *diff)
@@ -214,6 +227,13 @@ static int finish(struct diff *diff)
     return equal ? EXIT_FINE : EXIT_NO;
 }
 
+/* 1 is an answer here: what cannot be read, damaged or not, is a failure. */
+static int fail(const struct cli *cli, const cairn_error *err)
+{
+    int code = cli_fail(cli, err);
+    return code == EXIT_NO ? EXIT_FAILED : code;
+}
+
 int cmd_diff(const struct cli *cli)
 {
     cairn_error err = CAIRN_ERROR_INIT;
@@ -228,7 +248,7 @@ int cmd_diff(const struct cli *cli)
     if (!code) code = compare_tensors(&diff, &err);
     if (!code && cairn_checkpoint_values(a) && cairn_checkpoint_values(b))
         compare_values(&diff, cairn_checkpoint_values(a), cairn_checkpoint_values(b), NULL, "");
-    int exit_code = code ? cli_fail(cli, &err) : finish(&diff);
+    int exit_code = code ? fail(cli, &err) : finish(&diff);
     free(diff.room_a);
     free(diff.room_b);
     cairn_checkpoint_close(a);

@@ -14,8 +14,8 @@ enum { TEST_BYTES = 256 << 20 };
 
 struct speed {
     uint64_t bytes;
-    double write_rate, read_rate; /* bytes a second */
-    cairn_error error;            /* code 0: measured */
+    double write_rate, verify_rate; /* bytes a second */
+    cairn_error error;              /* code 0: measured */
 };
 
 static double now(void)
@@ -57,13 +57,14 @@ static int save(const char *path, cairn_state *state, struct speed *speed, cairn
 static int save_and_verify(const char *path, cairn_state *state, struct speed *speed, cairn_error *err)
 {
     cairn_verify_options options = CAIRN_VERIFY_OPTIONS_INIT;
-    char checkpoint[CAIRN_MESSAGE_BYTES + 8];
+    char *checkpoint;
     int code = save(path, state, speed, err);
     if (code) return code;
-    snprintf(checkpoint, sizeof checkpoint, "%s@1", path);
+    if (asprintf(&checkpoint, "%s@1", path) < 0) abort();
     double start = now();
     code = cairn_verify(NULL, checkpoint, &options, NULL, err);
-    speed->read_rate = (double)speed->bytes / (now() - start);
+    speed->verify_rate = (double)speed->bytes / (now() - start);
+    free(checkpoint);
     return code;
 }
 
@@ -95,6 +96,12 @@ static int measure_here(const char *path, struct speed *speed, cairn_error *err)
     return code;
 }
 
+static void fail(struct speed *speed, int code, const char *what, const char *why)
+{
+    speed->error.code = code;
+    snprintf(speed->error.message, sizeof speed->error.message, "%s: %s", what, why);
+}
+
 /* What the child found comes through the pipe, whole or not at all. */
 static void wait_for_child(pid_t child, int from, struct speed *speed)
 {
@@ -104,38 +111,49 @@ static void wait_for_child(pid_t child, int from, struct speed *speed)
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     if (size == sizeof found)
         *speed = found;
-    else {
-        speed->error.code = WIFSIGNALED(status) && WTERMSIG(status) == SIGINT ? CAIRN_E_CANCELLED : CAIRN_E_IO;
-        snprintf(speed->error.message, sizeof speed->error.message, "the measurement did not end");
-    }
+    else
+        fail(speed, WIFSIGNALED(status) && WTERMSIG(status) == SIGINT ? CAIRN_E_CANCELLED : CAIRN_E_IO, "the measurement",
+             "it did not end");
 }
 
-/* A checkpoint saved durably and then verified, as a run would - by a child: when it has ended no descriptor keeps a file there, and Ctrl-C ends it at
- * once. Nothing is left behind. */
-static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *speed)
+static void measure_in_child(const char *run, struct speed *speed, const struct sigaction *on_interrupt)
 {
-    char path[CAIRN_MESSAGE_BYTES];
     int ends[2];
-    struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
-    speed->bytes = free_bytes / 4 < TEST_BYTES ? free_bytes / 4 & ~UINT64_C(4095) : TEST_BYTES;
-    snprintf(path, sizeof path, "%s/cairn-doctor-%ld", dir, (long)getpid());
     if (pipe(ends)) abort();
-    sigaction(SIGINT, &ignore, &before);
     pid_t child = fork();
     if (child == 0) {
-        sigaction(SIGINT, &before, NULL);
-        measure_here(path, speed, &speed->error);
+        sigaction(SIGINT, on_interrupt, NULL);
+        measure_here(run, speed, &speed->error);
         _exit(write(ends[1], speed, sizeof *speed) != (ssize_t)sizeof *speed);
     }
     close(ends[1]);
     if (child > 0)
         wait_for_child(child, ends[0], speed);
     else
-        speed->error.code = CAIRN_E_NOMEM,
-        snprintf(speed->error.message, sizeof speed->error.message, "no child process: %s", strerror(errno));
+        fail(speed, CAIRN_E_NOMEM, "no child process", strerror(errno));
     close(ends[0]);
-    (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A checkpoint saved durably and then verified, as a run would - by a child, which Ctrl-C ends at once - in a folder that is made here. Only that
+ * folder is removed again, and nothing is left behind. */
+static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *speed)
+{
+    char *folder, *run;
+    struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
+    if (asprintf(&folder, "%s/.cairn-doctor-XXXXXX", dir) < 0) abort();
+    if (!mkdtemp(folder)) {
+        fail(speed, CAIRN_E_IO, dir, strerror(errno));
+        free(folder);
+        return;
+    }
+    if (asprintf(&run, "%s/run", folder) < 0) abort();
+    speed->bytes = free_bytes / 4 < TEST_BYTES ? free_bytes / 4 & ~UINT64_C(4095) : TEST_BYTES;
+    sigaction(SIGINT, &ignore, &before);
+    measure_in_child(run, speed, &before);
+    (void)nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     sigaction(SIGINT, &before, NULL);
+    free(run);
+    free(folder);
     if (speed->error.code == CAIRN_E_CANCELLED) raise(SIGINT);
 }
 
@@ -179,7 +197,7 @@ static int print_report(const char *dir, const cairn_probe_report *probe, const 
     printf("  %-28s %.2f ms, of its folder %.2f ms\n", "sync of a small file", (double)probe->file_sync_ns / 1e6,
            (double)probe->folder_sync_ns / 1e6);
     printf("  %-28s %s/s, verifying %s/s\n", "saving durably", cli_bytes((uint64_t)speed->write_rate, write),
-           cli_bytes((uint64_t)speed->read_rate, bytes));
+           cli_bytes((uint64_t)speed->verify_rate, bytes));
     if (missing)
         printf("%s: usable; %d of %d abilities are missing, and what that means is said above\n", safe, missing, count);
     else
@@ -200,7 +218,7 @@ static int print_json(const char *dir, const cairn_probe_report *probe, const st
     int code = cli_print_json(json_pack("{s:i, s:o, s:o, s:I, s:f, s:f, s:f, s:f}", "version", 1, "folder", cli_json_text(dir), "abilities",
                                         object, "free_bytes", (json_int_t)probe->free_bytes, "file_sync_seconds",
                                         (double)probe->file_sync_ns / 1e9, "folder_sync_seconds", (double)probe->folder_sync_ns / 1e9,
-                                        "write_bytes_per_second", speed->write_rate, "verify_bytes_per_second", speed->read_rate));
+                                        "write_bytes_per_second", speed->write_rate, "verify_bytes_per_second", speed->verify_rate));
     return code ? code : missing ? EXIT_NO : EXIT_FINE;
 }
 

@@ -46,19 +46,29 @@ static size_t find_folder(const struct usage *usage, const char *below)
     return i;
 }
 
-/* Files that go while we look are passed over. */
-static int read_tree(struct usage *usage, const char *path)
+static int cannot_look(const char *path, int os_errno, cairn_error *err)
+{
+    err->code = CAIRN_E_IO;
+    snprintf(err->message, sizeof err->message, "%s: %s", path, strerror(os_errno));
+    return err->code;
+}
+
+/* Files that go while we look are passed over; what cannot be looked at is an error, for the figures would be too small. */
+static int read_tree(struct usage *usage, const char *path, cairn_error *err)
 {
     char *const roots[] = { (char *)(uintptr_t)path, NULL };
     FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
     size_t folder = usage->folders_count - 1;
-    if (!tree) return -errno;
-    for (FTSENT *entry; (entry = fts_read(tree));) {
+    if (!tree) return cannot_look(path, errno, err);
+    int code = CAIRN_OK;
+    for (FTSENT *entry; !code && (entry = fts_read(tree));) {
+        bool failed = entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS;
         if (entry->fts_level == 1) folder = find_folder(usage, entry->fts_name);
         if (entry->fts_info == FTS_F) add_file(usage, entry->fts_statp, folder);
+        if (failed && entry->fts_errno != ENOENT) code = cannot_look(entry->fts_path, entry->fts_errno, err);
     }
     (void)fts_close(tree);
-    return 0;
+    return code;
 }
 
 static int by_inode(const void *a, const void *b)
@@ -99,14 +109,9 @@ static int measure(const char *path, struct usage *usage, cairn_error *err)
         if (!usage->folders[i].name) abort();
     }
     cairn_listing_close(listing);
-    int rc = read_tree(usage, path);
-    if (rc) {
-        err->code = CAIRN_E_IO;
-        snprintf(err->message, sizeof err->message, "%s: %s", path, strerror(-rc));
-        return err->code;
-    }
-    add_up(usage);
-    return CAIRN_OK;
+    code = read_tree(usage, path, err);
+    if (!code) add_up(usage);
+    return code;
 }
 
 static void forget(struct usage *usage)

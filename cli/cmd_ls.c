@@ -139,10 +139,12 @@ static int add_run(void *user, const char *name)
         cli_bytes(bytes, size);
         cairn_listing_close(listing);
     }
-    if (walk->rows)
-        json_array_append_new(walk->rows, json_pack("{s:o, s:I, s:I}", "name", cli_json_text(name), "checkpoints", (json_int_t)current,
-                                                    "size_bytes", (json_int_t)bytes));
-    else
+    if (walk->rows) {
+        json_t *row =
+            json_pack("{s:o, s:I, s:I}", "name", cli_json_text(name), "checkpoints", (json_int_t)current, "size_bytes", (json_int_t)bytes);
+        if (err.code) json_object_set_new(row, "problem", cli_json_text(err.message));
+        json_array_append_new(walk->rows, row);
+    } else
         table_add(&walk->table, (const char *const[]){ name, count, latest, size, time, note });
     free(path);
     return 0;

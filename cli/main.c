@@ -26,13 +26,15 @@ static int print_help(void)
     return EXIT_FINE;
 }
 
-static int refuse(const char *option, bool lacks_value)
+/* What getopt found wrong: ':' a value is missing, '?' anything else. Of letters it knows the letter alone. */
+static int refuse(const char *argument, int problem)
 {
-    char *safe = cli_safe(option);
-    fprintf(stderr,
-            lacks_value ? "cairn: %s wants a value; see `cairn COMMAND --help`\n"
-                        : "cairn: no option %s; `cairn COMMAND --help` lists them\n",
-            safe);
+    bool is_long = !optopt || (!strncmp(argument, "--", 2) && (problem == ':' || strchr(argument, '=')));
+    char *safe = cli_safe(is_long ? argument : (char[]){ '-', (char)optopt, 0 });
+    if (problem == ':')
+        fprintf(stderr, "cairn: %s wants a value; see `cairn COMMAND --help`\n", safe);
+    else
+        fprintf(stderr, "cairn: no option %s; `cairn COMMAND --help` lists them\n", safe);
     free(safe);
     return EXIT_USAGE;
 }
@@ -59,7 +61,7 @@ static int parse(struct cli *cli, int argc, char **argv, char *given)
         case 'l': cli->last = optarg; break;
         case 'm': cli->metrics[cli->metrics_count++] = optarg; break;
         case 'v': printf("cairn %s\n", cairn_version()); return -1;
-        default: return refuse(argv[optind - 1], option == ':');
+        default: return refuse(argv[optind - 1], option);
         }
     }
     cli->arguments = argv + optind;
@@ -88,9 +90,7 @@ static int run_command(struct cli *cli, const struct command *command, const cha
     cli->arguments++;
     cli->arguments_count--;
     int code = check_options(cli, command, given);
-    if (!code) code = command->run(cli);
-    if (fflush(stdout) || ferror(stdout)) return fprintf(stderr, "cairn %s: the output could not be written\n", command->name), EXIT_FAILED;
-    return code;
+    return code ? code : command->run(cli);
 }
 
 static int run(struct cli *cli, const char *given)
@@ -112,5 +112,6 @@ int main(int argc, char **argv)
     int code = parse(&cli, argc, argv, given);
     if (!code) code = run(&cli, given);
     free(cli.metrics);
+    if (fflush(stdout) || ferror(stdout)) return fputs("cairn: the output could not be written\n", stderr), EXIT_FAILED;
     return code < 0 ? EXIT_FINE : code;
 }

@@ -1,4 +1,5 @@
-/* The progress bar of long work: on the terminal's error stream, ten times a second, wiped when the work is done. */
+/* The progress bar of long work: on the terminal's error stream, ten times a second, wiped when the work is done or interrupted. */
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,9 +13,21 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+static const char wipe[] = "\r\033[K";
+
+/* Ctrl-C leaves a clean line, and then does what it always does. */
+static void wipe_and_end(int signal_number)
+{
+    ssize_t written = write(2, wipe, sizeof wipe - 1);
+    (void)written;
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
 void progress_start(struct progress *progress, const struct cli *cli)
 {
     *progress = (struct progress){ .shown = !cli->json && isatty(2), .start = now() };
+    if (progress->shown) signal(SIGINT, wipe_and_end);
 }
 
 void progress_show(struct progress *progress, uint64_t done, uint64_t total)
@@ -39,5 +52,5 @@ void progress_show(struct progress *progress, uint64_t done, uint64_t total)
 
 void progress_wipe(struct progress *progress)
 {
-    if (progress->shown && progress->last > 0) fputs("\r\033[K", stderr);
+    if (progress->shown && progress->last > 0) fputs(wipe, stderr);
 }

@@ -15,7 +15,9 @@ int cli_exit_code(int code)
 
 int cli_fail(const struct cli *cli, const cairn_error *err)
 {
-    fprintf(stderr, "cairn %s: %s\n", cli->command, err->message);
+    char *safe = cli_safe(err->message);
+    fprintf(stderr, "cairn %s: %s\n", cli->command, safe);
+    free(safe);
     return cli_exit_code(err->code);
 }
 

@@ -6,6 +6,7 @@ tree=$(cd "${1:-build}" && pwd)
 work=$tree/cli-work
 export CAIRN=$tree/cairn LC_ALL=C.UTF-8 COLUMNS=100 NO_COLOR=1
 unset CAIRN_STORE
+status=0
 for script in tests/cli/cases/*.sh; do
     name=$(basename "$script" .sh)
     rm -rf "$work" && mkdir -p "$work"
@@ -14,6 +15,11 @@ for script in tests/cli/cases/*.sh; do
     if [ "${2:-}" = --update ]; then cp "$work.out" "tests/cli/cases/$name.out"; fi
     if cmp -s "$work.out" "tests/cli/cases/$name.out"; then echo "ok - cli $name"; else
         echo "not ok - cli $name"
+        status=1
         diff "tests/cli/cases/$name.out" "$work.out"
     fi
 done
+rm -rf "$work" && mkdir -p "$work"
+tar -C "$work" -xzf tests/golden/store-0.1.0.tar.gz
+python3 tests/cli/terminal.py "$work" || status=1
+exit $status

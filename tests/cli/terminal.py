@@ -1,0 +1,129 @@
+"""The program on a terminal: the width of tables, the progress bar, Ctrl-C, a broken pipe, a full disk. terminal.py FOLDER, which holds a golden
+store; CAIRN names the program.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+CAIRN = os.environ["CAIRN"]
+WIPE = "\r\x1b[K"
+failed = 0
+
+
+def check(name: str, good: bool, why: object = "") -> None:
+    global failed
+    failed += not good
+    print(f"{'ok' if good else 'not ok'} - terminal: {name}", flush=True)
+    if not good:
+        print(f"    {why!r:.600}")
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, arguments: list[str], columns: int) -> None:
+        self.pid, self.fd = pty.fork()
+        if not self.pid:
+            environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
+            time.sleep(0.1)  # until the size is set
+            os.execve(CAIRN, [CAIRN, *arguments], environment | {"TERM": "xterm"})
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.text = ""
+
+    def read(self) -> bool:
+        try:
+            data = os.read(self.fd, 65536)
+        except OSError:  # the other end is closed
+            return False
+        self.text += data.decode()
+        return bool(data)
+
+    def read_until(self, pattern: str) -> None:
+        while not re.search(pattern, self.text) and self.read():
+            pass
+
+    def end(self) -> int:
+        while self.read():
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def tables() -> None:
+    for columns in (20, 30, 50, 80, 120):
+        for arguments in (["ls", "golden"], ["ls"], ["show", "golden@20"], ["du", "golden"]):
+            terminal = Terminal(arguments, columns)
+            status = terminal.end()
+            lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in terminal.text.split("\r\n")]
+            first = next((i for i, line in enumerate(lines) if re.match(r" *(STEP|RUN|ITEM|CHECK)", line)), len(lines))
+            last = next((i for i, line in enumerate(lines) if i > first and re.match(r"values|golden: |$", line)), len(lines))
+            rows = lines[first:last]
+            check(f"{' '.join(arguments)} in {columns} columns", status == 0 and len(rows) > 1 and max(map(len, rows)) <= columns, (status, rows))
+
+
+def progress() -> None:
+    """A file that takes seconds to read, without taking room: a hole."""
+    size = 16 << 30
+    header = b'{"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (size, size)
+    with open("large.safetensors", "wb") as out:
+        out.write(struct.pack("<Q", len(header)) + header)
+        out.truncate(8 + len(header) + size)
+    terminal = Terminal(["verify", "large.safetensors"], 60)
+    terminal.read_until(r"\d+ % \[")
+    check("a progress bar appears", bool(re.search(r"\d+ % \[=* *\] [0-9.]+ [kMG]?B/s", terminal.text)), terminal.text)
+    os.write(terminal.fd, b"\x03")
+    status = terminal.end()
+    check("Ctrl-C ends it at once, as a signal", status == -signal.SIGINT, status)
+    check("and leaves a clean line", terminal.text.rstrip("\r\n").endswith(WIPE), terminal.text[-60:])
+    bars = [part for part in terminal.text.split(WIPE) if "%" in part]
+    check("the bar fits the terminal", all(len(bar) < 60 for bar in bars), bars)
+    quiet = subprocess.run([CAIRN, "verify", "golden"], capture_output=True, text=True)
+    check("no bar where there is no terminal", quiet.returncode == 0 and not quiet.stderr and WIPE not in quiet.stdout, quiet)
+    os.unlink("large.safetensors")
+
+
+def interrupted_doctor() -> None:
+    Path("place").mkdir()
+    terminal = Terminal(["doctor", "place"], 80)
+    deadline = time.monotonic() + 10
+    while not any(Path("place").glob(".cairn-doctor*/run/.cairn/staging/*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.write(terminal.fd, b"\x03")
+    status = terminal.end()
+    check("Ctrl-C ends the doctor, and nothing is left", status == -signal.SIGINT and not os.listdir("place"), (status, os.listdir("place")))
+
+
+def pipes() -> None:
+    for command in (["ls", "golden"], ["show", "--all", "golden@20"], ["show", "--json", "golden@20"], ["--help"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        ran = subprocess.run([CAIRN, *command], stdout=writer, stderr=subprocess.PIPE, text=True)
+        os.close(writer)
+        check(f"{' '.join(command)} into a broken pipe is quiet", not ran.stderr and ran.returncode == -signal.SIGPIPE, ran)
+    for command in (["ls", "golden"], ["ls", "--json", "golden"], ["--version"], ["ls", "--help"]):
+        with open("/dev/full", "w") as full:
+            ran = subprocess.run([CAIRN, *command], stdout=full, stderr=subprocess.PIPE, text=True)
+        check(f"{' '.join(command)} onto a full disk is told", ran.returncode == 3 and "could not be written" in ran.stderr, ran)
+
+
+def main() -> int:
+    os.chdir(sys.argv[1])
+    tables()
+    progress()
+    interrupted_doctor()
+    pipes()
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
