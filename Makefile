@@ -51,7 +51,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/t
 PROGRAMS := $(if $(CLI_SOURCES),$(BUILD)/cairn) $(GPT_PROGRAMS:%=$(BUILD)/%) $(if $(wildcard examples/demo.c examples/demo/main.c),$(BUILD)/demo)
 
 .SECONDARY:
-.PHONY: all help setup demo test test-unit test-cli test-asan test-tsan fuzz coverage format clean lib
+.PHONY: all help setup demo test test-unit test-cli test-asan test-tsan fuzz lint coverage format clean lib
 all: lib $(PROGRAMS)
 lib: $(BUILD)/libcairn.a $(BUILD)/libcairn.so
 
@@ -63,6 +63,7 @@ help:
 	@echo 'make test-asan unit tests under ASan and UBSan      make test-tsan  threaded ones under TSan'
 	@echo 'make fuzz      every parser under libFuzzer, FUZZ_S=60 seconds each'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
+	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
 	@echo 'Variables: CC=clang BUILD=folder SANITIZE="-fsanitize=address,undefined"'
 
@@ -128,7 +129,7 @@ unit-tests: $(UNIT_TESTS)
 demo:
 	@scripts/setup.sh demo
 	@$(MAKE) --no-print-directory all
-	@$(BUILD)/demo
+	@$(BUILD)/demo $(DEMO)
 
 test:
 	@scripts/setup.sh test
@@ -154,6 +155,10 @@ test-asan test-tsan: test-%:
 fuzz:
 	@scripts/setup.sh test
 	@FUZZ_S=$(or $(FUZZ_S),60) FUZZ_RUNS=$(FUZZ_RUNS) tests/fuzz.sh run $(FUZZ_TARGETS)
+
+lint:
+	@scripts/setup.sh lint
+	@tests/lint.sh
 
 coverage:
 	@tests/coverage.sh

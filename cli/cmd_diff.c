@@ -155,9 +155,12 @@ static bool same_value(const cairn_value *a, const cairn_value *b, int depth)
     const char *a_data = cairn_value_get_data(a, &a_size), *b_data = cairn_value_get_data(b, &b_size), *a_tag = cairn_value_tag(a),
                *b_tag = cairn_value_tag(b);
     double x = cairn_value_get_float(a), y = cairn_value_get_float(b);
+    uint64_t x_bits, y_bits;
     if (depth > DEEPEST || cairn_value_kind(a) != cairn_value_kind(b) || cairn_value_count(a) != cairn_value_count(b)) return false;
     if (!a_tag != !b_tag || (a_tag && strcmp(a_tag, b_tag))) return false;
-    if (cairn_value_get_int(a) != cairn_value_get_int(b) || cairn_value_get_bool(a) != cairn_value_get_bool(b) || memcmp(&x, &y, sizeof x))
+    memcpy(&x_bits, &x, sizeof x);
+    memcpy(&y_bits, &y, sizeof y);
+    if (cairn_value_get_int(a) != cairn_value_get_int(b) || cairn_value_get_bool(a) != cairn_value_get_bool(b) || x_bits != y_bits)
         return false;
     if (a_size != b_size || (a_data && memcmp(a_data, b_data, a_size))) return false;
     for (size_t i = 0; i < cairn_value_count(a); i++) {

@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
 # The layer borders hold: a forbidden include does not compile, a permitted one does, and only os knows threads, memory and system calls.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
+status=0
+bad() { echo "not ok - $1"; status=1; }
 try() { # try LAYER HEADER: with the include path the Makefile gives that layer
     printf '#include "%s"\n' "$2" | gcc -std=gnu11 -D_GNU_SOURCE -I"build/include/$1" -Iinclude -fsyntax-only -x c - 2>/dev/null
 }
-forbid() { if [ ! -e "src/$2" ]; then echo "not ok - $2 is not there to be forbidden"; elif try "$1" "$2"; then echo "not ok - $1 can include $2"; else echo "ok - $1 cannot include $2"; fi; }
-permit() { if try "$1" "$2"; then echo "ok - $1 can include $2"; else echo "not ok - $1 cannot include $2"; fi; }
+forbid() { if [ ! -e "src/$2" ]; then bad "$2 is not there to be forbidden"; elif try "$1" "$2"; then bad "$1 can include $2"; else echo "ok - $1 cannot include $2"; fi; }
+permit() { if try "$1" "$2"; then echo "ok - $1 can include $2"; else bad "$1 cannot include $2"; fi; }
 forbid base os/os.h; forbid os io/pump.h; forbid io format/safetensors.h; forbid io store/commit.h; forbid format os/os.h
 forbid store io/pump.h; forbid store format/safetensors.h; forbid store snapshot/save.h; forbid snapshot manager/run.h; forbid manager api/run.c
 permit os base/error.h; permit io os/os.h; permit format base/json.h; permit store os/os.h; permit snapshot store/commit.h; permit manager snapshot/save.h
-if printf '#include "base/json.h"\n' | gcc -Iinclude -fsyntax-only -x c - 2>/dev/null; then echo 'not ok - the program can see inside'; else echo 'ok - the program sees cairn.h alone'; fi
-if grep -ln '#include "\(base\|os\|io\|format\|store\|snapshot\|manager\|api\)/' cli/*.[ch] examples/*.c examples/*/*.[ch] 2>/dev/null; then echo 'not ok - cli or examples look inside'; else echo 'ok - cli and examples do not look inside'; fi
+if printf '#include "base/json.h"\n' | gcc -Iinclude -fsyntax-only -x c - 2>/dev/null; then bad 'the program can see inside'; else echo 'ok - the program sees cairn.h alone'; fi
+if grep -ln '#include "\(base\|os\|io\|format\|store\|snapshot\|manager\|api\)/' cli/*.[ch] examples/*.c examples/*/*.[ch] 2>/dev/null; then bad 'cli or examples look inside'; else echo 'ok - cli and examples do not look inside'; fi
 calls='malloc|calloc|realloc|free|pthread_[a-z_]*|open|openat|read|write|pread|pwrite|fsync|rename|renameat|unlink|fopen|clock_gettime|time|getrandom|mmap|nanosleep'
-if [ -z "$(find build/obj/src/store -name '*.o' 2>/dev/null)" ]; then echo 'not ok - nothing is built to look into'; fi
-if grep -rln '#include <\(pthread\|fcntl\|unistd\|sys/mman\|sys/stat\|time\|dirent\)\.h>' src --include='*.[ch]' | grep -v '^src/os/'; then echo 'not ok - a system header outside os'; else echo 'ok - no system header outside os'; fi
-found=$(for o in $(find build/obj/src -name '*.o' -not -path '*/src/os/*'); do nm -u "$o" | grep -wE "U ($calls)(64)?" | sed "s|^|$o:|"; done)
-if [ -n "$found" ]; then echo "$found"; echo 'not ok - system calls outside os'; else echo 'ok - no system call, thread or malloc outside os'; fi
+if [ -z "$(find build/obj/src/store -name '*.o' 2>/dev/null)" ]; then bad 'nothing is built to look into'; fi
+if grep -rln '#include <\(pthread\|fcntl\|unistd\|sys/mman\|sys/stat\|time\|dirent\)\.h>' src --include='*.[ch]' | grep -v '^src/os/'; then bad 'a system header outside os'; else echo 'ok - no system header outside os'; fi
+found=$(find build/obj/src -name '*.o' -not -path '*/src/os/*' | while read -r o; do nm -u "$o" | grep -wE "U ($calls)(64)?" | sed "s|^|$o:|"; done)
+if [ -n "$found" ]; then echo "$found"; bad 'system calls outside os'; else echo 'ok - no system call, thread or malloc outside os'; fi
+exit $status

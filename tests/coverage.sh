@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Branch coverage of the library by its unit tests, per layer and in total.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
 tree=build/coverage
 find "$tree" -name '*.gcda' -delete 2>/dev/null

@@ -1,19 +1,15 @@
 #!/usr/bin/env bash
 # The examples together: a trainer, an evaluator that follows it, a fine-tuning run with a frozen base that is killed and resumed. examples.sh BUILD
+# shellcheck disable=SC2086,SC2046 # words are split on purpose
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 tree=$(cd "${1:-build}" && pwd)
 work=$(mktemp -d "$tree/examples.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 model='--layers 4 --width 144 --heads 4 --context 32 --batch 4'
-check() { # check NAME COMMAND...
-    local name=$1
-    shift
-    if "$@" >"$work/out" 2>&1; then echo "ok - examples: $name"; else
-        echo "not ok - examples: $name"
-        tail -5 "$work/out"
-    fi
-}
+# shellcheck source=tests/check.sh
+. tests/check.sh
+label=examples
 
 "$tree/train_gpt" --out "$work/ckpts/base" $model --steps 40 --save-every 5 --keep 0 --quiet &
 check 'the evaluator follows the trainer to its last step' "$tree/evaluate" "$work/ckpts/base" $model --steps 40
@@ -35,3 +31,4 @@ check 'and ends with the same bits' "$tree/cairn" diff -C "$work/ckpts" killed@3
 rm -rf "$work"/ckpts/straight/checkpoint-{3,6,9,12,15,18,21,24,27} "$work/ckpts/base"
 check 'the last one is whole without all others' "$tree/cairn" verify -C "$work/ckpts" straight@30
 check 'a base that is not there is told' bash -c "! '$tree/finetune' '$work/nothing' --out '$work/x' $model"
+finish

@@ -3,8 +3,9 @@
 # fuzz.sh run [TARGET..]  fuzzes: FUZZ_S seconds each (60), or FUZZ_RUNS executions each; as many at once as there are processors
 # fuzz.sh keep            what was found, cut to what covers the same, becomes the kept corpus
 # A finding ends it with the input's path. Targets are tests/fuzz/fuzz_X.c; corpora tests/fuzz/corpus/X.tar.gz; work is done in build/fuzz.
+# shellcheck disable=SC2086,SC2046 # words are split on purpose
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
 tree=build/fuzz
 mode=${1:-replay}

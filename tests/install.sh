@@ -2,20 +2,14 @@
 # Installing and what is installed: an outside project uses it by pkg-config, by CMake and from C++; uninstalling leaves nothing; the exported symbols
 # are those of the header; the man pages, the completions and --help tell of the same commands and options; two builds give the same bytes.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
 work=$(mktemp -d build/install.XXXXXX)
 work=$(realpath "$work")
 trap 'rm -rf "$work"' EXIT
 prefix=$work/prefix
-check() { # check NAME COMMAND...
-    local name=$1
-    shift
-    if "$@" >"$work/out" 2>&1; then echo "ok - $name"; else
-        echo "not ok - $name"
-        tail -15 "$work/out"
-    fi
-}
+# shellcheck source=tests/check.sh
+. tests/check.sh
 same() { diff <(printf '%s\n' "$1" | sort) <(printf '%s\n' "$2" | sort); }
 
 # ------------------------------------------------------------------------------------------------------------- installing
@@ -71,3 +65,4 @@ for copy in one another/place; do
     make --no-print-directory -C "$work/$copy" lib build/cairn >"$work/out" 2>&1 || tail -5 "$work/out"
 done
 for file in libcairn.so libcairn.a cairn; do check "$file is reproducible" cmp "$work/one/build/$file" "$work/another/place/build/$file"; done
+finish

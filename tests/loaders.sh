@@ -1,7 +1,7 @@
 #!/bin/sh
 # Do model loaders find exactly the model's files in what Cairn writes? loaders.sh [BUILD]; prints `ok - ...` lines.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 build=${1:-build}
 [ -f "$build/libcairn.a" ] || make --no-print-directory lib BUILD="$build"
 scratch=$(mktemp -d)

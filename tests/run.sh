@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test and ends with one line: N passed, N failed, N skipped. Each part prints cmocka's lines or `ok - `, `not ok - `, `skip - `.
+# shellcheck disable=SC2086,SC2046 # words are split on purpose
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
 log=build/test-logs
 mkdir -p "$log"
@@ -37,12 +38,21 @@ sanitized() { # sanitized BUILD FLAGS TESTS...: unit tests under a sanitizer
     make --no-print-directory BUILD="$tree" OPT='-O1 -g' SANITIZE="$flags" $(printf "$tree/tests/%s " "$@") || return 1
     tests/unit.sh "$tree" "$@"
 }
-header() {
-    gcc -std=c99 -Wall -Wextra -pedantic -Werror -fsyntax-only -x c include/cairn.h && echo 'ok - cairn.h alone as C99'
-    g++ -std=c++11 -Wall -Wextra -pedantic -Werror -fsyntax-only -x c++ include/cairn.h && echo 'ok - cairn.h alone as C++'
-    local t=build/test-logs/init.c
-    printf '#include "cairn.h"\nint main(void){cairn_error e=CAIRN_ERROR_INIT;cairn_run_options r=CAIRN_RUN_OPTIONS_INIT;cairn_save_options s=CAIRN_SAVE_OPTIONS_INIT;cairn_tensor t=CAIRN_TENSOR_INIT;cairn_status st=CAIRN_STATUS_INIT;cairn_save_report sr=CAIRN_SAVE_REPORT_INIT;cairn_restore_report rr=CAIRN_RESTORE_REPORT_INIT;cairn_restore_options ro=CAIRN_RESTORE_OPTIONS_INIT;(void)e;(void)r;(void)s;(void)t;(void)st;(void)sr;(void)rr;(void)ro;return 0;}\n' >$t
-    gcc -std=c99 -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only $t && g++ -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only -x c++ $t && echo 'ok - INIT macros in C99 and C++'
+header() { # the public header alone, and each of its INIT macros
+    local use=build/test-logs/init.c c99='gcc -std=c99 -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only -x c' cxx='g++ -std=c++11 -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only -x c++'
+    { echo '#include "cairn.h"'
+        sed -n 's/^#define \(CAIRN_\([A-Z_]*\)_INIT\)\>.*/\1 \2/p' include/cairn.h | while read -r macro type; do
+            echo "extern cairn_${type,,} one_${type,,}; cairn_${type,,} one_${type,,} = $macro;"
+        done; } >$use
+    work=build/test-logs
+    # shellcheck source=tests/check.sh
+    . tests/check.sh
+    check 'cairn.h alone as C99' $c99 include/cairn.h
+    check 'cairn.h alone as C++' $cxx include/cairn.h
+    check 'its INIT macros in C99' $c99 $use
+    check 'its INIT macros in C++' $cxx $use
+    check 'all of them are tried' test "$(grep -c INIT $use)" -ge 15
+    return $checks_failed
 }
 
 all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')

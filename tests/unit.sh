@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # unit.sh BUILD [TEST...]: runs unit tests of a build tree, all by default, under the command CAIRN_TEST_UNDER if it is set (valgrind, qemu).
 # TSan wants a fixed address space.
+# shellcheck disable=SC2086,SC2046 # words are split on purpose
 set -u
 tree=$1
 shift

@@ -58,7 +58,7 @@ static const char hex_digits[] = "0123456789abcdef";
 
 void cn_digest_hex(const struct cn_digest *digest, char ret_hex[CN_DIGEST_HEX_BYTES])
 {
-    for (int i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 16; i++) {
         ret_hex[2 * i] = hex_digits[digest->bytes[i] >> 4];
         ret_hex[2 * i + 1] = hex_digits[digest->bytes[i] & 15];
     }
@@ -74,7 +74,7 @@ bool cn_digest_parse(const char *hex, size_t size, struct cn_digest *ret_digest)
 {
     struct cn_digest digest;
     if (size != 32) return false;
-    for (int i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 16; i++) {
         int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
         if (high < 0 || low < 0) return false;
         digest.bytes[i] = (uint8_t)(high << 4 | low);

@@ -3,7 +3,6 @@
  *
  * `expect` says what may come: a value; a value or the end of a just-opened array; a comma or the end; a key or the end of a just-opened
  * object; a key; or the end of the document. */
-#include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -317,7 +316,7 @@ int cn_json_next(struct cn_json *json, enum cn_json_token *ret_token, cairn_erro
 
 int cn_json_expect(struct cn_json *json, enum cn_json_token token, const char *what, cairn_error *err)
 {
-    enum cn_json_token found;
+    enum cn_json_token found = CN_JSON_END;
     int code = cn_json_next(json, &found, err);
     if (code || found == token) return code;
     return cn_error_at(err, CAIRN_E_FORMAT, json->origin + json->token_start, "JSON: %s was expected here", what);
@@ -327,7 +326,7 @@ int cn_json_skip(struct cn_json *json, cairn_error *err)
 {
     int depth = json->depth;
     do {
-        enum cn_json_token token;
+        enum cn_json_token token = CN_JSON_END;
         int code = cn_json_next(json, &token, err);
         if (code) return code;
         if (json->depth < depth) return cn_json_fail(json, err, "a value was expected here");
@@ -354,7 +353,7 @@ int cn_json_u64(struct cn_json *json, uint64_t *ret_number, cairn_error *err)
 
 int cn_json_i64(struct cn_json *json, int64_t *ret_number, cairn_error *err)
 {
-    enum cn_json_token token;
+    enum cn_json_token token = CN_JSON_END;
     int code = cn_json_next(json, &token, err);
     if (code) return code;
     if (token == CN_JSON_INT)
@@ -368,7 +367,7 @@ int cn_json_i64(struct cn_json *json, int64_t *ret_number, cairn_error *err)
 
 int cn_json_f64(struct cn_json *json, double *ret_number, cairn_error *err)
 {
-    enum cn_json_token token;
+    enum cn_json_token token = CN_JSON_END;
     int code = cn_json_next(json, &token, err);
     if (code) return code;
     if (token == CN_JSON_FLOAT)
@@ -390,7 +389,7 @@ int cn_json_f64(struct cn_json *json, double *ret_number, cairn_error *err)
 
 int cn_json_bool(struct cn_json *json, int *ret_truth, cairn_error *err)
 {
-    enum cn_json_token token;
+    enum cn_json_token token = CN_JSON_END;
     int code = cn_json_next(json, &token, err);
     if (code) return code;
     if (token != CN_JSON_TRUE && token != CN_JSON_FALSE) return cn_json_fail(json, err, "true or false was expected here");
@@ -400,7 +399,7 @@ int cn_json_bool(struct cn_json *json, int *ret_truth, cairn_error *err)
 
 int cn_json_next_key(struct cn_json *json, const char **ret_key, size_t *ret_size, bool *ret_more, cairn_error *err)
 {
-    enum cn_json_token token;
+    enum cn_json_token token = CN_JSON_END;
     int code = cn_json_next(json, &token, err);
     if (code) return code;
     *ret_more = token == CN_JSON_KEY;
@@ -418,7 +417,7 @@ int cn_json_next_element(struct cn_json *json, bool *ret_more, cairn_error *err)
     size_t at = json->position;
     bool may_end = json->expect == WANT_VALUE_OR_END || json->expect == WANT_COMMA_OR_END;
     if (may_end && at < json->size && json->data[at] == ']' && !json->in_object[json->depth]) {
-        enum cn_json_token token;
+        enum cn_json_token token = CN_JSON_END;
         *ret_more = false;
         return cn_json_next(json, &token, err);
     }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/dtype.h"
 #include "base/json.h"
 #include "base/limits.h"
 

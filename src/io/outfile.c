@@ -3,8 +3,6 @@
 
 #include <errno.h>
 
-#include "base/limits.h"
-
 static int no_space(cn_file dir, const char *name, uint64_t size_bytes, cairn_error *err)
 {
     uint64_t available = 0;

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/random.h>
 #include <sys/utsname.h>
 #include <time.h>

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/limits.h"
 #include "store/layout.h"
 #include "store/marks.h"
 #include "store/retire.h"
@@ -58,7 +57,7 @@ static bool same_names(const struct cn_buf *a, const struct cn_buf *b)
 
 static int list_stable(const struct cn_rundir *run, struct cn_pool *pool, struct cn_buf *ret_names, cairn_error *err)
 {
-    struct cn_buf before, now;
+    struct cn_buf before = { 0 }, now = { 0 };
     int code = list_once(run, pool, &before, err);
     if (code) return code;
     for (int i = 0; i < TRIES; i++) {

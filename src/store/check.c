@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/limits.h"
 #include "store/catalog.h"
 
 enum { READ_BYTES = 1 << 20 };

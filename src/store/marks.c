@@ -265,7 +265,7 @@ static bool is_listed(const char *const *tags, size_t count, const char *tag)
 
 static bool same_number(double a, double b)
 {
-    return (a != a && b != b) || !memcmp(&a, &b, sizeof a); /* a NaN's bits do not survive its text */
+    return (a != a && b != b) || a == b; /* a NaN's bits do not survive its text */
 }
 
 /* A change that asks for two things at once could never be done. */
@@ -357,7 +357,7 @@ static int remove_older(void *user, const char *name)
 int cn_marks_change(cn_file checkpoint_dir, const struct cn_manifest *manifest, const struct cn_marks_change *change, cairn_error *err)
 {
     struct cn_pool pool;
-    struct cn_marks marks = { 0 }, wanted;
+    struct cn_marks marks = { 0 }, wanted = { 0 };
     bool ours = false;
     int code = check_change(change, err);
     if (code) return code;

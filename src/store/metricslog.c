@@ -2,7 +2,6 @@
  * appends next. Each row ends in a check value, so that what is torn or damaged is not taken for a row. */
 #include "store/metricslog.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -1,10 +1,7 @@
 /* Small whole files (see smallfile.h). Written new and synced, or dead. */
 #include "store/smallfile.h"
 
-#include <errno.h>
 #include <string.h>
-
-#include "base/limits.h"
 
 int cn_smallfile_put(cn_file dir, const char *name, const void *data, size_t size, uint32_t mode, cairn_error *err)
 {

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "store/catalog.h"
-#include "store/layout.h"
 #include "store/smallfile.h"
 
 enum { TRIES = 1000, NAME_BYTES = 128 };

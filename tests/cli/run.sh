@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The program end to end: each case is a script and its exact output, exit statuses included. run.sh BUILD [--update]
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 tree=$(cd "${1:-build}" && pwd)
 work=$tree/cli-work
 export CAIRN=$tree/cairn LC_ALL=C.UTF-8 COLUMNS=100 NO_COLOR=1

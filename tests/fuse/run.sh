@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The whole story once per switch of a FUSE file system that takes something away: train, be killed, resume, prune, mark, remove, fine-tune with shared
 # files, follow - and end with the bits of a run on an ordinary disk. run.sh BUILD
+# shellcheck disable=SC2086,SC2046 # words are split on purpose
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 tree=$(cd "${1:-build}" && pwd)
 if [ ! -e /dev/fuse ] || [ "$(id -u)" != 0 ]; then echo 'skip - fuse: needs /dev/fuse and root'; exit 0; fi
 work=$(mktemp -d "$tree/fuse.XXXXXX")
@@ -11,14 +12,8 @@ mkdir "$mount"
 trap 'fusermount3 -uzq "$mount" 2>/dev/null; rm -rf "$work"' EXIT
 model='--layers 4 --width 144 --heads 4 --context 32 --batch 4 --quiet'
 data=/usr/share/common-licenses/GPL-2
-check() { # check NAME COMMAND...
-    local name=$1
-    shift
-    if "$@" >"$work/out" 2>&1; then echo "ok - fuse $label: $name"; else
-        echo "not ok - fuse $label: $name"
-        tail -5 "$work/out"
-    fi
-}
+# shellcheck source=tests/check.sh
+. tests/check.sh
 train() { "$tree/train_gpt" --out "$1" $model --data $data --steps "$2" --save-every 2 --keep 3; }
 tune() { "$tree/finetune" "$1@20" --out "$2" $model --data $data --steps 12 --save-every 3 --keep 0 --learning-rate 0.001; }
 refuses() { ! "$@" 2>"$work/err" && grep -q "$want" "$work/err"; }
@@ -88,3 +83,4 @@ check 'a full disk says what is missing' refuses train "$mount/run" 20
 check 'and nothing that was saved is lost' "$tree/cairn" verify "$mount/run"
 check 'it is still there' bash -c "ls -d $mount/run/checkpoint-*"
 stop
+finish

@@ -1,16 +1,14 @@
 #!/usr/bin/env bash
 # Golden stores: what an earlier version wrote is read by this one and by the independent reader; what this version writes is, too.
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 tree=${1:-build}
 work=$tree/golden
 rm -rf "$work"
 mkdir -p "$work/new"
-check() { # check NAME COMMAND...
-    local name=$1
-    shift
-    if "$@" >"$work/out" 2>&1; then echo "ok - golden: $name"; else echo "not ok - golden: $name"; cat "$work/out"; fi
-}
+# shellcheck source=tests/check.sh
+. tests/check.sh
+label=golden
 fails() { ! "$@"; }
 for tar in tests/golden/store-*.tar.gz; do
     version=$(basename "$tar" .tar.gz)
@@ -34,3 +32,4 @@ for file in model-00001-of-00004.safetensors model-00003-of-00004.safetensors tr
 done
 printf X | dd of="$new/training/optimizer.safetensors" bs=1 seek=50000 conv=notrunc status=none
 check 'the independent reader finds a changed byte' fails python3 tests/golden/reader.py "$work/new/golden"
+finish
