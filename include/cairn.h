@@ -5,7 +5,7 @@
  *  - Linux only. Tensors are row-major and little endian, as safetensors wants them.
  *  - step means optimizer steps COMPLETED. After step 0's update the step is 1.
  *  - One process writes a run. A second one gets CAIRN_E_LOCKED, or CAIRN_E_FENCED at its next save if it was overtaken.
- *  - A handle belongs to the process that opened it: a forked child that uses it gets CAIRN_E_FORKED.
+ *  - A run belongs to the process that opened it: a forked child that uses it gets CAIRN_E_FORKED, and its end touches nothing.
  *  - Bound memory must stay valid, and must not be written by others, until a save is staged or a restore has returned.
  *  - After CAIRN_E_TORN_STATE the bound memory is a mixture: restore again, or stop. Never train on it.
  *  - Files in a checkpoint may be shared between checkpoints. Never edit one in place.
@@ -25,15 +25,19 @@
  *
  * RULES OF EVERY CALL
  *  - Returns CAIRN_OK (0) or a negative CAIRN_E_ code. err is the last argument, is owned by the caller and may be NULL; on
- *    failure it holds one line that names the object and what to do. Out-parameters are set on success and untouched on failure.
+ *    failure it holds one line that names the object and what to do. Out-parameters are set on success and untouched on failure
+ *    (but cairn_verify fills its report with what it found).
+ *  - What a call takes is copied, unless it says that it keeps or owns it. What a getter returns belongs to the handle it was asked of, and
+ *    lives as long as that handle is open.
  *  - Options structs start with struct_size; initialise them with their INIT macro (zero means the default).
  *  - The library never prints, never exits, installs no signal handler and has no global state but the kernel-forced lock table.
  *
  * THREADS
  *  - Calls on different handles may run at the same time. Calls on one handle must not, except cairn_run_status(),
- *    cairn_run_cancel() and everything that takes a const cairn_checkpoint, which any thread may call at any time.
- *  - Callbacks run on a library thread with no lock held and must not call into the same run. fetch and store callbacks may be
- *    called by several library threads at once, for different ranges.
+ *    cairn_run_cancel() and everything that takes a const cairn_checkpoint or a const cairn_value, which any thread may call at any time.
+ *  - A state may be bound further, set, or freed while a save of it runs: the save has what it took.
+ *  - Callbacks run on the calling thread or on one of the library's, and must not call into the same handle. fetch and store callbacks may
+ *    be called by several threads at once, for different ranges; all others one at a time.
  */
 /* Laid out by hand, for this is the manual. */
 /* clang-format off */
@@ -156,14 +160,15 @@ typedef struct cairn_tensor {
 
 /* -------------------------------------------------------------------------------------------------------------- values */
 
-/* A tree of plain values. Strings are UTF-8. A tree has one owner: adding a value to a list or map gives it away. */
+/* A tree of plain values. Strings are UTF-8. A tree has one owner: adding a value to a list or map gives it away. It is saved if it is at most 60
+ * levels deep, the parts of its name counted in, and each text is a key of a map once. */
 typedef struct cairn_value cairn_value;
 typedef enum cairn_kind {
     CAIRN_NULL, CAIRN_BOOLEAN, CAIRN_INT, CAIRN_BIG_INT, CAIRN_FLOAT, CAIRN_STRING, CAIRN_BYTES, CAIRN_LIST, CAIRN_TUPLE, CAIRN_MAP,
     CAIRN_TENSOR_REF
 } cairn_kind;
 
-/* Constructors return NULL only when memory ran out. */
+/* Constructors return NULL only when memory ran out. What is given is copied. */
 CAIRN_API cairn_value *cairn_value_null(void);
 CAIRN_API cairn_value *cairn_value_bool(int truth);
 CAIRN_API cairn_value *cairn_value_int(int64_t number);
@@ -184,11 +189,13 @@ CAIRN_API int cairn_value_set_pair(cairn_value *value, cairn_value *key, cairn_v
 /* A type tag that is stored and given back, and not interpreted ("OrderedDict"). */
 CAIRN_API int cairn_value_set_tag(cairn_value *value, const char *tag);
 
+/* Reading. Every one of these takes NULL (which is of kind CAIRN_NULL), and gives 0 or NULL for a value of another kind. What they point to
+ * lives until the tree is changed or freed. */
 CAIRN_API cairn_kind cairn_value_kind(const cairn_value *value);
 CAIRN_API const char *cairn_value_tag(const cairn_value *value); /* NULL: none */
 CAIRN_API int cairn_value_get_bool(const cairn_value *value);
 CAIRN_API int64_t cairn_value_get_int(const cairn_value *value);
-CAIRN_API double cairn_value_get_float(const cairn_value *value);
+CAIRN_API double cairn_value_get_float(const cairn_value *value); /* an INT, too */
 /* STRING, BYTES, BIG_INT (decimal), TENSOR_REF (tensor name): the bytes, NUL-terminated besides; NULL for another kind. */
 CAIRN_API const char *cairn_value_get_data(const cairn_value *value, size_t *ret_size_bytes);
 CAIRN_API size_t cairn_value_count(const cairn_value *value); /* entries of a list, tuple or map */
@@ -279,7 +286,7 @@ typedef struct cairn_run_options {
  * LOCKED: another process writes it. VERSION: a newer format. FOREIGN: holds another tool's checkpoint-N folders. */
 CAIRN_API int cairn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err);
 /* Makes the arena for saves of this state behind the caller's back, so that the first save does not have to. May be called again when the state has
- * grown. */
+ * grown. Waits for a save that runs, and returns what an earlier one failed with, as cairn_save does. */
 CAIRN_API int cairn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err);
 /* Waits for the save that may still run and gives the run back. Its failure, or that of an earlier one not told yet, is returned - the run is closed
  * all the same. Takes NULL. */
@@ -349,7 +356,7 @@ typedef struct cairn_save_report {
 #define CAIRN_SAVE_REPORT_INIT { sizeof(cairn_save_report), 0, 0, 0, 0, 0, 0, 0, 0, { 0 }, { 0 } }
 
 /* Saves state as a checkpoint. When it is durable it survives kill -9 and a power cut. What fails behind the caller's back is returned, once, by the
- * next call on the run - save, fence, wait, restore or close -, which then does nothing else (close closes). The state may be freed while its save
+ * next call on the run - save, reserve, fence, wait, restore or close -, which then does nothing else (close closes). The state may be freed while its save
  * runs.
  * EXISTS: the step is there. FENCED: another writer took over. NOSPACE: says the bytes missing; nothing is lost.
  * USAGE: the run holds checkpoints and was not restored from, or the step is not beyond the line's last. */
@@ -427,7 +434,7 @@ typedef enum cairn_standing {
 typedef struct cairn_entry {
     const char *name; /* of the folder */
     cairn_standing standing;
-    const char *problem; /* why it is damaged or foreign, else NULL */
+    const char *problem; /* why it is damaged or foreign, or why its marks cannot be read; else NULL */
     char id[33];
     uint64_t step, term;
     int64_t time_ns; /* since 1970, UTC */
@@ -454,7 +461,7 @@ CAIRN_API size_t cairn_listing_count(const cairn_listing *listing);
 CAIRN_API const cairn_entry *cairn_listing_entry(const cairn_listing *listing, size_t index); /* NULL beyond the end */
 CAIRN_API const char *cairn_listing_run_id(const cairn_listing *listing);
 
-/* Calls each for every run in a store, by name; a non-zero return of each stops and is returned. */
+/* Calls each for every run in a store, by name; a non-zero return of each stops and is returned. NOTFOUND, IO: no such folder, or not to be read. */
 CAIRN_API int cairn_store_list(const char *store_path, int (*each)(void *user, const char *run_name), void *user, cairn_error *err);
 
 typedef struct cairn_checkpoint cairn_checkpoint;
@@ -467,7 +474,7 @@ typedef enum cairn_source {
 typedef struct cairn_checkpoint_info {
     cairn_source source;
     const char *path; /* as opened */
-    cairn_entry entry; /* zeros for a source that Cairn did not write */
+    cairn_entry entry; /* of the checkpoint alone: standing and is_... are a listing's, and 0 here. Zeros for a source that Cairn did not write */
     const char *run_id, *parent_id; /* hex; "" if there is none */
     uint64_t generation;
     size_t tensors_count, files_count, items_count;
@@ -501,7 +508,9 @@ typedef struct cairn_file_info {
 
 /* name: RUN@STEP, RUN@STEP~TERM, RUN@latest, RUN@best, RUN@TAG, or a path of a checkpoint folder, a .safetensors file or a
  * sharded folder; an existing path wins. store: the folder that holds the runs, NULL: the current one. Reads no tensor data.
- * Holds a shared lock: the checkpoint is not removed while it is open. */
+ * Holds a shared lock: the checkpoint is not removed while it is open.
+ * NOTFOUND: nothing of that name; the message lists the newest steps. USAGE: the name of a run. CORRUPT, TRUNCATED, FORMAT, LIMIT, UNSUPPORTED, PATH: it
+ * is damaged, or was never one. VERSION: of a newer format. GONE: it is being removed. */
 CAIRN_API int cairn_checkpoint_open(const char *store, const char *name, cairn_checkpoint **ret_checkpoint, cairn_error *err);
 CAIRN_API void cairn_checkpoint_close(cairn_checkpoint *checkpoint);
 CAIRN_API const cairn_checkpoint_info *cairn_checkpoint_get_info(const cairn_checkpoint *checkpoint);
@@ -514,7 +523,8 @@ CAIRN_API const cairn_value *cairn_checkpoint_values(const cairn_checkpoint *che
 CAIRN_API const char *cairn_checkpoint_provenance(const cairn_checkpoint *checkpoint);
 /* __metadata__ of a file Cairn did not write is shown through values, as map "__metadata__". */
 
-/* Reads bytes [offset, offset + size) of a tensor. Every block touched is checked where digests are known: CORRUPT if one differs. */
+/* Reads bytes [offset, offset + size) of a tensor. Every block touched is checked where digests are known: CORRUPT if one differs. USAGE: beyond its
+ * end. TRUNCATED: the file has become shorter. */
 CAIRN_API int cairn_checkpoint_read(const cairn_checkpoint *checkpoint, const cairn_tensor_info *tensor, uint64_t offset, size_t size,
                                     void *ret_data, cairn_error *err);
 /* Reads the box start[i] .. start[i] + extent[i] - 1 (elements, rank entries each) packed row-major into ret_data, which holds
@@ -533,7 +543,7 @@ typedef struct cairn_position {
 } cairn_position;
 
 /* Waits until the run's current line holds a checkpoint beyond *position and opens the oldest such one; *position moves on to it. The run need not exist
- * yet. *ret_checkpoint is NULL when timeout_ms is over first. When the run goes back, what it saves on its new way comes next. A checkpoint that is
+ * yet. *ret_checkpoint is NULL when timeout_ms is over first. One that is damaged is returned as its error, once; *position has moved on. When the run goes back, what it saves on its new way comes next. A checkpoint that is
  * removed before it could be opened is passed over. */
 CAIRN_API int cairn_wait_for_new(const char *run_path, cairn_position *position, uint64_t timeout_ms, cairn_checkpoint **ret_checkpoint,
                                  cairn_error *err);
@@ -558,7 +568,8 @@ typedef struct cairn_folder_options {
 CAIRN_API int cairn_save_folder(const char *path, cairn_state *state, const cairn_folder_options *options, cairn_save_report *ret_report,
                                 cairn_error *err);
 /* Fills state from any checkpoint, .safetensors file or sharded folder, named as in cairn_checkpoint_open - somebody's published weights, too. The step
- * of the options is not looked at. Errors as cairn_restore; damage after the first byte is TORN_STATE. */
+ * of the options is not looked at; report.name stays empty. Errors as cairn_checkpoint_open and cairn_restore; damage after the first byte is
+ * TORN_STATE. */
 CAIRN_API int cairn_load(const char *store, const char *name, cairn_state *state, const cairn_restore_options *options,
                          cairn_restore_report *ret_report, cairn_error *err);
 
