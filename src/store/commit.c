@@ -14,15 +14,6 @@
 
 enum { TRIES = 100 };
 
-static int random_hex(char ret_hex[CN_DIGEST_HEX_BYTES], cairn_error *err)
-{
-    struct cn_digest id;
-    int rc = cn_os_random(id.bytes, sizeof id.bytes);
-    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
-    cn_digest_hex(&id, ret_hex);
-    return CAIRN_OK;
-}
-
 static int make_folders(struct cn_staging *staging)
 {
     int rc = cn_os_make_dir(staging->parent, staging->name); /* D2 */
@@ -37,8 +28,8 @@ static int make_folders(struct cn_staging *staging)
 int cn_staging_begin(const struct cn_rundir *run, uint64_t term, struct cn_staging *ret_staging, cairn_error *err)
 {
     struct cn_staging staging = { .run = run, .parent = run->staging, .dir = CN_NO_FILE, .training = CN_NO_FILE };
-    char hex[CN_DIGEST_HEX_BYTES];
-    int code = random_hex(hex, err);
+    char hex[CN_ID_BYTES];
+    int code = cn_id_new(hex, err);
     if (code) return code;
     snprintf(staging.name, sizeof staging.name, "%llu-%s", (unsigned long long)term, hex);
     int rc = make_folders(&staging);
@@ -50,8 +41,8 @@ int cn_staging_begin(const struct cn_rundir *run, uint64_t term, struct cn_stagi
 int cn_staging_begin_in(cn_file parent, const char *path, struct cn_staging *ret_staging, cairn_error *err)
 {
     struct cn_staging staging = { .parent = parent, .dir = CN_NO_FILE, .training = CN_NO_FILE };
-    char hex[CN_DIGEST_HEX_BYTES];
-    int code = random_hex(hex, err);
+    char hex[CN_ID_BYTES];
+    int code = cn_id_new(hex, err);
     if (code) return code;
     snprintf(staging.name, sizeof staging.name, ".%s.cairn", hex);
     int rc = make_folders(&staging);
@@ -133,10 +124,10 @@ static void tell(struct cn_commit *commit, const char *format, const char *path,
 /* Renames what holds our name away; when the wished-for name is taken, too, it gets a suffix that nobody has. */
 static int move_aside(const struct cn_rundir *run, const char *name, char *wish, size_t size, cairn_error *err)
 {
-    char hex[CN_DIGEST_HEX_BYTES];
+    char hex[CN_ID_BYTES];
     int rc = cn_os_rename_new(run->dir, name, run->dir, wish);
     if (rc == -EEXIST) {
-        int code = random_hex(hex, err);
+        int code = cn_id_new(hex, err);
         if (code) return code;
         snprintf(wish + strlen(wish), size - strlen(wish), ".%.8s", hex);
         rc = cn_os_rename_new(run->dir, name, run->dir, wish);
@@ -205,9 +196,9 @@ struct sweep {
 static int sweep_pruner(void *user, const char *name)
 {
     struct sweep *sweep = user;
-    char target[CN_DIGEST_HEX_BYTES + 8], hex[CN_DIGEST_HEX_BYTES];
+    char target[CN_ID_BYTES + 8], hex[CN_ID_BYTES];
     if (name[0] != 'p') return 0;
-    if (random_hex(hex, NULL)) return -EIO;
+    if (cn_id_new(hex, NULL)) return -EIO;
     snprintf(target, sizeof target, "x%s", hex);
     int rc = cn_os_rename_new(sweep->run->trash, name, sweep->run->trash, target);
     if (rc && rc != -ENOENT) sweep->failed = rc;

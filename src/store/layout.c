@@ -4,33 +4,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/limits.h"
 #include "base/utf8.h"
 
 #define FOLDER_PREFIX "checkpoint-"
-
-/* Canonical decimal up to a stop character: no sign, no leading zero, fits 64 bits. */
-static bool parse_number(const char **text, uint64_t *ret_number)
-{
-    const char *at = *text;
-    uint64_t number = 0;
-    if (*at < '0' || *at > '9' || (*at == '0' && at[1] >= '0' && at[1] <= '9')) return false;
-    for (; *at >= '0' && *at <= '9'; at++)
-        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (uint64_t)(*at - '0'), &number)) return false;
-    *text = at;
-    *ret_number = number;
-    return true;
-}
 
 bool cn_layout_parse_folder(const char *name, uint64_t *ret_step, uint64_t *ret_term)
 {
     uint64_t step, term = 0;
     if (strncmp(name, FOLDER_PREFIX, strlen(FOLDER_PREFIX))) return false;
     name += strlen(FOLDER_PREFIX);
-    if (!parse_number(&name, &step)) return false;
+    if (!cn_decimal_take(&name, &step)) return false;
     if (*name == '~') {
         name++;
-        if (!parse_number(&name, &term) || !term) return false;
+        if (!cn_decimal_take(&name, &term) || !term) return false;
     }
     if (*name) return false;
     *ret_step = step;
@@ -105,7 +93,7 @@ int cn_layout_check_attachment(const char *name, cairn_error *err)
         problem = "give a relative path of plain names";
     else if (!strncmp(name, CN_NAME_TRAINING, training) && (!name[training] || name[training] == '/'))
         problem = "training/ is Cairn's own folder";
-    else if (!strcmp(name, CN_NAME_MANIFEST) || !strncmp(name, "marks.", 6) || !strcmp(name, "retired.json"))
+    else if (!strcmp(name, CN_NAME_MANIFEST) || !strncmp(name, CN_NAME_MARKS, strlen(CN_NAME_MARKS)) || !strcmp(name, CN_NAME_RETIRED))
         problem = "that name is Cairn's own";
     else if (size >= 12 && !strcmp(name + size - 12, ".safetensors"))
         problem = "model loaders would read it as weights";

@@ -13,6 +13,7 @@
 #define CN_NAME_RUN "run.json"
 #define CN_NAME_MANIFEST "manifest.json"
 #define CN_NAME_RETIRED "retired.json" /* a manifest that was retired in place: no checkpoint any more */
+#define CN_NAME_MARKS "marks."         /* then a number and ".json" */
 #define CN_NAME_TRAINING "training"
 #define CN_NAME_STATE "training/state.json"
 #define CN_NAME_TENSORS "training/tensors.json"

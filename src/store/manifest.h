@@ -9,8 +9,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/error.h"
-
-enum { CN_ID_BYTES = 33 }; /* 32 hex digits and NUL */
+#include "store/id.h"
 
 enum cn_file_kind { CN_FILE_TENSORS, CN_FILE_OWN, CN_FILE_ATTACHED }; /* "tensors", "own", "attached" */
 
@@ -63,8 +62,5 @@ const struct cn_manifest_file *cn_manifest_find(const struct cn_manifest *manife
 uint64_t cn_manifest_bytes(const struct cn_manifest *manifest);                                             /* sum of file sizes */
 /* Is checkpoint (term, step) on the line that ends in head? */
 bool cn_manifest_on_line(const struct cn_manifest *head, uint64_t term, uint64_t step);
-
-/* 128 random bits as 32 hex digits are made by the caller (os); this checks one. */
-bool cn_manifest_is_id(const char *text, size_t size);
 
 #endif

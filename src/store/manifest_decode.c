@@ -24,20 +24,13 @@ static int no_memory(cairn_error *err)
     return cn_error_set(err, CAIRN_E_NOMEM, "no memory for a manifest");
 }
 
-bool cn_manifest_is_id(const char *text, size_t size)
-{
-    struct cn_digest id;
-    return cn_digest_parse(text, size, &id);
-}
-
 static int read_id(struct decoder *decoder, char ret_id[CN_ID_BYTES], bool may_be_empty, cairn_error *err)
 {
     const char *text;
     size_t size;
     int code = cn_json_string(&decoder->json, &text, &size, err);
     if (code) return code;
-    if (!(may_be_empty && !size) && !cn_manifest_is_id(text, size))
-        return cn_json_fail(&decoder->json, err, "an id of 32 hex digits was expected");
+    if (!(may_be_empty && !size) && !cn_id_is(text, size)) return cn_json_fail(&decoder->json, err, "an id of 32 hex digits was expected");
     memcpy(ret_id, text, size + 1);
     return CAIRN_OK;
 }

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/utf8.h"
+#include "store/id.h"
 #include "store/layout.h"
 #include "store/smallfile.h"
 
@@ -174,13 +176,10 @@ int cn_marks_decode(const void *data, size_t size, struct cn_pool *pool, struct 
 /* "marks.12.json": canonical decimal, from 1. */
 static bool parse_name(const char *name, uint64_t *ret_generation)
 {
-    uint64_t generation = 0;
-    if (strncmp(name, "marks.", 6) || name[6] < '1' || name[6] > '9') return false;
-    for (name += 6; *name >= '0' && *name <= '9'; name++)
-        if (__builtin_mul_overflow(generation, 10, &generation) || __builtin_add_overflow(generation, (uint64_t)(*name - '0'), &generation))
-            return false;
-    *ret_generation = generation;
-    return !strcmp(name, ".json");
+    size_t size = strlen(CN_NAME_MARKS);
+    if (strncmp(name, CN_NAME_MARKS, size)) return false;
+    name += size;
+    return cn_decimal_take(&name, ret_generation) && *ret_generation && !strcmp(name, ".json");
 }
 
 static int raise_generation(void *user, const char *name)
@@ -192,7 +191,7 @@ static int raise_generation(void *user, const char *name)
 
 static void make_name(uint64_t generation, char ret_name[NAME_BYTES])
 {
-    snprintf(ret_name, NAME_BYTES, "marks.%llu.json", (unsigned long long)generation);
+    snprintf(ret_name, NAME_BYTES, CN_NAME_MARKS "%llu.json", (unsigned long long)generation);
 }
 
 int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, struct cn_pool *pool, struct cn_marks *ret_marks,
@@ -323,19 +322,16 @@ static int apply(const struct cn_marks *marks, const struct cn_marks_change *cha
 static int put(cn_file dir, const struct cn_marks *marks, cairn_error *err)
 {
     cn_auto_buf struct cn_buf buf;
-    char name[NAME_BYTES], temporary[NAME_BYTES], hex[CN_DIGEST_HEX_BYTES];
-    struct cn_digest random;
+    char name[NAME_BYTES], temporary[NAME_BYTES], hex[CN_ID_BYTES];
     cn_buf_init(&buf, cn_os_alloc(), CN_MAX_MARKS_BYTES);
     int code = cn_marks_encode(marks, &buf, err);
+    if (!code) code = cn_id_new(hex, err);
     if (code) return code;
-    int rc = cn_os_random(random.bytes, sizeof random.bytes);
-    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
-    cn_digest_hex(&random, hex);
     snprintf(temporary, sizeof temporary, ".marks-%s", hex);
     make_name(marks->generation, name);
     code = cn_smallfile_put(dir, temporary, buf.data, buf.size, 0644, err);
     if (code) return code;
-    rc = cn_os_link(dir, temporary, dir, name);
+    int rc = cn_os_link(dir, temporary, dir, name);
     (void)cn_os_unlink(dir, temporary);
     if (!rc || rc == -EEXIST) return rc ? CAIRN_E_EXISTS : CAIRN_OK;
     return cn_smallfile_put(dir, name, buf.data, buf.size, 0644, err); /* no links here: O_EXCL takes the number */

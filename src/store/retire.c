@@ -52,7 +52,7 @@ int cn_retire_finish(cn_file run_dir, const char *name)
 struct pruner {
     const struct cn_rundir *run;
     struct cn_retire *retire;
-    char folder[CN_DIGEST_HEX_BYTES + 2]; /* p<uuid>; "": there is no room for one */
+    char folder[CN_ID_BYTES + 2]; /* p<uuid>; "": there is no room for one */
     cn_file dir;
 };
 
@@ -228,12 +228,9 @@ static int retire_chosen(struct pruner *pruner, const struct cn_catalog *catalog
 
 static int make_folder(struct pruner *pruner)
 {
-    struct cn_digest id;
-    int rc = cn_os_random(id.bytes, sizeof id.bytes);
-    if (rc) return rc;
+    if (cn_id_new(pruner->folder + 1, NULL)) return -EIO;
     pruner->folder[0] = 'p';
-    cn_digest_hex(&id, pruner->folder + 1);
-    rc = cn_os_make_dir(pruner->run->trash, pruner->folder);
+    int rc = cn_os_make_dir(pruner->run->trash, pruner->folder);
     return rc ? rc : cn_os_open_dir(pruner->run->trash, pruner->folder, &pruner->dir);
 }
 

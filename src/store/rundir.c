@@ -67,7 +67,7 @@ static int decode_run(const char *data, size_t size, struct cn_rundir *run, cair
     if (!code && version > CN_FORMAT_VERSION)
         code = cn_error_set(err, CAIRN_E_VERSION, "format version %llu; this version of Cairn knows %d: use a newer one",
                             (unsigned long long)version, CN_FORMAT_VERSION);
-    if (!code && (!version || !cn_manifest_is_id(id, strlen(id)))) code = cn_error_set(err, CAIRN_E_FORMAT, "not a run's description");
+    if (!code && (!version || !cn_id_is(id, strlen(id)))) code = cn_error_set(err, CAIRN_E_FORMAT, "not a run's description");
     if (!code) memcpy(run->id, id, CN_ID_BYTES);
     cn_pool_done(&pool);
     return code;
@@ -87,13 +87,9 @@ static int read_run(struct cn_rundir *run, cairn_error *err)
 /* The id is linked into place: of two who start a run at once one wins, and both read what stands there. */
 static int create_run(struct cn_rundir *run, cairn_error *err)
 {
-    uint8_t random[16];
-    struct cn_digest id;
-    char hex[CN_DIGEST_HEX_BYTES], temporary[64];
-    int rc = cn_os_random(random, sizeof random);
-    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
-    memcpy(id.bytes, random, sizeof random);
-    cn_digest_hex(&id, hex);
+    char id[CN_ID_BYTES], temporary[64];
+    int code = cn_id_new(id, err);
+    if (code) return code;
     cn_auto_buf struct cn_buf buf;
     cn_buf_init(&buf, cn_os_alloc(), CN_MAX_RUN_JSON_BYTES);
     struct cn_json_writer writer = { .buf = &buf };
@@ -103,14 +99,14 @@ static int create_run(struct cn_rundir *run, cairn_error *err)
     cn_json_key(&writer, "version");
     cn_json_put_u64(&writer, CN_FORMAT_VERSION);
     cn_json_key(&writer, "id");
-    cn_json_put_string(&writer, hex);
+    cn_json_put_string(&writer, id);
     cn_json_seal(&writer);
-    int code = cn_buf_check(&buf, CN_NAME_RUN, err);
+    code = cn_buf_check(&buf, CN_NAME_RUN, err);
     if (code) return code;
-    snprintf(temporary, sizeof temporary, ".tmp-%s", hex);
+    snprintf(temporary, sizeof temporary, ".tmp-%s", id);
     code = cn_smallfile_put(run->private_dir, temporary, buf.data, buf.size, 0644, err);
     if (code) return cn_error_prefix(err, code, "%s/.cairn", run->path);
-    rc = cn_os_link(run->private_dir, temporary, run->dir, CN_NAME_RUN);
+    int rc = cn_os_link(run->private_dir, temporary, run->dir, CN_NAME_RUN);
     if (rc && rc != -EEXIST) rc = cn_os_rename_new(run->private_dir, temporary, run->dir, CN_NAME_RUN);
     (void)cn_os_unlink(run->private_dir, temporary);
     if (rc && rc != -EEXIST) return cn_error_errno(err, -rc, "%s/" CN_NAME_RUN ": creating it", run->path);

@@ -6,19 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "store/catalog.h"
 #include "store/smallfile.h"
 
 enum { TRIES = 1000, NAME_BYTES = 128 };
 
+/* A number from 1, and then this character. */
 static bool parse_term(const char *text, char stop, uint64_t *ret_term)
 {
-    uint64_t term = 0;
-    if (*text < '1' || *text > '9') return false;
-    for (; *text >= '0' && *text <= '9'; text++)
-        if (__builtin_mul_overflow(term, 10, &term) || __builtin_add_overflow(term, (uint64_t)(*text - '0'), &term)) return false;
-    *ret_term = term;
-    return *text == stop;
+    return cn_decimal_take(&text, ret_term) && *ret_term && *text == stop;
 }
 
 static int raise_by_file(void *user, const char *name)

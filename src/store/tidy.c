@@ -36,17 +36,13 @@ void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const ch
 /* A symlink is replaced by renaming a new one over it; a real file or folder of that name is the user's and stays. */
 static int point(const struct cn_rundir *run, const char *link, const char *target)
 {
-    char now[CN_FOLDER_NAME_BYTES + 1], temporary[64];
+    char now[CN_FOLDER_NAME_BYTES + 1], id[CN_ID_BYTES], temporary[64];
     struct cn_file_info info;
-    struct cn_digest random;
-    char hex[CN_DIGEST_HEX_BYTES];
     int rc = cn_os_stat_at(run->dir, link, &info);
     if (!rc && info.type != CN_TYPE_SYMLINK) return -EEXIST;
     if (!rc && !cn_os_read_link(run->dir, link, now, sizeof now) && !strcmp(now, target)) return 0;
-    rc = cn_os_random(random.bytes, sizeof random.bytes);
-    if (rc) return rc;
-    cn_digest_hex(&random, hex);
-    snprintf(temporary, sizeof temporary, ".tmp-%s", hex);
+    if (cn_id_new(id, NULL)) return -EIO;
+    snprintf(temporary, sizeof temporary, ".tmp-%s", id);
     rc = cn_os_symlink(target, run->private_dir, temporary);
     if (!rc) rc = cn_os_rename_over(run->private_dir, temporary, run->dir, link);
     if (rc) (void)cn_os_unlink(run->private_dir, temporary);

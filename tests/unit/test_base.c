@@ -1,10 +1,11 @@
-/* Covers src/base/alloc.c, quota.c, buf.c, digest.c, digest_simd.c, dtype.c, error.c, hash.c, json_read.c, json_write.c, stats.c, stats_simd.c
+/* Covers src/base/alloc.c, quota.c, buf.c, decimal.c, digest.c, digest_simd.c, dtype.c, error.c, hash.c, json_read.c, json_write.c, stats.c, stats_simd.c
  * and utf8.c: JSON, digests and statistics on every vector level, pool, buffer, hash, UTF-8, names shown. */
 #include "support.h"
 
 #include <math.h>
 
 #include "base/check.h"
+#include "base/decimal.h"
 #include "base/dtype.h"
 #include "base/hash.h"
 #include "base/quota.h"
@@ -159,6 +160,23 @@ static void statistics_agree_on_every_level(void **unused)
     assert_true(stats.max_abs == 2 && stats.nan_count == 1 && stats.inf_count == 1);
 }
 
+static void a_number_has_one_spelling(void **unused)
+{
+    static const char *const bad[] = { "", "-1", "+1", " 1", "01", "00", "x", "18446744073709551616", "99999999999999999999999" };
+    const char *text = "18446744073709551615~";
+    uint64_t number = 7;
+    (void)unused;
+    assert_true(cn_decimal_take(&text, &number) && number == UINT64_MAX && *text == '~');
+    text = "0";
+    assert_true(cn_decimal_take(&text, &number) && !number && !*text);
+    number = 7;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        text = bad[i];
+        assert_false(cn_decimal_take(&text, &number));
+        assert_true(text == bad[i] && number == 7);
+    }
+}
+
 static void limits_hold(void **unused)
 {
     struct cn_pool pool;
@@ -272,6 +290,7 @@ int main(void)
         cmocka_unit_test(mutated_json_does_no_harm),
         cmocka_unit_test(digests_agree_on_every_level),
         cmocka_unit_test(statistics_agree_on_every_level),
+        cmocka_unit_test(a_number_has_one_spelling),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(messages_are_one_line_of_utf8),
         cmocka_unit_test(names_are_shown_harmless),

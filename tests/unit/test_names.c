@@ -1,8 +1,9 @@
-/* Covers src/store/layout.c and src/store/utctime.c: names on disk and points in time, both as text alone. */
+/* Covers src/store/layout.c, src/store/id.c and src/store/utctime.c: names on disk, identities and points in time, all as text alone. */
 #include "support.h"
 
 #include <time.h>
 
+#include "store/id.h"
 #include "store/layout.h"
 #include "store/utctime.h"
 
@@ -155,10 +156,24 @@ static void times_come_back(void **unused)
     assert_string_equal(text, "1970-01-01T00:00:00.000000000Z");
 }
 
+static void identities_are_new_and_known(void **unused)
+{
+    char one[CN_ID_BYTES], other[CN_ID_BYTES];
+    (void)unused;
+    assert_int_equal(cn_id_new(one, NULL), 0);
+    assert_int_equal(cn_id_new(other, NULL), 0);
+    assert_string_not_equal(one, other);
+    assert_true(cn_id_is(one, strlen(one)));
+    assert_false(cn_id_is(one, 31) || cn_id_is("0123456789ABCDEF0123456789abcdef", 32) || cn_id_is("", 0) ||
+                 cn_id_is("../../../../../../../../../../xx/", 32));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(folders_have_one_spelling), cmocka_unit_test(items_are_plain_words),
-                                        cmocka_unit_test(attachments_stay_inside_and_out_of_our_way),
-                                        cmocka_unit_test(files_are_named_as_the_hub_does), cmocka_unit_test(times_come_back) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(identities_are_new_and_known),    cmocka_unit_test(folders_have_one_spelling),
+        cmocka_unit_test(items_are_plain_words),           cmocka_unit_test(attachments_stay_inside_and_out_of_our_way),
+        cmocka_unit_test(files_are_named_as_the_hub_does), cmocka_unit_test(times_come_back)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

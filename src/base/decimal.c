@@ -1,0 +1,21 @@
+/* Canonical decimals (see decimal.h). */
+#include "base/decimal.h"
+
+#include "base/check.h"
+
+static bool is_digit(char character)
+{
+    return character >= '0' && character <= '9';
+}
+
+bool cn_decimal_take(const char **text, uint64_t *ret_number)
+{
+    const char *at = *text;
+    uint64_t number = 0;
+    if (!is_digit(*at) || (*at == '0' && is_digit(at[1]))) return false;
+    for (; is_digit(*at); at++)
+        if (!cn_mul(number, 10, &number) || !cn_add(number, (uint64_t)(*at - '0'), &number)) return false;
+    *text = at;
+    *ret_number = number;
+    return true;
+}

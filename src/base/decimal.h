@@ -1,0 +1,11 @@
+/* Numbers in names: canonical decimals. No sign, no leading zero, at most 64 bits - so that a number has one spelling. */
+#ifndef CN_BASE_DECIMAL_H
+#define CN_BASE_DECIMAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Takes the digits at *text and moves it behind them. false: there are none, or they are no such number; nothing is moved. */
+bool cn_decimal_take(const char **text, uint64_t *ret_number);
+
+#endif
