@@ -1,5 +1,7 @@
 /* A restore from the choice of the checkpoint to the line it puts the run on (see run.h). The default is the newest healthy and exact one that
  * passes the quick check; a damaged one is passed over loudly and never touched. Only full success returns success. */
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -11,52 +13,59 @@ struct attempt {
     cairn_state *state;
     const cairn_restore_options *options;
     cairn_restore_report report;
-    unsigned char *torn; /* outcomes of the attempt that left the state a mixture; NULL: it is whole */
-    cairn_error error;   /* of the last attempt */
+    bool torn;         /* an attempt failed after its first byte: the bound memory is a mixture */
+    bool *torn_leaves; /* per leaf: such an attempt may have overwritten it */
+    bool refused;      /* the caller's own memory did not take what it was given: an older checkpoint mends nothing */
+    cairn_error error; /* of the last attempt */
 };
 
-static int adopt_line(cairn_run *run, const struct cn_manifest *manifest, cairn_error *err)
+/* The line that goes on from a checkpoint: made before the state is touched, so that nothing can fail when it is filled. */
+static int make_line(const cairn_run *run, const struct cn_manifest *manifest, struct cn_line *ret_line, cairn_error *err)
 {
     bool own_term = manifest->term == run->term;
     uint64_t count = manifest->lineage_count + !own_term;
     struct cn_lineage *lineage = cn_os_new_array(count, sizeof *lineage);
-    if (!lineage) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for the lineage");
+    if (!lineage) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory for the lineage", run->dir.path);
     if (manifest->lineage_count) memcpy(lineage, manifest->lineage, manifest->lineage_count * sizeof *lineage);
     if (!own_term) lineage[count - 1] = (struct cn_lineage){ manifest->term, manifest->step };
-    cn_os_free(run->line.lineage);
-    run->line.lineage = lineage;
-    run->line.lineage_count = count;
-    run->line.last_step = manifest->step;
-    run->line.started = true;
-    memcpy(run->line.parent_id, manifest->id, sizeof run->line.parent_id);
+    *ret_line = (struct cn_line){ .lineage = lineage, .lineage_count = count, .last_step = manifest->step, .started = true };
+    memcpy(ret_line->parent_id, manifest->id, sizeof ret_line->parent_id);
     return CAIRN_OK;
 }
 
-/* Everything the torn attempt overwrote is overwritten again by this one? */
+static void adopt_line(cairn_run *run, const struct cn_line *line)
+{
+    cn_os_free(run->line.lineage);
+    run->line = *line;
+}
+
+/* Everything that torn attempts overwrote is overwritten again by this one? */
 static bool covers(const struct attempt *attempt, const struct cn_restore *restore)
 {
     for (uint64_t i = 0; i < attempt->state->count; i++)
-        if (attempt->torn[i] == CAIRN_RESTORED && restore->outcomes[i] != CAIRN_RESTORED) return false;
+        if (attempt->torn_leaves[i] && restore->outcomes[i] != CAIRN_RESTORED) return false;
     return true;
 }
 
-static int remember_torn(struct attempt *attempt, const struct cn_restore *restore)
+static void remember_torn(struct attempt *attempt, const struct cn_restore *restore)
 {
-    if (attempt->torn) return CAIRN_OK;
-    attempt->torn = cn_os_new_array(attempt->state->count, 1);
-    if (!attempt->torn) return CAIRN_E_NOMEM;
-    memcpy(attempt->torn, restore->outcomes, attempt->state->count);
-    return CAIRN_OK;
+    attempt->torn = true;
+    for (uint64_t i = 0; i < attempt->state->count; i++) attempt->torn_leaves[i] |= restore->outcomes[i] == CAIRN_RESTORED;
 }
 
-/* Files of which every tensor was just read and found right are what the next save may link to. */
-static int remember_files(struct attempt *attempt, const struct cn_restore *restore)
+/* Files of which every tensor was just read and found right are what the next save may link to. Without them it writes. */
+static void remember_files(cairn_run *run, const struct cn_restore *restore)
 {
     const cairn_checkpoint *checkpoint = restore->checkpoint;
+    cairn_error error = CAIRN_ERROR_INIT;
     cn_auto_free bool *wanted = cn_os_new_array(checkpoint->table.count, sizeof *wanted);
-    if (!wanted) return cn_error_set(&attempt->error, CAIRN_E_NOMEM, "%s: no memory", checkpoint->path);
-    for (uint64_t i = 0; i < checkpoint->table.count; i++) wanted[i] = restore->leaves[i] != NULL;
-    return cn_base_from_checkpoint(&attempt->run->base, checkpoint, wanted, &attempt->error);
+    for (uint64_t i = 0; i < checkpoint->table.count && wanted; i++) wanted[i] = restore->leaves[i] != NULL;
+    if (!wanted)
+        cn_error_set(&error, CAIRN_E_NOMEM, "%s: no memory to remember its files", checkpoint->path);
+    else if (!cn_base_from_checkpoint(&run->base, checkpoint, wanted, &error))
+        return;
+    cn_base_clear(&run->base);
+    cn_run_message(run, "the next save will write all files afresh: %s", error.message);
 }
 
 static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoint)
@@ -76,38 +85,51 @@ static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoin
         restore.arena = run->arena;
         cn_run_set_phase(run, CAIRN_PHASE_RESTORING, restore.pieces.total_bytes);
         code = cn_restore_run(&restore, &attempt->error);
-        if (code && atomic_load(&restore.touched) && remember_torn(attempt, &restore)) code = CAIRN_E_NOMEM;
+        if (code && atomic_load(&restore.touched)) remember_torn(attempt, &restore);
+        attempt->refused = atomic_load(&restore.refused);
     }
-    if (!code) cn_restore_report(&restore, &attempt->report);
-    if (!code) code = remember_files(attempt, &restore);
+    if (!code) {
+        cn_restore_report(&restore, &attempt->report);
+        remember_files(run, &restore);
+    }
     cn_restore_free(&restore);
+    return code;
+}
+
+/* The folder is held from here on. On success it stays so until the next save is durable. */
+static int try_held(struct attempt *attempt, const char *name, const struct cn_held *held, const struct cn_manifest *manifest)
+{
+    cairn_run *run = attempt->run;
+    cairn_checkpoint *checkpoint = NULL;
+    struct cn_line line = { 0 };
+    char path[sizeof run->dir.path + 80];
+    snprintf(path, sizeof path, "%s/%s", run->dir.path, name);
+    int code = cn_check_quick(held->dir, manifest, NULL, NULL, &attempt->error);
+    if (!code) code = make_line(run, manifest, &line, &attempt->error);
+    if (!code) code = cn_checkpoint_open_at(run->dir.dir, name, path, run->options.io_mode, &checkpoint, &attempt->error);
+    if (!code) code = fill_state(attempt, checkpoint);
+    cn_checkpoint_close(checkpoint);
+    if (code)
+        cn_os_free(line.lineage);
+    else
+        adopt_line(run, &line);
     return code;
 }
 
 static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *entry)
 {
     cairn_run *run = attempt->run;
-    cairn_checkpoint *checkpoint = NULL;
-    char path[sizeof run->dir.path + 80];
-    size_t size = strlen(run->dir.path);
-    memcpy(path, run->dir.path, size);
-    path[size] = '/';
-    strncpy(path + size + 1, entry->name, sizeof path - size - 2);
-    path[sizeof path - 1] = 0;
     struct cn_pool pool;
     struct cn_held held;
     struct cn_manifest manifest;
+    attempt->refused = false;
     cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
     int code = cn_held_open(run->dir.dir, entry->name, &pool, &held, &manifest, &attempt->error);
     if (!code) {
-        code = cn_check_quick(held.dir, &manifest, NULL, NULL, &attempt->error);
-        if (!code) code = cn_checkpoint_open_at(run->dir.dir, entry->name, path, run->options.io_mode, &checkpoint, &attempt->error);
-        if (!code) code = fill_state(attempt, checkpoint);
-        cn_checkpoint_close(checkpoint);
-        if (!code) code = adopt_line(run, &manifest, &attempt->error);
+        code = try_held(attempt, entry->name, &held, &manifest);
         cn_held_close(&run->resumed);
         if (!code)
-            run->resumed = held; /* it stays until the next save is durable */
+            run->resumed = held;
         else
             cn_held_close(&held);
     }
@@ -115,9 +137,11 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
     return code;
 }
 
-/* What a damaged checkpoint gives; anything else is not mended by an older one. */
-static bool is_damage(int code)
+/* What a damaged checkpoint gives. Anything else is not mended by an older one: what this process lacks - descriptors, threads - least of all. */
+static bool is_damage(const struct attempt *attempt, int code)
 {
+    int os_errno = attempt->error.os_errno;
+    if (attempt->refused || os_errno == EMFILE || os_errno == ENFILE || os_errno == EAGAIN) return false;
     return (code <= CAIRN_E_FORMAT && code >= CAIRN_E_PATH) || code == CAIRN_E_IO || code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE;
 }
 
@@ -127,7 +151,6 @@ static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, co
     run->restored = true;
     run->trainable_known = false;
     cn_metricslog_begin(&run->metrics, run->term, entry->manifest.step);
-    memcpy(run->resumed_id, entry->manifest.id, sizeof run->resumed_id);
     cn_run_find_best(run, catalog, &entry->manifest);
     attempt->report.step = entry->manifest.step;
     attempt->report.term = entry->manifest.term;
@@ -158,7 +181,7 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
         if (entry->standing != CAIRN_CURRENT || !entry->manifest.healthy || !entry->manifest.exact) continue;
         code = try_entry(attempt, entry);
         if (!code) return succeed(attempt, catalog, entry);
-        if (!is_damage(code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) break;
+        if (!is_damage(attempt, code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) break;
         attempt->report.skipped_damaged++;
         cn_run_message(run, "%s/%s is damaged and passed over: %s", run->dir.path, entry->name, attempt->error.message);
     }
@@ -211,6 +234,11 @@ int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_optio
     if (!code) code = cn_job_collect(run, err);
     if (!code) code = cn_catalog_load(&run->dir, &catalog, err);
     if (code) return code;
+    attempt.torn_leaves = cn_os_new_array(state->count, sizeof *attempt.torn_leaves);
+    if (!attempt.torn_leaves) {
+        cn_catalog_done(&catalog);
+        return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to restore a state", run->dir.path);
+    }
     if (ret_report) attempt.report.leaf = ret_report->leaf, attempt.report.user = ret_report->user;
     uint64_t started = cn_os_now_ns();
     cn_run_begin_job(run, CAIRN_PHASE_RESTORING, options->step == CAIRN_STEP_DEFAULT ? 0 : options->step);
@@ -218,7 +246,7 @@ int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_optio
     if (run->term_used) code = cn_run_take_term(run, err);
     if (!code) code = choose(&attempt, &catalog, err);
     cn_catalog_done(&catalog);
-    cn_os_free(attempt.torn);
+    cn_os_free(attempt.torn_leaves);
     cn_run_end_job(run, code, false);
     if (code) return code;
     attempt.report.elapsed_ns = cn_os_now_ns() - started;

@@ -17,23 +17,27 @@ void cn_base_clear(struct cn_base *base)
     *base = (struct cn_base){ .dir = CN_NO_FILE };
 }
 
+static int no_memory(cairn_error *err)
+{
+    return cn_error_set(err, CAIRN_E_NOMEM, "no memory to remember the last checkpoint's files");
+}
+
 int cn_base_begin(struct cn_base *base, uint32_t files_count, cairn_error *err)
 {
     cn_base_clear(base);
     base->files = cn_os_new_array(files_count, sizeof *base->files);
-    if (!base->files) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to remember the last checkpoint's files");
-    return CAIRN_OK;
+    return base->files ? CAIRN_OK : no_memory(err);
 }
 
 /* --------------------------------------------------------------------------------------------------- from a checkpoint */
 
-static int copy_rows(struct cn_base_file *file, const struct cn_table_row *rows, uint64_t count)
+static int copy_rows(struct cn_base_file *file, const struct cn_table_row *rows, uint64_t count, cairn_error *err)
 {
     for (uint64_t i = 0; i < count; i++) file->blocks_count += rows[i].blocks_count;
     file->tensors_count = count;
     file->tensors = cn_os_new_array(count, sizeof *file->tensors);
     file->blocks = cn_os_new_array(file->blocks_count, sizeof *file->blocks);
-    if (!file->tensors || !file->blocks) return CAIRN_E_NOMEM;
+    if (!file->tensors || !file->blocks) return no_memory(err);
     struct cn_digest *block = file->blocks;
     for (uint64_t i = 0; i < count; i++) {
         const struct cn_table_row *row = &rows[i];
@@ -44,7 +48,8 @@ static int copy_rows(struct cn_base_file *file, const struct cn_table_row *rows,
     return CAIRN_OK;
 }
 
-static int add_file(struct cn_base *base, const cairn_checkpoint *checkpoint, uint32_t index, uint64_t first, uint64_t count)
+static int add_file(struct cn_base *base, const cairn_checkpoint *checkpoint, uint32_t index, uint64_t first, uint64_t count,
+                    cairn_error *err)
 {
     const struct cn_table_file *entry = &checkpoint->table.files[index];
     const struct cn_manifest_file *listed = cn_manifest_find(&checkpoint->manifest, entry->name);
@@ -53,7 +58,7 @@ static int add_file(struct cn_base *base, const cairn_checkpoint *checkpoint, ui
     file->header_digest = listed->header_digest;
     file->still = true; /* somebody resumed: what is frozen was frozen before */
     file->name = cn_os_copy_text(entry->name);
-    return file->name ? copy_rows(file, checkpoint->table.rows + first, count) : CAIRN_E_NOMEM;
+    return file->name ? copy_rows(file, checkpoint->table.rows + first, count, err) : no_memory(err);
 }
 
 int cn_base_from_checkpoint(struct cn_base *base, const cairn_checkpoint *checkpoint, const bool *wanted, cairn_error *err)
@@ -64,7 +69,7 @@ int cn_base_from_checkpoint(struct cn_base *base, const cairn_checkpoint *checkp
         bool all = true;
         for (end = first; end < table->count && table->rows[end].file == table->rows[first].file; end++) all &= wanted[end];
         if (!all || table->files[table->rows[first].file].size_bytes < CN_MIN_LINK_BYTES) continue;
-        code = add_file(base, checkpoint, table->rows[first].file, first, end - first);
+        code = add_file(base, checkpoint, table->rows[first].file, first, end - first, err);
     }
     int rc = code ? 0 : cn_os_open_dir(checkpoint->dir, ".", &base->dir);
     if (!code && rc) code = cn_error_errno(err, -rc, "%s: opening it once more", checkpoint->path);

@@ -147,7 +147,9 @@ static int store_block(void *user, const struct cn_table_row *row, uint64_t bloc
         if (!cn_digest_equal(&found, &row->blocks[block])) return cn_checkpoint_damaged_block(checkpoint, row, block, err);
     }
     atomic_store_explicit(&restore->touched, true, memory_order_relaxed);
-    return cn_leaf_store(restore->leaves[row - checkpoint->table.rows], block * CN_BLOCK_BYTES, size, data, err);
+    int code = cn_leaf_store(restore->leaves[row - checkpoint->table.rows], block * CN_BLOCK_BYTES, size, data, err);
+    if (code) atomic_store_explicit(&restore->refused, true, memory_order_relaxed);
+    return code;
 }
 
 static int restore_piece(void *user, uint64_t index, unsigned char *slot, cairn_error *err)

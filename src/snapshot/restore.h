@@ -23,7 +23,8 @@ struct cn_restore {
     unsigned char *outcomes;       /* cairn_outcome per leaf of the state */
     cairn_value **values;          /* per leaf: the tree to set, made before anything is touched */
     struct cn_pieces pieces;
-    atomic_bool touched; /* a byte was stored: a failure now is TORN_STATE */
+    atomic_bool touched; /* a byte was stored, or may have been: a failure now is TORN_STATE */
+    atomic_bool refused; /* a store callback failed: the fault is not the checkpoint's */
     atomic_uint_fast64_t done_bytes;
 };
 

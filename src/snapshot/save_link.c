@@ -115,7 +115,7 @@ int cn_save_link_equal(struct cn_save *save, uint32_t index, cairn_error *err)
 
 /* ------------------------------------------------------------------------------------------------------- the next base */
 
-static int remember_file(const struct cn_save *save, uint32_t index, struct cn_base_file *file)
+static int remember_file(const struct cn_save *save, uint32_t index, struct cn_base_file *file, cairn_error *err)
 {
     const struct cn_plan_file *planned = &save->plan.files[index];
     uint64_t first = save->plan.tensors[planned->first_tensor].first_block;
@@ -127,7 +127,8 @@ static int remember_file(const struct cn_save *save, uint32_t index, struct cn_b
     for (uint64_t i = 0; i < planned->tensors; i++) file->blocks_count += save->plan.tensors[planned->first_tensor + i].blocks;
     file->tensors = cn_os_new_array(planned->tensors, sizeof *file->tensors);
     file->blocks = cn_os_new_array(file->blocks_count, sizeof *file->blocks);
-    if (!file->name || !file->tensors || !file->blocks) return CAIRN_E_NOMEM;
+    if (!file->name || !file->tensors || !file->blocks)
+        return cn_error_set(err, CAIRN_E_NOMEM, "no memory to remember the new checkpoint's files");
     memcpy(file->tensors, save->totals + planned->first_tensor, planned->tensors * sizeof *file->tensors);
     if (file->blocks_count) memcpy(file->blocks, save->blocks + first, file->blocks_count * sizeof *file->blocks);
     return CAIRN_OK;
@@ -137,7 +138,7 @@ int cn_save_make_base(const struct cn_save *save, struct cn_base *base, cairn_er
 {
     int code = cn_base_begin(base, save->plan.files_count, err);
     for (uint32_t i = 0; i < save->plan.files_count && !code; i++)
-        if (save->plan.files[i].size_bytes >= CN_MIN_LINK_BYTES) code = remember_file(save, i, &base->files[base->files_count++]);
+        if (save->plan.files[i].size_bytes >= CN_MIN_LINK_BYTES) code = remember_file(save, i, &base->files[base->files_count++], err);
     int rc = code ? 0 : cn_os_open_dir(save->staging->dir, ".", &base->dir);
     if (!code && rc) code = cn_error_errno(err, -rc, "opening the new checkpoint's folder once more");
     if (code) cn_base_clear(base);

@@ -1,5 +1,6 @@
-/* Covers src/snapshot/base.c, src/snapshot/save_link.c and src/manager/sharers.c: files that did not change become hard links, everything else is written afresh; each
- * checkpoint stays complete on its own. cn_os_link stands in for file systems that refuse. */
+/* Covers src/snapshot/base.c, src/snapshot/save_link.c and src/manager/sharers.c: files that did not change become hard links, everything else is
+ * written afresh; each checkpoint stays complete on its own. cn_os_link stands in for file systems that refuse, cn_os_open_dir and cn_os_copy_text
+ * for a process that has no more descriptors or memory. */
 #include "support.h"
 
 #include <errno.h>
@@ -22,6 +23,25 @@ int __wrap_cn_os_link(cn_file from_dir, const char *from, cn_file to_dir, const 
 {
     if (refuse_links_with && strstr(from, ".safetensors")) return -refuse_links_with;
     return __real_cn_os_link(from_dir, from, to_dir, to);
+}
+
+/* The call of this number, counted from 1, finds no descriptor left; folders of a checkpoint that is open already. */
+static int lacking_at, lacking_calls;
+static bool starving;
+
+int __real_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
+{
+    if (!strcmp(name, ".") && ++lacking_calls == lacking_at) return -EMFILE;
+    return __real_cn_os_open_dir(dir, name, ret_dir);
+}
+
+char *__real_cn_os_copy_text(const char *text);
+char *__wrap_cn_os_copy_text(const char *text);
+char *__wrap_cn_os_copy_text(const char *text)
+{
+    return starving ? NULL : __real_cn_os_copy_text(text);
 }
 
 /* ----------------------------------------------------------------------------------------------------------------- a model */
@@ -340,6 +360,54 @@ static void removing_all_others_in_the_middle_of_a_save_is_harmless(void **unuse
     close_model(&m);
 }
 
+static void note(void *user, const char *message)
+{
+    snprintf(user, 1000, "%s", message);
+}
+
+/* The newest checkpoint is good: for want of descriptors or memory nothing comes back, or that one does and the next save writes all. */
+static void want_of_descriptors_or_memory_is_no_damage(void **unused)
+{
+    struct model m;
+    char told[1000] = "";
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    (void)unused;
+    options.message = note;
+    options.user = told;
+    open_model(&m, CAIRN_FROZEN);
+    cairn_run *run = open_run("lacking");
+    save(run, &m, 1);
+    save(run, &m, 2);
+    test_ok(cairn_run_close(run, &err));
+    test_ok(cairn_run_open(path, &options, &run, &err));
+    int refused = 0, restored = 0;
+    lacking_at = 0;
+    do {
+        cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+        lacking_at++;
+        lacking_calls = 0;
+        int code = cairn_restore(run, m.state, NULL, &report, &err);
+        refused += code != 0;
+        if (code)
+            assert_int_equal(err.os_errno, EMFILE);
+        else
+            assert_int_equal(report.step, 2);
+        restored += !code && strstr(told, "the next save will write all files afresh: ");
+    } while (lacking_calls >= lacking_at);
+    lacking_at = 0;
+    assert_true(refused && restored);
+    told[0] = 0;
+    starving = true;
+    int code = cairn_restore(run, m.state, NULL, NULL, &err);
+    starving = false;
+    test_ok(code);
+    assert_non_null(strstr(told, "afresh: no memory"));
+    assert_int_equal(save(run, &m, 3).linked_bytes, 0);
+    expect_whole(3, &m);
+    test_ok(cairn_run_close(run, &err));
+    close_model(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_file_changed_by_hand_is_not_linked),
         cmocka_unit_test(every_refused_link_means_writing),
         cmocka_unit_test(what_stands_still_is_learnt),
+        cmocka_unit_test(want_of_descriptors_or_memory_is_no_damage),
         cmocka_unit_test(removing_all_others_in_the_middle_of_a_save_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
