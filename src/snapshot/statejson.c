@@ -96,7 +96,15 @@ static int add_leaf(struct tree *tree, const cairn_state *state, const struct cn
     return CAIRN_OK;
 }
 
-static int write_leaf(struct cn_json_writer *writer, const cairn_state *state, const struct cn_leaf *leaf, cairn_error *err)
+static int write_tree(struct cn_json_writer *writer, const struct cn_leaf *leaf, int depth, cairn_error *err)
+{
+    struct cn_shown shown;
+    int code = cn_valuejson_write(writer, leaf->value, depth, err);
+    return code ? cn_error_prefix(err, code, "the value '%s'", cn_show_text(&shown, leaf->key)) : CAIRN_OK;
+}
+
+/* depth: of the JSON around it. */
+static int write_leaf(struct cn_json_writer *writer, const cairn_state *state, const struct cn_leaf *leaf, int depth, cairn_error *err)
 {
     cairn_value number = { .kind = CAIRN_INT };
     switch (leaf->kind) {
@@ -131,9 +139,9 @@ static int write_leaf(struct cn_json_writer *writer, const cairn_state *state, c
         cn_json_end_object(writer);
         return CAIRN_OK;
     }
-    case CN_LEAF_VALUE: return cn_valuejson_write(writer, leaf->value, err);
+    case CN_LEAF_VALUE: return write_tree(writer, leaf, depth, err);
     }
-    return cn_valuejson_write(writer, &number, err);
+    return cn_valuejson_write(writer, &number, depth, err);
 }
 
 /* A part as it was before it was joined: ~1 is '/', ~0 is '~'. In item model names are taken as they are. */
@@ -155,7 +163,8 @@ static int write_key(struct cn_json_writer *writer, const struct node *node, boo
     return CAIRN_OK;
 }
 
-/* Depth is bounded by the parts a name of CN_MAX_NAME_BYTES can have, and by the reader's limit. */
+/* Depth is bounded by the parts that a name may have: half of the reader's levels, so that some are left for a value. The file's own object and this
+ * one are levels, too. */
 static int write_children(struct cn_json_writer *writer, const cairn_state *state, const struct tree *tree, uint64_t at, int depth,
                           bool as_is, cairn_error *err)
 {
@@ -166,7 +175,8 @@ static int write_children(struct cn_json_writer *writer, const cairn_state *stat
         bool model = depth == 0 && node->part_size == strlen(CN_ITEM_MODEL) && !memcmp(node->part, CN_ITEM_MODEL, node->part_size);
         int code = write_key(writer, node, as_is || depth == 0, err);
         if (code) return code;
-        code = node->leaf ? write_leaf(writer, state, node->leaf, err) : write_children(writer, state, tree, child, depth + 1, model, err);
+        code = node->leaf ? write_leaf(writer, state, node->leaf, depth + 2, err)
+                          : write_children(writer, state, tree, child, depth + 1, model, err);
         if (code) return code;
     }
     cn_json_end_object(writer);

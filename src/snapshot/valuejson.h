@@ -6,7 +6,8 @@
 #include "base/json.h"
 #include "snapshot/value.h"
 
-int cn_valuejson_write(struct cn_json_writer *writer, const cairn_value *value, cairn_error *err);
+/* depth: the levels of JSON that are open around it already. LIMIT: the reader would find it nested too deeply. USAGE: not UTF-8, a key twice. */
+int cn_valuejson_write(struct cn_json_writer *writer, const cairn_value *value, int depth, cairn_error *err);
 /* Reads the value that comes next; cairn_value_free it. */
 int cn_valuejson_read(struct cn_json *json, cairn_value **ret_value, cairn_error *err);
 

@@ -4,7 +4,8 @@
  *     {"$map":[[k,v],..]} {"$tuple":[..]} {"$int":"123.."} {"$f":"7ff8000000000000"} {"$bytes":"<base64>"}
  *     {"$type":"T","value":..} {"$tensor":"name"}
  *
- * Depth is bounded, so recursion here is too. What the reader would refuse must never be written. */
+ * Depth is bounded, so recursion here is too. What the reader would refuse must never be written: depth counts the levels of JSON that are open
+ * around a value, as the reader counts them. */
 #include "snapshot/valuejson.h"
 
 #include <math.h>
@@ -16,6 +17,8 @@
 
 static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char hex_digits[] = "0123456789abcdef";
+
+enum { TUPLE_LEVELS = 2, PAIR_LEVELS = 3 }; /* {"$tuple":[ and {"$map":[[ */
 
 static int write_value(struct cn_json_writer *writer, const cairn_value *value, int depth, cairn_error *err);
 
@@ -111,8 +114,8 @@ static int write_pairs(struct cn_json_writer *writer, const cairn_value *value, 
     cn_json_begin_array(writer);
     for (size_t i = 0; i < value->as.list.count; i++) {
         cn_json_begin_array(writer);
-        int code = write_value(writer, value->as.list.keys[i], depth + 2, err);
-        if (!code) code = write_value(writer, value->as.list.items[i], depth + 2, err);
+        int code = write_value(writer, value->as.list.keys[i], depth, err);
+        if (!code) code = write_value(writer, value->as.list.items[i], depth, err);
         if (code) return code;
         cn_json_end_array(writer);
     }
@@ -125,12 +128,12 @@ static int write_map(struct cn_json_writer *writer, const cairn_value *value, in
 {
     int bad = check_keys(value, err);
     if (bad) return bad;
-    if (!plain_keys(value)) return write_pairs(writer, value, depth, err);
+    if (!plain_keys(value)) return write_pairs(writer, value, depth + PAIR_LEVELS, err);
     cn_json_begin_object(writer);
     for (size_t i = 0; i < value->as.list.count; i++) {
         const cairn_value *key = value->as.list.keys[i];
         cn_json_key_sized(writer, key->as.data.bytes, key->as.data.size);
-        int code = write_value(writer, value->as.list.items[i], depth, err);
+        int code = write_value(writer, value->as.list.items[i], depth + 1, err);
         if (code) return code;
     }
     cn_json_end_object(writer);
@@ -172,20 +175,39 @@ static int write_untagged(struct cn_json_writer *writer, const cairn_value *valu
     case CAIRN_LIST: return write_list(writer, value, depth + 1, err);
     case CAIRN_TUPLE:
         begin_form(writer, "$tuple");
-        code = write_list(writer, value, depth + 2, err);
+        code = write_list(writer, value, depth + TUPLE_LEVELS, err);
         cn_json_end_object(writer);
         break;
-    case CAIRN_MAP: return write_map(writer, value, depth + 1, err);
+    case CAIRN_MAP: return write_map(writer, value, depth, err);
     }
     return code;
 }
 
-/* What can be written can be read: the reader's depth holds here too. */
+/* The levels of JSON that a value opens by itself. */
+static int levels_of(const cairn_value *value)
+{
+    int tagged = value->tag != NULL;
+    switch (value->kind) {
+    case CAIRN_FLOAT: return tagged + !isfinite(value->as.real);
+    case CAIRN_BYTES:
+    case CAIRN_BIG_INT:
+    case CAIRN_TENSOR_REF:
+    case CAIRN_LIST: return tagged + 1;
+    case CAIRN_TUPLE: return tagged + TUPLE_LEVELS;
+    case CAIRN_MAP: return tagged + (plain_keys(value) ? 1 : PAIR_LEVELS);
+    default: return tagged;
+    }
+}
+
 static int write_value(struct cn_json_writer *writer, const cairn_value *value, int depth, cairn_error *err)
 {
-    if (depth > CN_MAX_JSON_DEPTH - 4)
-        return cn_error_set(err, CAIRN_E_LIMIT, "a value is nested deeper than %d levels", CN_MAX_JSON_DEPTH - 4);
+    struct cn_shown shown;
+    if (depth + levels_of(value) > CN_MAX_JSON_DEPTH)
+        return cn_error_set(err, CAIRN_E_LIMIT, "it is nested too deeply: parts of the name and levels of the value together, at most %d",
+                            CN_MAX_JSON_DEPTH);
     if (!value->tag) return write_untagged(writer, value, depth, err);
+    if (cn_utf8_check(value->tag, strlen(value->tag)) != strlen(value->tag))
+        return cn_error_set(err, CAIRN_E_USAGE, "the type tag \"%s\" is not UTF-8", cn_show_text(&shown, value->tag));
     begin_form(writer, "$type");
     cn_json_put_string(writer, value->tag);
     cn_json_key(writer, "value");
@@ -194,9 +216,8 @@ static int write_value(struct cn_json_writer *writer, const cairn_value *value, 
     return code;
 }
 
-int cn_valuejson_write(struct cn_json_writer *writer, const cairn_value *value, cairn_error *err)
+int cn_valuejson_write(struct cn_json_writer *writer, const cairn_value *value, int depth, cairn_error *err)
 {
-    /* two levels for the file itself: the object and the item */
-    int code = write_value(writer, value, 2, err);
+    int code = write_value(writer, value, depth, err);
     return code ? code : cn_buf_check(writer->buf, "the values", err);
 }

@@ -9,7 +9,7 @@ static int write_value(const cairn_value *value, struct cn_buf *buf)
     struct cn_json_writer writer = { .buf = buf };
     cairn_error err = CAIRN_ERROR_INIT;
     cn_buf_init(buf, cn_os_alloc(), 64 << 20);
-    int code = cn_valuejson_write(&writer, value, &err);
+    int code = cn_valuejson_write(&writer, value, 0, &err);
     FUZZ_REQUIRE(!buf->failed && (!code || code == CAIRN_E_LIMIT));
     return code;
 }

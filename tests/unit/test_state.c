@@ -88,6 +88,54 @@ static void calls_without_what_they_need(void **unused)
     cairn_state_free(NULL);
 }
 
+/* The ways a tree can nest, one in the other. */
+static cairn_value *nest(int kind, cairn_value *inner)
+{
+    cairn_value *value = kind == 0 ? cairn_value_list() : kind == 1 ? cairn_value_tuple() : cairn_value_map();
+    if (kind < 2)
+        cairn_value_append(value, inner);
+    else if (kind == 2)
+        cairn_value_set(value, "key", inner);
+    else
+        cairn_value_set_pair(value, cairn_value_int(1), inner);
+    if (kind == 4) cairn_value_set_tag(value, "T");
+    return value;
+}
+
+/* A value that can be saved can be read back, whatever its name takes of the levels; the deepest one is refused by the save. */
+static void what_is_nested_too_deeply_is_not_saved(void **unused)
+{
+    (void)unused;
+    for (int parts = 1; parts <= 30; parts += parts == 1 ? 3 : 26)
+        for (int kind = 0; kind < 5; kind++) {
+            char name[100] = "p";
+            int saved = 0, refused = 0;
+            for (int i = 1; i < parts; i++) strcat(name, "/p");
+            for (int levels = 0; levels < 70; levels++) {
+                cairn_state *state = new_state();
+                cairn_value *value = levels & 1 ? cairn_value_float(1.0 / 0.0) : cairn_value_null(), *items = NULL;
+                struct cn_buf buf;
+                for (int i = 0; i < levels; i++) value = nest(kind, value);
+                test_ok(cairn_state_set_value(state, "data", name, value, &err));
+                cn_buf_init(&buf, cn_os_alloc(), 1 << 20);
+                int code = cn_statejson_write(state, &buf, &err);
+                if (code) {
+                    test_code(code, CAIRN_E_LIMIT);
+                    assert_non_null(strstr(err.message, name));
+                    refused++;
+                } else {
+                    test_ok(cn_statejson_read(buf.data, buf.size, &items, &err));
+                    assert_non_null(cn_statejson_find(items, "data", name));
+                    saved = levels;
+                }
+                cairn_value_free(items);
+                cn_buf_done(&buf);
+                cairn_state_free(state);
+            }
+            assert_true(refused && saved >= (60 - parts) / 4 - 1);
+        }
+}
+
 static int refuse(void *user, uint64_t offset, size_t size, void *destination)
 {
     (void)user, (void)offset, (void)size, (void)destination;
@@ -416,11 +464,17 @@ static void revisions_are_found_without_git(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_without_what_they_need),    cmocka_unit_test(callbacks_that_fail_are_named),
-        cmocka_unit_test(leaves_come_back_by_their_names), cmocka_unit_test(plans_cover_every_byte_once),
-        cmocka_unit_test(frozen_tensors_lie_apart),        cmocka_unit_test(a_state_of_nothing_has_a_plan),
-        cmocka_unit_test(what_is_wanted_is_read_once),     cmocka_unit_test(secrets_are_left_out),
-        cmocka_unit_test(provenance_has_an_end),           cmocka_unit_test(revisions_are_found_without_git),
+        cmocka_unit_test(calls_without_what_they_need),
+        cmocka_unit_test(callbacks_that_fail_are_named),
+        cmocka_unit_test(leaves_come_back_by_their_names),
+        cmocka_unit_test(plans_cover_every_byte_once),
+        cmocka_unit_test(what_is_nested_too_deeply_is_not_saved),
+        cmocka_unit_test(frozen_tensors_lie_apart),
+        cmocka_unit_test(a_state_of_nothing_has_a_plan),
+        cmocka_unit_test(what_is_wanted_is_read_once),
+        cmocka_unit_test(secrets_are_left_out),
+        cmocka_unit_test(provenance_has_an_end),
+        cmocka_unit_test(revisions_are_found_without_git),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

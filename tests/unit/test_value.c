@@ -122,7 +122,7 @@ static void each_form_comes_back(void **unused)
         test_ok(read(forms[i], &value));
         assert_non_null(copy = cn_value_copy(value));
         cn_buf_init(&buf, cn_os_alloc(), 1000);
-        test_ok(cn_valuejson_write(&writer, copy, &err));
+        test_ok(cn_valuejson_write(&writer, copy, 0, &err));
         if (strcmp(buf.data, forms[i]) && strcmp(forms[i], "{\"$map\":[]}")) fail_msg("%s became %s", forms[i], buf.data);
         cn_buf_done(&buf);
         cairn_value_free(value);
@@ -195,19 +195,24 @@ static void what_could_not_be_read_is_not_written(void **unused)
         value = list;
     }
     cn_buf_init(&buf, cn_os_alloc(), 10000);
-    test_code(cn_valuejson_write(&writer, value, &err), CAIRN_E_LIMIT);
+    test_code(cn_valuejson_write(&writer, value, 0, &err), CAIRN_E_LIMIT);
     cn_buf_done(&buf);
     cairn_value_free(value);
     cn_buf_init(&buf, cn_os_alloc(), 10000);
     value = cairn_value_string("\xff\xfe", 2);
-    test_code(cn_valuejson_write(&writer, value, &err), CAIRN_E_USAGE);
+    test_code(cn_valuejson_write(&writer, value, 0, &err), CAIRN_E_USAGE);
     cairn_value_free(value);
     value = cairn_value_map();
     cairn_value_set_pair(value, cairn_value_string("a", 1), cairn_value_null());
     cairn_value_set_pair(value, cairn_value_string("a", 1), cairn_value_null());
-    test_code(cn_valuejson_write(&writer, value, &err), CAIRN_E_USAGE);
+    test_code(cn_valuejson_write(&writer, value, 0, &err), CAIRN_E_USAGE);
     cairn_value_set_pair(value, cairn_value_int(7), cairn_value_null()); /* no plain object any more */
-    test_code(cn_valuejson_write(&writer, value, &err), CAIRN_E_USAGE);
+    test_code(cn_valuejson_write(&writer, value, 0, &err), CAIRN_E_USAGE);
+    cairn_value_free(value);
+    value = cairn_value_list();
+    assert_int_equal(cairn_value_set_tag(value, "ke\xffy"), 0);
+    test_code(cn_valuejson_write(&writer, value, 0, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "ke\\xffy"));
     cairn_value_free(value);
     cn_buf_done(&buf);
 }
