@@ -113,17 +113,29 @@ static uint32_t shards_from(const struct cn_plan *plan, const cairn_state *state
     return end - file;
 }
 
+static int name_index(struct cn_plan_file *first, const struct cn_item *item, cairn_error *err)
+{
+    char name[256];
+    if (first->shards < 2) return CAIRN_OK;
+    if (cn_layout_index_file(item->name, item->file_stem, name, sizeof name))
+        return cn_error_set(err, CAIRN_E_LIMIT, "item '%s': its index has too long a name", item->name);
+    first->index_name = cn_os_copy_text(name);
+    return first->index_name ? CAIRN_OK : no_memory(err);
+}
+
 static int name_files(struct cn_plan *plan, const cairn_state *state, cairn_error *err)
 {
     for (uint32_t first = 0, shards; first < plan->files_count; first += shards) {
         const struct cn_item *item = item_of(plan, state, first);
-        shards = shards_from(plan, state, first);
+        plan->files[first].shards = shards = shards_from(plan, state, first);
         for (uint32_t i = 0; i < shards; i++) {
             char name[256];
             int code = cn_layout_data_file(item->name, item->file_stem, i + 1, shards, name, sizeof name);
             if (code) return cn_error_set(err, CAIRN_E_LIMIT, "item '%s': too many shards", item->name);
             if (!(plan->files[first + i].name = cn_os_copy_text(name))) return no_memory(err);
         }
+        int code = name_index(&plan->files[first], item, err);
+        if (code) return code;
     }
     return CAIRN_OK;
 }
@@ -203,6 +215,7 @@ void cn_plan_free(struct cn_plan *plan)
 {
     for (uint32_t i = 0; i < plan->files_count; i++) {
         cn_os_free(plan->files[i].name);
+        cn_os_free(plan->files[i].index_name);
         cn_buf_done(&plan->files[i].header);
     }
     cn_os_free(plan->files);
@@ -240,20 +253,16 @@ static int write_index(const struct cn_plan *plan, uint32_t first, uint32_t shar
     return cn_hub_write(content, &index, err);
 }
 
-int cn_plan_indexes(const struct cn_plan *plan, const cairn_state *state,
-                    int (*each)(void *user, const char *name, const struct cn_buf *content, cairn_error *err), void *user, cairn_error *err)
+int cn_plan_indexes(const struct cn_plan *plan, int (*each)(void *user, const char *name, const struct cn_buf *content, cairn_error *err),
+                    void *user, cairn_error *err)
 {
-    for (uint32_t first = 0, shards; first < plan->files_count; first += shards) {
-        const struct cn_item *item = item_of(plan, state, first);
-        shards = shards_from(plan, state, first);
-        if (shards < 2) continue;
-        char name[256];
-        if (cn_layout_index_file(item->name, item->file_stem, name, sizeof name))
-            return cn_error_set(err, CAIRN_E_LIMIT, "item '%s': its index has too long a name", item->name);
+    for (uint32_t first = 0; first < plan->files_count; first += plan->files[first].shards) {
+        const struct cn_plan_file *file = &plan->files[first];
+        if (!file->index_name) continue;
         cn_auto_buf struct cn_buf content;
         cn_buf_init(&content, cn_os_alloc(), CN_MAX_INDEX_BYTES);
-        int code = write_index(plan, first, shards, &content, err);
-        if (!code) code = each(user, name, &content, err);
+        int code = write_index(plan, first, file->shards, &content, err);
+        if (!code) code = each(user, file->index_name, &content, err);
         if (code) return code;
     }
     return CAIRN_OK;

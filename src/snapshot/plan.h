@@ -1,5 +1,6 @@
 /* The plan of a save: which tensor goes into which file at which byte, and how the files are cut into pieces. A pure function of the state's
- * description, so that every rank computes the same one; nothing in it depends on the tensors' bytes.
+ * description, so that every rank computes the same one; nothing in it depends on the tensors' bytes. Names of files are its own: whoever binds may
+ * give an item another stem meanwhile.
  *
  * Tensors of an item are grouped (frozen apart from the rest), ordered by bit width and name, and cut into shards. A piece is a run of
  * whole digest blocks of one file, at most piece_bytes; small tensors are packed together. A page belongs to the piece that holds its
@@ -25,6 +26,8 @@ struct cn_plan_file {
     uint64_t first_tensor, tensors;
     struct cn_buf header; /* prefix, JSON, padding */
     uint64_t size_bytes;
+    uint32_t shards;  /* of its item, this one first; 0: it is not the first */
+    char *index_name; /* of the first of several shards: their index; else NULL */
 };
 
 struct cn_plan_piece {
@@ -56,8 +59,7 @@ void cn_plan_free(struct cn_plan *plan); /* takes a zeroed one */
 /* The pages a piece writes: [*ret_from, *ret_to), page-aligned, and the bytes it copies for that: [begin of the first page, *ret_end). */
 void cn_plan_pages(const struct cn_plan *plan, const struct cn_plan_piece *piece, uint64_t *ret_from, uint64_t *ret_to, uint64_t *ret_end);
 /* The index files of sharded items, one after the other: calls each with name and content. */
-int cn_plan_indexes(const struct cn_plan *plan, const cairn_state *state,
-                    int (*each)(void *user, const char *name, const struct cn_buf *content, cairn_error *err), void *user,
-                    cairn_error *err);
+int cn_plan_indexes(const struct cn_plan *plan, int (*each)(void *user, const char *name, const struct cn_buf *content, cairn_error *err),
+                    void *user, cairn_error *err);
 
 #endif

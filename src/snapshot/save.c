@@ -209,7 +209,7 @@ int cn_save_finish(struct cn_save *save, cairn_error *err)
     if (!rows) return no_memory(err);
     for (uint64_t i = 0; i < plan->tensors_count; i++) fill_row(save, i, &rows[i]);
     int code = enter_data_files(save, rows, err);
-    if (!code) code = cn_plan_indexes(plan, save->state, put_index, save, err);
+    if (!code) code = cn_plan_indexes(plan, put_index, save, err);
     if (!code) code = put_table(save, rows, err);
     if (!code) code = cn_save_put(save, CN_NAME_STATE, CN_FILE_OWN, save->state_json.data, save->state_json.size, err);
     return code ? code : digest_trainable(save, rows, err);

@@ -61,20 +61,30 @@ void cairn_state_free(cairn_state *state)
 
 /* ------------------------------------------------------------------------------------------------------ items and names */
 
-static int find_item(cairn_state *state, const char *name, uint32_t *ret_item, cairn_error *err)
+/* items_count: there is none of that name. */
+static uint32_t find_item(const cairn_state *state, const char *name)
 {
-    for (uint32_t i = 0; i < state->items_count; i++)
-        if (!strcmp(state->items[i].name, name)) {
-            *ret_item = i;
-            return CAIRN_OK;
-        }
+    uint32_t i = 0;
+    while (i < state->items_count && strcmp(state->items[i].name, name)) i++;
+    return i;
+}
+
+/* Two items must not plan files of the same name. */
+static int check_stem(const cairn_state *state, uint32_t index, const char *item, const char *stem, cairn_error *err)
+{
+    for (uint32_t i = 0; i < state->items_count; i++) {
+        const struct cn_item *other = &state->items[i];
+        if (i != index && !strcmp(other->file_stem ? other->file_stem : other->name, stem))
+            return cn_error_set(err, CAIRN_E_USAGE, "items '%s' and '%s' would share the file stem '%s'", item, other->name, stem);
+    }
+    return CAIRN_OK;
+}
+
+static int check_new_item(const cairn_state *state, const char *name, cairn_error *err)
+{
     int code = cn_layout_check_item(name, err);
     if (code) return code;
     if (state->items_count == CN_MAX_ITEMS) return cn_error_set(err, CAIRN_E_LIMIT, "a state has at most %d items", CN_MAX_ITEMS);
-    char *copy = cn_os_copy_text(name);
-    if (!copy) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for item '%s'", name);
-    state->items[state->items_count] = (struct cn_item){ .name = copy };
-    *ret_item = state->items_count++;
     return CAIRN_OK;
 }
 
@@ -135,7 +145,17 @@ static bool reserve_leaf(cairn_state *state)
     return true;
 }
 
-/* Adds a leaf of this description and takes over what it owns; on failure all of that is freed. */
+static int check_leaf(const cairn_state *state, const char *item, const char *name, uint32_t index, cairn_error *err)
+{
+    int code = CAIRN_OK;
+    if (index == state->items_count) code = check_new_item(state, item, err);
+    if (!code && index == state->items_count) code = check_stem(state, index, item, item, err);
+    if (!code) code = check_name(item, name, err);
+    if (!code && state->count == CN_MAX_TENSORS) code = cn_error_set(err, CAIRN_E_LIMIT, "a state has at most %d leaves", CN_MAX_TENSORS);
+    return code;
+}
+
+/* Adds a leaf of this description, and its item if that is new, and takes over what it owns; on failure all of that is freed, and no item is left. */
 static int add_leaf(cairn_state *state, const char *item, const char *name, struct cn_leaf description, cairn_error *err)
 {
     struct cn_leaf *leaf = cn_os_new(sizeof *leaf);
@@ -145,18 +165,17 @@ static int add_leaf(cairn_state *state, const char *item, const char *name, stru
         return cn_error_set(err, CAIRN_E_NOMEM, "no memory to bind a leaf of item '%s'", item);
     }
     *leaf = description;
-    int code = find_item(state, item, &leaf->item, err);
-    if (!code) code = check_name(item, name, err);
-    if (code) goto fail;
-    if (state->count == CN_MAX_TENSORS) {
-        code = cn_error_set(err, CAIRN_E_LIMIT, "a state has at most %d leaves", CN_MAX_TENSORS);
-        goto fail;
-    }
-    code = CAIRN_E_NOMEM;
+    leaf->item = find_item(state, item);
     leaf->number = state->count;
+    bool is_new = leaf->item == state->items_count;
+    cn_auto_free char *new_item = NULL;
+    int code = check_leaf(state, item, name, leaf->item, err);
+    if (code) goto fail;
+    code = CAIRN_E_NOMEM;
     leaf->name = cn_os_copy_text(name);
     leaf->key = join_key(item, name);
-    if (!reserve_leaf(state) || !leaf->name || !leaf->key) goto fail_memory;
+    if (is_new) new_item = cn_os_copy_text(item);
+    if (!reserve_leaf(state) || !leaf->name || !leaf->key || (is_new && !new_item)) goto fail_memory;
     int added = cn_hash_add(&state->index, leaf->key, strlen(leaf->key), state->count, NULL);
     if (added == 1) {
         struct cn_shown shown;
@@ -164,6 +183,8 @@ static int add_leaf(cairn_state *state, const char *item, const char *name, stru
         goto fail;
     }
     if (added) goto fail_memory;
+    if (is_new) state->items[state->items_count++] = (struct cn_item){ .name = new_item };
+    new_item = NULL;
     state->leaves[state->count++] = leaf;
     return CAIRN_OK;
 fail_memory:
@@ -302,18 +323,21 @@ const cairn_value *cairn_state_get_value(const cairn_state *state, const char *i
 
 int cairn_state_set_file_stem(cairn_state *state, const char *item, const char *stem, cairn_error *err)
 {
-    uint32_t index;
     int code = check_call(state, item, stem, "cairn_state_set_file_stem", err);
     if (!code) code = cn_layout_check_item(stem, err);
-    if (!code) code = find_item(state, item, &index, err);
     if (code) return code;
-    for (uint32_t i = 0; i < state->items_count; i++) {
-        const struct cn_item *other = &state->items[i];
-        if (i != index && !strcmp(other->file_stem ? other->file_stem : other->name, stem))
-            return cn_error_set(err, CAIRN_E_USAGE, "items '%s' and '%s' would share the file stem '%s'", item, other->name, stem);
+    uint32_t index = find_item(state, item);
+    bool is_new = index == state->items_count;
+    if (is_new) code = check_new_item(state, item, err);
+    if (!code) code = check_stem(state, index, item, stem, err);
+    if (code) return code;
+    char *copy = cn_os_copy_text(stem), *name = is_new ? cn_os_copy_text(item) : NULL;
+    if (!copy || (is_new && !name)) {
+        cn_os_free(copy);
+        cn_os_free(name);
+        return cn_error_set(err, CAIRN_E_NOMEM, "no memory for the file stem of item '%s'", item);
     }
-    char *copy = cn_os_copy_text(stem);
-    if (!copy) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for the file stem of item '%s'", item);
+    if (is_new) state->items[state->items_count++] = (struct cn_item){ .name = name };
     cn_os_free(state->items[index].file_stem);
     state->items[index].file_stem = copy;
     return CAIRN_OK;

@@ -296,6 +296,55 @@ static void frozen_tensors_lie_apart(void **unused)
     cairn_state_free(state);
 }
 
+static int note_index(void *user, const char *name, const struct cn_buf *content, cairn_error *error)
+{
+    (void)error;
+    assert_non_null(strstr(content->data, "model-00001-of-00002.safetensors"));
+    strcat(user, name);
+    return 0;
+}
+
+/* A job goes by its plan, while the caller may give the item another stem. */
+static void a_plan_keeps_its_names(void **unused)
+{
+    cairn_state *state = new_state();
+    struct cn_plan plan;
+    char names[400] = "";
+    static const uint64_t shape[] = { 1000 };
+    static float data[1000];
+    (void)unused;
+    test_ok(bind(state, "model", "a", CAIRN_F32, 1, shape, CAIRN_TRAINABLE, data));
+    test_ok(bind(state, "model", "b", CAIRN_F32, 1, shape, CAIRN_FROZEN, data));
+    test_ok(bind(state, "optimizer", "c", CAIRN_F32, 1, shape, CAIRN_OPTIMIZER, data));
+    test_ok(cn_plan_make(state, &(struct cn_plan_limits){ UINT64_C(5000000000), CN_BLOCK_BYTES }, &plan, &err));
+    test_ok(cairn_state_set_file_stem(state, "model", "another", &err));
+    test_ok(cn_plan_indexes(&plan, note_index, names, &err));
+    assert_string_equal(names, "model.safetensors.index.json");
+    cn_plan_free(&plan);
+    cairn_state_free(state);
+}
+
+/* Two items must not plan the same file, whichever of them comes first; and what was refused leaves no item behind. */
+static void file_stems_belong_to_one_item(void **unused)
+{
+    cairn_state *state = new_state();
+    int64_t number = 0;
+    (void)unused;
+    test_ok(cairn_state_set_file_stem(state, "optimizer", "opt", &err));
+    test_code(cairn_state_bind_i64(state, "opt", "x", &number, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "'opt' and 'optimizer'"));
+    test_code(cairn_state_bind_i64(state, "data", "", &number, &err), CAIRN_E_USAGE);
+    test_code(cairn_state_bind_i64(state, "data", "a//b", &number, &err), CAIRN_E_USAGE);
+    test_code(cairn_state_set_file_stem(state, "data", "opt", &err), CAIRN_E_USAGE);
+    assert_int_equal(state->items_count, 1);
+    test_ok(cairn_state_bind_i64(state, "optimizer", "x", &number, &err));
+    test_code(cairn_state_bind_i64(state, "optimizer", "x", &number, &err), CAIRN_E_USAGE);
+    test_ok(cairn_state_set_file_stem(state, "optimizer", "other", &err));
+    test_ok(cairn_state_bind_i64(state, "opt", "x", &number, &err));
+    assert_int_equal(state->items_count, 2);
+    cairn_state_free(state);
+}
+
 static void a_state_of_nothing_has_a_plan(void **unused)
 {
     cairn_state *state = new_state();
@@ -470,6 +519,8 @@ int main(void)
         cmocka_unit_test(plans_cover_every_byte_once),
         cmocka_unit_test(what_is_nested_too_deeply_is_not_saved),
         cmocka_unit_test(frozen_tensors_lie_apart),
+        cmocka_unit_test(a_plan_keeps_its_names),
+        cmocka_unit_test(file_stems_belong_to_one_item),
         cmocka_unit_test(a_state_of_nothing_has_a_plan),
         cmocka_unit_test(what_is_wanted_is_read_once),
         cmocka_unit_test(secrets_are_left_out),
