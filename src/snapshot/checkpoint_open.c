@@ -183,27 +183,45 @@ static int mismatch(const cairn_checkpoint *checkpoint, uint32_t file, const cha
                         checkpoint->table.files[file].name, what);
 }
 
-static int compare_header(const cairn_checkpoint *checkpoint, uint32_t file, const struct cn_st_header *header, uint64_t first,
-                          uint64_t count, cairn_error *err)
+static bool is_named(const struct cn_st_tensor *entry, const char *name)
 {
-    if (header->count != count) return mismatch(checkpoint, file, "another number of tensors", err);
-    for (uint64_t i = 0; i < count; i++) {
+    return strlen(name) == entry->name_size && !memcmp(name, entry->name, entry->name_size);
+}
+
+/* Empty tensors share an offset, so their order in the two lists may differ. The header's names are entered into the index when that is first seen. */
+static int find_entry(struct cn_hash *names, const struct cn_st_header *header, const char *name, const struct cn_st_tensor **ret_entry)
+{
+    uint64_t at;
+    for (uint64_t i = 0; i < header->count && names->count < header->count; i++)
+        if (cn_hash_add(names, header->tensors[i].name, header->tensors[i].name_size, i, NULL) < 0) return CAIRN_E_NOMEM;
+    *ret_entry = cn_hash_find(names, name, strlen(name), &at) ? &header->tensors[at] : NULL;
+    return CAIRN_OK;
+}
+
+static int compare_rows(const cairn_checkpoint *checkpoint, uint32_t file, const struct cn_st_header *header, uint64_t first,
+                        struct cn_hash *names, cairn_error *err)
+{
+    for (uint64_t i = 0; i < header->count; i++) {
         const struct cn_table_row *row = &checkpoint->table.rows[first + i];
-        uint64_t at;
         const struct cn_st_tensor *entry = &header->tensors[i];
-        /* empty tensors share an offset, so their order in the two lists may differ: find by name */
-        if (strlen(row->name) != entry->name_size || memcmp(row->name, entry->name, entry->name_size)) {
-            for (at = 0; at < count; at++)
-                if (header->tensors[at].name_size == strlen(row->name) && !memcmp(header->tensors[at].name, row->name, strlen(row->name)))
-                    break;
-            if (at == count) return mismatch(checkpoint, file, "a tensor is missing", err);
-            entry = &header->tensors[at];
-        }
+        if (!is_named(entry, row->name) && find_entry(names, header, row->name, &entry)) return no_memory(checkpoint, err);
+        if (!entry) return mismatch(checkpoint, file, "a tensor is missing", err);
         if (entry->dtype != row->dtype || entry->rank != row->rank || memcmp(entry->shape, row->shape, row->rank * sizeof *row->shape) ||
             header->data_offset + entry->begin != row->begin)
             return mismatch(checkpoint, file, "dtype, shape or place of a tensor", err);
     }
     return CAIRN_OK;
+}
+
+static int compare_header(const cairn_checkpoint *checkpoint, uint32_t file, const struct cn_st_header *header, uint64_t first,
+                          uint64_t count, cairn_error *err)
+{
+    struct cn_hash names;
+    if (header->count != count) return mismatch(checkpoint, file, "another number of tensors", err);
+    cn_hash_init(&names, cn_os_alloc(), checkpoint->index.seed);
+    int code = compare_rows(checkpoint, file, header, first, &names, err);
+    cn_hash_done(&names);
+    return code;
 }
 
 /* File digest: over the header's and its tensors', in file order. */
@@ -374,14 +392,23 @@ int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, ca
     return code;
 }
 
+/* For names that only others write, where there is no memory for a key. */
+static const struct cn_table_row *search_row(const cairn_checkpoint *checkpoint, const char *item, const char *name)
+{
+    const struct cn_table *table = &checkpoint->table;
+    for (uint64_t i = 0; i < table->count; i++)
+        if (!strcmp(table->rows[i].name, name) && !strcmp(table->rows[i].item, item)) return &table->rows[i];
+    return NULL;
+}
+
 const struct cn_table_row *cn_checkpoint_row(const cairn_checkpoint *checkpoint, const char *item, const char *name)
 {
-    char small[512];
+    char usual[CN_MAX_ITEM_BYTES + CN_MAX_NAME_BYTES + 2];
     uint64_t at;
     size_t item_size = strlen(item), name_size = strlen(name), size = item_size + 1 + name_size;
-    cn_auto_free char *large = size < sizeof small ? NULL : cn_os_new(size + 1);
-    char *key = size < sizeof small ? small : large;
-    if (!key) return NULL;
+    cn_auto_free char *large = size <= sizeof usual ? NULL : cn_os_new(size);
+    char *key = size <= sizeof usual ? usual : large;
+    if (!key) return search_row(checkpoint, item, name);
     memcpy(key, item, item_size + 1);
     memcpy(key + item_size + 1, name, name_size);
     return cn_hash_find(&checkpoint->index, key, size, &at) ? &checkpoint->table.rows[at] : NULL;

@@ -165,6 +165,7 @@ int cairn_checkpoint_read_slice(const cairn_checkpoint *checkpoint, const cairn_
     int code = open_window(checkpoint, tensor, &window, err);
     if (code) return code;
     if (window.row->rank && (!start || !extent)) code = cn_error_set(err, CAIRN_E_USAGE, "slice: start and extent must be given");
+    if (!code && data_bytes && !ret_data) code = cn_error_set(err, CAIRN_E_USAGE, "slice: ret_data must be given");
     if (!code) code = check_box(window.row, start, extent, data_bytes, &box, err);
     if (!code && data_bytes) code = prefix(checkpoint, read_box(&window, &box, ret_data, data_bytes, err), err);
     cn_os_free(window.room);
@@ -177,6 +178,7 @@ int cairn_checkpoint_map(cairn_checkpoint *checkpoint, const cairn_tensor_info *
 {
     const struct cn_table_row *row = row_of(checkpoint, tensor);
     if (!row) return cn_error_set(err, CAIRN_E_USAGE, "the tensor is not of this checkpoint");
+    if (!ret_data) return cn_error_set(err, CAIRN_E_USAGE, "cairn_checkpoint_map: ret_data must be given");
     if (checkpoint->source != CAIRN_SOURCE_CHECKPOINT)
         return cn_error_set(err, CAIRN_E_UNSUPPORTED, "%s: only files that Cairn wrote are mapped; use cairn_checkpoint_read",
                             checkpoint->path);

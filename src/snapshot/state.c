@@ -121,14 +121,18 @@ static int check_name(const char *item, const char *name, cairn_error *err)
     return CAIRN_OK;
 }
 
+static void put_key(char *key, const char *item, size_t item_size, const char *name, size_t name_size)
+{
+    memcpy(key, item, item_size);
+    key[item_size] = '/';
+    memcpy(key + item_size + 1, name, name_size + 1);
+}
+
 static char *join_key(const char *item, const char *name)
 {
     size_t item_size = strlen(item), name_size = strlen(name);
     char *key = cn_os_new(item_size + name_size + 2);
-    if (!key) return NULL;
-    memcpy(key, item, item_size);
-    key[item_size] = '/';
-    memcpy(key + item_size + 1, name, name_size);
+    if (key) put_key(key, item, item_size, name, name_size);
     return key;
 }
 
@@ -202,10 +206,12 @@ static int check_call(const cairn_state *state, const char *item, const char *na
 
 const struct cn_leaf *cn_state_find(const cairn_state *state, const char *item, const char *name)
 {
+    char key[CN_MAX_ITEM_BYTES + CN_MAX_NAME_BYTES + 2];
     uint64_t at;
-    cn_auto_free char *key = join_key(item, name);
-    if (!key || !cn_hash_find(&state->index, key, strlen(key), &at)) return NULL;
-    return state->leaves[at];
+    size_t item_size = strlen(item), name_size = strlen(name);
+    if (item_size > CN_MAX_ITEM_BYTES || name_size > CN_MAX_NAME_BYTES) return NULL; /* none such is bound */
+    put_key(key, item, item_size, name, name_size);
+    return cn_hash_find(&state->index, key, item_size + 1 + name_size, &at) ? state->leaves[at] : NULL;
 }
 
 /* -------------------------------------------------------------------------------------------------------------- binding */

@@ -19,7 +19,7 @@ struct verifier {
     bool *found; /* per file of the manifest: the quick check found something */
     struct cn_pieces pieces;
     struct cn_mutex *mutex;
-    atomic_uint_fast64_t done_bytes;
+    atomic_uint_fast64_t done_bytes, checked_bytes; /* done: those that could not be read, too */
     int first;
     cairn_error first_error;
 };
@@ -79,6 +79,28 @@ static int check_block(void *user, const struct cn_table_row *row, uint64_t bloc
     return CAIRN_OK;
 }
 
+/* A piece that could not be read as a whole, block by block: those that can be are checked, the others told. */
+struct alone {
+    struct verifier *verifier;
+    unsigned char *room; /* CN_BLOCK_BYTES */
+};
+
+static int check_alone(void *user, const struct cn_table_row *row, uint64_t block, const unsigned char *data, size_t size, cairn_error *err)
+{
+    const struct alone *alone = user;
+    struct verifier *verifier = alone->verifier;
+    cairn_error error = CAIRN_ERROR_INIT;
+    uint64_t from = row->begin + block * CN_BLOCK_BYTES;
+    (void)data;
+    int code = cn_infile_read(&verifier->checkpoint->files[row->file], from, alone->room, size, &error);
+    if (code) {
+        tell_range(verifier, row, block, from, size, code, &error);
+        return CAIRN_OK;
+    }
+    atomic_fetch_add(&verifier->checked_bytes, size);
+    return check_block(verifier, row, block, alone->room, size, err);
+}
+
 static int check_piece(void *user, uint64_t index, unsigned char *slot, cairn_error *err)
 {
     struct verifier *verifier = user;
@@ -86,16 +108,18 @@ static int check_piece(void *user, uint64_t index, unsigned char *slot, cairn_er
     const struct cn_piece *piece = &verifier->pieces.list[index];
     const struct cn_table_row *row = &checkpoint->table.rows[piece->row];
     const unsigned char *data;
-    cairn_error error = CAIRN_ERROR_INIT;
     size_t size = (size_t)(piece->end - piece->begin);
     int code =
-        cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, size, slot, CN_BLOCK_BYTES + 2 * CN_PAGE_BYTES, &data, &error);
-    if (code)
-        tell_range(verifier, row, CAIRN_NO_OFFSET, piece->begin, size, code, &error);
-    else
+        cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, size, slot, CN_BLOCK_BYTES + 2 * CN_PAGE_BYTES, &data, NULL);
+    if (code) {
+        struct alone alone = { verifier, slot };
+        code = cn_pieces_walk(&checkpoint->table, piece, slot, check_alone, &alone, err);
+    } else {
+        atomic_fetch_add(&verifier->checked_bytes, size);
         code = cn_pieces_walk(&checkpoint->table, piece, data, check_block, verifier, err);
+    }
     atomic_fetch_add(&verifier->done_bytes, size);
-    return CAIRN_OK;
+    return code;
 }
 
 static void tick(void *user)
@@ -196,7 +220,7 @@ int cn_verify_checkpoint(const cairn_checkpoint *checkpoint, const cairn_verify_
     if (ours) (void)cn_check_quick(checkpoint->dir, &checkpoint->manifest, tell_file, &verifier, NULL);
     if (!options->quick) code = check_data(&verifier, err);
     if (!code && ours && !options->quick) code = check_attached(&verifier, err);
-    verifier.report.checked_bytes += atomic_load(&verifier.done_bytes);
+    verifier.report.checked_bytes += atomic_load(&verifier.checked_bytes);
     cn_pieces_free(&verifier.pieces);
     cn_mutex_free(verifier.mutex);
     if (code) return code;
