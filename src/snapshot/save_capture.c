@@ -19,6 +19,18 @@ static bool is_late(const struct cn_leaf *leaf)
     return leaf->size_bytes >= CN_EARLY_BYTES && !(leaf->flags & CAIRN_VOLATILE);
 }
 
+/* An empty one is nothing: neither late nor copied nor early. */
+static bool is_small(const struct cn_leaf *leaf)
+{
+    return leaf->size_bytes && leaf->size_bytes < CN_EARLY_BYTES;
+}
+
+/* Must be staged before the caller goes on. */
+static bool is_early(const struct cn_save *save, uint64_t tensor)
+{
+    return save->plan.tensors[tensor].leaf->size_bytes && !save->sources[tensor].late && !save->sources[tensor].copy;
+}
+
 /* Aligned to a witness, so that none reaches over a block's end. */
 static uint64_t witness_offset(const struct cn_leaf *leaf, int i)
 {
@@ -52,11 +64,11 @@ static int copy_small(struct cn_save *save, cairn_error *err)
     const struct cn_plan *plan = &save->plan;
     uint64_t total = 0, at = 0;
     for (uint64_t i = 0; i < plan->tensors_count; i++)
-        if (plan->tensors[i].leaf->size_bytes < CN_EARLY_BYTES) total += cn_align_up(plan->tensors[i].leaf->size_bytes, CN_WITNESS_BYTES);
+        if (is_small(plan->tensors[i].leaf)) total += cn_align_up(plan->tensors[i].leaf->size_bytes, CN_WITNESS_BYTES);
     int code = grow_scratch(save->early, total, err);
     for (uint64_t i = 0; i < plan->tensors_count && !code; i++) {
         const struct cn_leaf *leaf = plan->tensors[i].leaf;
-        if (leaf->size_bytes >= CN_EARLY_BYTES) continue;
+        if (!is_small(leaf)) continue;
         code = cn_leaf_fetch(leaf, 0, leaf->size_bytes, save->early->bytes + at, err);
         save->sources[i].copy = save->early->bytes + at;
         at += cn_align_up(leaf->size_bytes, CN_WITNESS_BYTES);
@@ -126,7 +138,7 @@ bool cn_save_is_early(const struct cn_save *save, const struct cn_plan_piece *pi
     for (uint64_t i = piece->first_tensor; i < save->plan.tensors_count; i++) {
         const struct cn_plan_tensor *tensor = &save->plan.tensors[i];
         if (tensor->file != piece->file || tensor->begin >= piece->end) break;
-        if (!save->sources[i].late && !save->sources[i].copy) return true;
+        if (is_early(save, i)) return true;
     }
     return false;
 }
@@ -134,7 +146,7 @@ bool cn_save_is_early(const struct cn_save *save, const struct cn_plan_piece *pi
 bool cn_save_has_early(const struct cn_save *save)
 {
     for (uint64_t i = 0; i < save->plan.tensors_count && save->lazy; i++)
-        if (save->plan.tensors[i].leaf->size_bytes && !save->sources[i].late && !save->sources[i].copy) return true;
+        if (is_early(save, i)) return true;
     return false;
 }
 
