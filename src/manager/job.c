@@ -94,6 +94,17 @@ int cn_job_make_way(cairn_run *run, cairn_if_running if_running, bool *ret_skip,
 
 /* -------------------------------------------------------------------------------------------------------------- starting */
 
+/* Whoever made way ends as ABANDONED - unless the cancel came too late to stop it. */
+static void end_job(struct cn_job *job, int code)
+{
+    cairn_run *run = job->run;
+    cn_mutex_lock(run->lock);
+    job->abandoned = job->abandoned && code;
+    bool abandoned = job->abandoned;
+    cn_mutex_unlock(run->lock);
+    cn_run_end_job(run, abandoned ? CAIRN_E_CANCELLED : code, abandoned);
+}
+
 static void run_job(void *user)
 {
     struct cn_job *job = user;
@@ -104,7 +115,7 @@ static void run_job(void *user)
     job->run->last_report = job->report;
     job->code = code;
     job->error = error;
-    cn_run_end_job(job->run, job->abandoned ? CAIRN_E_CANCELLED : code, job->abandoned);
+    end_job(job, code);
     cn_job_reach(job, CN_JOB_ENDED);
 }
 

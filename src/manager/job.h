@@ -19,7 +19,7 @@ struct cn_job {
     int (*work)(struct cn_job *job, cairn_error *err);
     enum cn_job_phase phase;
     struct cn_task *task; /* NULL: on the caller's task */
-    bool abandoned;       /* cancelled to make way for another save: its end is no failure */
+    bool abandoned;       /* cancelled to make way for another save: its end is no failure; under run->lock until then */
     cairn_state *state;   /* held */
     struct cn_request request;
     struct cn_save save;

@@ -74,12 +74,17 @@ void cn_run_tick(void *user)
     run->options.progress(run->options.user, &status);
 }
 
-void cn_run_begin_job(cairn_run *run, cairn_phase phase, uint64_t step)
+void cn_run_clear_figures(cairn_run *run)
 {
-    atomic_store(&run->cancel, false);
     atomic_store(&run->figures.staged_bytes, 0);
     atomic_store(&run->figures.written_bytes, 0);
     atomic_store(&run->figures.linked_bytes, 0);
+}
+
+void cn_run_begin_job(cairn_run *run, cairn_phase phase, uint64_t step)
+{
+    atomic_store(&run->cancel, false);
+    cn_run_clear_figures(run);
     cn_mutex_lock(run->lock);
     run->status.phase = phase;
     run->status.step = step;
@@ -255,11 +260,15 @@ int cn_run_check_process(const cairn_run *run, cairn_error *err)
 int cn_run_take_term(cairn_run *run, cairn_error *err)
 {
     struct cn_digest id;
+    uint64_t term;
     int rc = cn_os_random(id.bytes, sizeof id.bytes);
     if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
     cn_digest_hex(&id, run->uuid);
-    int code = cn_term_take(&run->dir, run->uuid, &run->term, err);
+    int code = cn_term_take(&run->dir, run->uuid, &term, err);
     if (code) return code;
+    cn_mutex_lock(run->lock); /* the figures show it */
+    run->term = term;
+    cn_mutex_unlock(run->lock);
     run->term_used = false;
     cn_metricslog_begin(&run->metrics, run->term, 0);
     return CAIRN_OK;

@@ -41,9 +41,9 @@ struct cairn_run {
     struct cn_rundir dir;
     struct cn_os_lock *run_lock; /* NULL: taken over, or locks are refused here */
     char uuid[CN_ID_BYTES];
-    uint64_t term, process;
-    bool term_used;       /* a checkpoint was committed under it */
-    bool has_checkpoints; /* at open */
+    uint64_t term, process; /* term: changed under lock */
+    bool term_used;         /* a checkpoint was committed under it */
+    bool has_checkpoints;   /* at open */
     bool restored;
     cairn_run_options options; /* best_metric copied */
     char *best_metric;
@@ -86,6 +86,7 @@ int cn_run_check_process(const cairn_run *run, cairn_error *err); /* FORKED */
 void cn_run_message(cairn_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void cn_run_tell(void *run, const char *message); /* as a callback */
 void cn_run_begin_job(cairn_run *run, cairn_phase phase, uint64_t step);
+void cn_run_clear_figures(cairn_run *run); /* of bytes: a restore that tries another checkpoint counts anew */
 void cn_run_set_phase(cairn_run *run, cairn_phase phase, uint64_t total_bytes);
 void cn_run_end_job(cairn_run *run, int code, bool abandoned); /* DURABLE, FAILED or ABANDONED, and tells the progress callback */
 void cn_run_tick(void *run);

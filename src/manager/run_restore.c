@@ -75,7 +75,11 @@ static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoin
                                   .checkpoint = checkpoint,
                                   .options = attempt->options,
                                   .threads = cn_run_threads(run),
-                                  .cancel = &run->cancel };
+                                  .cancel = &run->cancel,
+                                  .read_bytes = &run->figures.staged_bytes,
+                                  .stored_bytes = &run->figures.written_bytes,
+                                  .tick = cn_run_tick,
+                                  .user = run };
     int code = cn_restore_prepare(&restore, &attempt->error);
     if (!code && attempt->torn && !covers(attempt, &restore))
         code = cn_error_set(&attempt->error, CAIRN_E_MISMATCH, "%s: it does not hold all that the damaged one had begun to overwrite",
@@ -83,6 +87,7 @@ static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoin
     if (!code) code = cn_run_need_arena(run, cn_run_piece_bytes(run), restore.pieces.total_bytes / 8, &attempt->error);
     if (!code) {
         restore.arena = run->arena;
+        cn_run_clear_figures(run);
         cn_run_set_phase(run, CAIRN_PHASE_RESTORING, restore.pieces.total_bytes);
         code = cn_restore_run(&restore, &attempt->error);
         if (code && atomic_load(&restore.touched)) remember_torn(attempt, &restore);

@@ -157,8 +157,9 @@ static int explain(struct cn_job *job, int code, cairn_error *err)
         if (err) *err = fenced;
         return CAIRN_E_FENCED;
     }
-    if (code == CAIRN_E_FENCED || code == CAIRN_E_EXISTS || code == CAIRN_E_FOREIGN || code == CAIRN_E_CANCELLED || code == CAIRN_E_USAGE)
-        return code;
+    if (code == CAIRN_E_CANCELLED)
+        return cn_error_set(err, code, "%s: the save of step %llu was cancelled", run->dir.path, (unsigned long long)job->request.step);
+    if (code == CAIRN_E_FENCED || code == CAIRN_E_EXISTS || code == CAIRN_E_FOREIGN || code == CAIRN_E_USAGE) return code;
     return cn_error_prefix(err, code, "%s: step %llu was not saved", run->dir.path, (unsigned long long)job->request.step);
 }
 
@@ -185,9 +186,7 @@ static int write_and_commit(struct cn_job *job, cairn_error *err)
     if (!code) code = put_extras(job, err);
     if (!code) code = describe(job, &manifest, err);
     if (code) return code;
-    if (atomic_load(&run->cancel))
-        return cn_error_set(err, CAIRN_E_CANCELLED, "%s: the save of step %llu was cancelled", run->dir.path,
-                            (unsigned long long)job->request.step);
+    if (atomic_load(&run->cancel)) return CAIRN_E_CANCELLED; /* the last look; explain() says what */
     cn_run_set_phase(run, CAIRN_PHASE_COMMITTING, job->save.plan.total_bytes);
     struct cn_commit commit = { .manifest = &manifest, .uuid = run->uuid, .message = cn_run_tell, .user = run };
     code = cn_staging_commit(&job->staging, &commit, err);

@@ -152,6 +152,11 @@ static int store_block(void *user, const struct cn_table_row *row, uint64_t bloc
     return code;
 }
 
+static void count(atomic_uint_fast64_t *figure, uint64_t bytes)
+{
+    if (figure) atomic_fetch_add(figure, bytes);
+}
+
 static int restore_piece(void *user, uint64_t index, unsigned char *slot, cairn_error *err)
 {
     struct cn_restore *restore = user;
@@ -161,8 +166,10 @@ static int restore_piece(void *user, uint64_t index, unsigned char *slot, cairn_
     const unsigned char *data;
     int code = cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, (size_t)(piece->end - piece->begin), slot,
                                    cn_arena_slot_bytes(restore->arena), &data, err);
-    if (!code) code = cn_pieces_walk(&checkpoint->table, piece, data, store_block, restore, err);
-    atomic_fetch_add_explicit(&restore->done_bytes, piece->end - piece->begin, memory_order_relaxed);
+    if (code) return code;
+    count(restore->read_bytes, piece->end - piece->begin);
+    code = cn_pieces_walk(&checkpoint->table, piece, data, store_block, restore, err);
+    if (!code) count(restore->stored_bytes, piece->end - piece->begin);
     return code;
 }
 
@@ -186,6 +193,12 @@ static void set_value(struct cn_leaf *leaf, cairn_value **value)
     }
 }
 
+static void tick(void *user)
+{
+    const struct cn_restore *restore = user;
+    if (restore->tick) restore->tick(restore->user);
+}
+
 int cn_restore_run(struct cn_restore *restore, cairn_error *err)
 {
     struct cn_pump pump = { .pieces = restore->pieces.count,
@@ -193,7 +206,8 @@ int cn_restore_run(struct cn_restore *restore, cairn_error *err)
                             .user = restore,
                             .arena = restore->arena,
                             .threads = restore->threads,
-                            .cancel = restore->cancel };
+                            .cancel = restore->cancel,
+                            .tick = tick };
     int code = cn_pump_run(&pump, err);
     if (code) return cn_error_prefix(err, code, "%s", restore->checkpoint->path);
     for (uint64_t i = 0; i < restore->state->count; i++)

@@ -18,6 +18,9 @@ struct cn_restore {
     struct cn_arena *arena; /* slots of CN_BLOCK_BYTES and two pages */
     uint32_t threads;
     const atomic_bool *cancel;
+    atomic_uint_fast64_t *read_bytes, *stored_bytes; /* counted on while run works; these four may be NULL */
+    void (*tick)(void *user);                        /* about ten times a second */
+    void *user;
     /* the job's own */
     const struct cn_leaf **leaves; /* per row of the table: where it goes, or NULL */
     unsigned char *outcomes;       /* cairn_outcome per leaf of the state */
@@ -25,7 +28,6 @@ struct cn_restore {
     struct cn_pieces pieces;
     atomic_bool touched; /* a byte was stored, or may have been: a failure now is TORN_STATE */
     atomic_bool refused; /* a store callback failed: the fault is not the checkpoint's */
-    atomic_uint_fast64_t done_bytes;
 };
 
 int cn_restore_prepare(struct cn_restore *restore, cairn_error *err); /* MISMATCH; nothing was touched */

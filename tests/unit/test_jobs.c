@@ -9,6 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "os/os.h"
+#include "snapshot/save.h"
+
 static cairn_error err = CAIRN_ERROR_INIT;
 static char path[600], messages[8192];
 
@@ -385,6 +388,8 @@ static void a_cancelled_job_is_told_as_such(void **unused)
     test_ok(save(run, &t, 1, CAIRN_SAVE_LAZY));
     cairn_run_cancel(run);
     test_code(cairn_wait(run, &err), CAIRN_E_CANCELLED);
+    assert_non_null(strstr(err.message, path));
+    assert_non_null(strstr(err.message, "step 1 "));
     atomic_store(&slow_ms, 0);
     test_ok(save(run, &t, 2, CAIRN_SAVE_SYNC));
     test_ok(cairn_run_close(run, &err));
@@ -431,6 +436,8 @@ static void figures_may_be_read_at_any_time(void **unused)
         t.a[step]++;
     }
     test_ok(cairn_wait(watcher.run, &err));
+    test_ok(cairn_restore(watcher.run, t.state, NULL, NULL, &err)); /* takes another term */
+    test_ok(save(watcher.run, &t, 7, CAIRN_SAVE_SYNC));
     atomic_store(&watcher.over, true);
     pthread_join(thread, NULL);
     assert_true(!watcher.wrong && watcher.looks > 10);
@@ -438,7 +445,95 @@ static void figures_may_be_read_at_any_time(void **unused)
     close_trainer(&t);
 }
 
+/* What the callback and the figures say while a restore runs. */
+struct restoring {
+    cairn_run *run;
+    int told;        /* by the callback */
+    atomic_int seen; /* by cairn_run_status */
+    uint64_t staged, written;
+    bool wrong;
+    cairn_phase last;
+};
+
+static void note_restoring(void *user, const cairn_status *status)
+{
+    struct restoring *restoring = user;
+    restoring->last = status->phase;
+    if (status->phase != CAIRN_PHASE_RESTORING) return;
+    restoring->wrong |= status->staged_bytes < restoring->staged || status->written_bytes < restoring->written ||
+                        status->written_bytes > status->staged_bytes || status->staged_bytes > status->total_bytes;
+    restoring->told += status->written_bytes > 0;
+    restoring->staged = status->staged_bytes;
+    restoring->written = status->written_bytes;
+}
+
+static int crawling_store(void *user, uint64_t offset, size_t size, const void *source)
+{
+    cairn_status status = CAIRN_STATUS_INIT;
+    struct restoring *restoring = user;
+    (void)size, (void)source;
+    if (cairn_run_status(restoring->run, &status) == CAIRN_OK && status.phase == CAIRN_PHASE_RESTORING && offset >= 16 << 20)
+        restoring->seen += status.staged_bytes > 0 && status.written_bytes > 0 && status.total_bytes == 40 << 20;
+    usleep(60000);
+    return 0;
+}
+
+static int empty_fetch(void *user, uint64_t offset, size_t size, void *destination)
+{
+    (void)user, (void)offset;
+    memset(destination, 7, size);
+    return 0;
+}
+
+static void a_restore_tells_how_far_it_is(void **unused)
+{
+    (void)unused;
+    for (uint32_t threads = 1; threads <= 2; threads++) {
+        uint64_t size = 40 << 20;
+        struct restoring restoring = { 0 };
+        struct trainer t = { 0 };
+        cairn_tensor tensor = CAIRN_TENSOR_INIT;
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        test_ok(cairn_state_new(&t.state, &err));
+        tensor.name = "t", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &size, tensor.fetch = empty_fetch;
+        tensor.store = crawling_store, tensor.user = &restoring;
+        test_ok(cairn_state_bind_tensor(t.state, "model", &tensor, &err));
+        options.io_threads = threads;
+        options.progress = note_restoring;
+        options.user = &restoring;
+        restoring.run = open_run("restoring", options);
+        test_ok(save(restoring.run, &t, 1, CAIRN_SAVE_SYNC));
+        test_ok(cairn_restore(restoring.run, t.state, NULL, NULL, &err));
+        assert_true(restoring.told && restoring.seen && !restoring.wrong && restoring.last == CAIRN_PHASE_IDLE);
+        test_ok(cairn_run_close(restoring.run, &err));
+        cairn_state_free(t.state);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ lazy */
+
+/* An empty tensor among late ones has nothing to be staged early. */
+static void empty_tensors_are_not_early(void **unused)
+{
+    static const uint64_t late = CN_EARLY_BYTES, none = 0;
+    static unsigned char bytes[CN_EARLY_BYTES];
+    struct trainer t = { 0 };
+    struct cn_scratch scratch = { 0 };
+    struct cn_save_figures figures = { 0 };
+    (void)unused;
+    test_ok(cairn_state_new(&t.state, &err));
+    bind(&t, "model", "a", late, CAIRN_TRAINABLE, bytes, NULL);
+    bind(&t, "model", "b", none, CAIRN_VOLATILE, NULL, NULL);
+    bind(&t, "model", "c", late, CAIRN_TRAINABLE, bytes, NULL);
+    struct cn_save save = {
+        .state = t.state, .limits = { UINT64_C(1) << 32, CN_BLOCK_BYTES }, .figures = &figures, .early = &scratch, .lazy = true
+    };
+    test_ok(cn_save_prepare(&save, &err));
+    assert_true(save.plan.pieces_count == 1 && !cn_save_has_early(&save) && !cn_save_is_early(&save, &save.plan.pieces[0]));
+    cn_save_free(&save);
+    cn_os_free(scratch.bytes);
+    cairn_state_free(t.state);
+}
 
 static void small_and_volatile_leaves_may_change_at_once(void **unused)
 {
@@ -564,6 +659,8 @@ int main(void)
         cmocka_unit_test(a_job_not_yet_staged_may_be_replaced_but_not_two),
         cmocka_unit_test(a_cancelled_job_is_told_as_such),
         cmocka_unit_test(figures_may_be_read_at_any_time),
+        cmocka_unit_test(a_restore_tells_how_far_it_is),
+        cmocka_unit_test(empty_tensors_are_not_early),
         cmocka_unit_test(small_and_volatile_leaves_may_change_at_once),
         cmocka_unit_test(early_writes_fail_loudly),
         cmocka_unit_test(the_fence_hardly_waits),
