@@ -170,7 +170,7 @@ int cn_folder_load(const char *store, const char *name, cairn_state *state, cons
     cairn_checkpoint *checkpoint;
     cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
     uint64_t started = cn_os_now_ns();
-    int code = cn_resolve_open(store, name, &checkpoint, err);
+    int code = cn_resolve_open(store, name, NULL, &checkpoint, err);
     if (code) return code;
     if (ret_report) report.leaf = ret_report->leaf, report.user = ret_report->user;
     code = fill(checkpoint, state, options, &report, err);

@@ -86,27 +86,17 @@ static int say_what_there_is(const struct cn_rundir *run, const struct cn_catalo
                         cn_show_text(&shown, selector), used ? steps : "none");
 }
 
-static int resolve(const char *store, const char *name, char *ret_path, size_t size, cairn_error *err)
+static int select_path(const char *run_path, const char *selector, char *ret_path, size_t size, cairn_error *err)
 {
     struct cn_rundir run;
     struct cn_catalog catalog;
-    char path[CN_MAX_PATH_BYTES];
-    const char *const tries[] = { name, join(store, name, strlen(name), path, sizeof path) ? path : name };
-    for (int i = 0; i < 2; i++) {
-        bool there = false;
-        int code = strlen(tries[i]) < size ? look_for(tries[i], &there, err) : CAIRN_OK;
-        if (there) snprintf(ret_path, size, "%s", tries[i]);
-        if (code || there) return code;
-    }
-    const char *at = strrchr(name, '@');
-    if (!at || !at[1] || at == name || !join(store, name, (size_t)(at - name), path, sizeof path)) return not_found(err, name);
-    int code = cn_rundir_open_read(path, &run, err);
+    int code = cn_rundir_open_read(run_path, &run, err);
     if (code) return code;
     code = cn_catalog_load(&run, &catalog, err);
     if (!code) {
-        const struct cn_catalog_entry *entry = select_entry(&run, &catalog, at + 1);
+        const struct cn_catalog_entry *entry = select_entry(&run, &catalog, selector);
         if (!entry)
-            code = say_what_there_is(&run, &catalog, at + 1, err);
+            code = say_what_there_is(&run, &catalog, selector, err);
         else if (snprintf(ret_path, size, "%s/%s", run.path, entry->name) >= (int)size)
             code = cn_error_set(err, CAIRN_E_LIMIT, "%s: the path is too long", run.path);
         cn_catalog_done(&catalog);
@@ -115,21 +105,40 @@ static int resolve(const char *store, const char *name, char *ret_path, size_t s
     return code;
 }
 
-int cn_resolve_path(const char *store, const char *name, char *ret_path, size_t size, cairn_error *err)
+int cn_resolve_path(const char *store, const char *name, char *ret_path, size_t size, bool *ret_selected, cairn_error *err)
 {
-    return resolve(store, name, ret_path, size, err);
+    char path[CN_MAX_PATH_BYTES];
+    const char *const tries[] = { name, join(store, name, strlen(name), path, sizeof path) ? path : name };
+    for (int i = 0; i < 2; i++) {
+        bool there = false;
+        int code = strlen(tries[i]) < size ? look_for(tries[i], &there, err) : CAIRN_OK;
+        if (there) snprintf(ret_path, size, "%s", tries[i]);
+        if (there && ret_selected) *ret_selected = false;
+        if (code || there) return code;
+    }
+    const char *at = strrchr(name, '@');
+    if (!at || !at[1] || at == name || !join(store, name, (size_t)(at - name), path, sizeof path)) return not_found(err, name);
+    int code = select_path(path, at + 1, ret_path, size, err);
+    if (!code && ret_selected) *ret_selected = true;
+    return code;
 }
 
 enum { TRIES = 10 };
 
-int cn_resolve_open(const char *store, const char *name, cairn_checkpoint **ret_checkpoint, cairn_error *err)
+int cn_resolve_open(const char *store, const char *name, char *ret_path, cairn_checkpoint **ret_checkpoint, cairn_error *err)
 {
     char path[CN_MAX_PATH_BYTES];
     int code = CAIRN_E_GONE;
-    /* what was found may be retired before it is opened: then another one is the latest */
+    /* what was found may be retired before it is opened: then another one is the latest, or there is none of the name any more */
     for (int i = 0; i < TRIES && code == CAIRN_E_GONE; i++) {
-        code = resolve(store, name, path, sizeof path, err);
+        struct cn_shown shown;
+        bool selected = false;
+        code = cn_resolve_path(store, name, path, sizeof path, &selected, err);
+        if (!code && ret_path) memcpy(ret_path, path, sizeof path);
+        bool seen = i > 0 || selected;
         if (!code) code = cn_checkpoint_open_path(path, CAIRN_IO_AUTO, ret_checkpoint, err);
+        if (code == CAIRN_E_NOTFOUND && seen)
+            code = cn_error_set(err, CAIRN_E_GONE, "%s: removed while it was being opened: list again", cn_show_text(&shown, name));
     }
     return code;
 }

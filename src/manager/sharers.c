@@ -10,8 +10,8 @@
 
 struct search {
     cn_file parent;
-    const char *self; /* the folder that is searched for */
-    struct cn_file_info info;
+    struct cn_file_info self; /* the folder that is searched for: by whatever name it is found */
+    struct cn_file_info info; /* its file */
     char *names;
     size_t size;
 };
@@ -45,7 +45,9 @@ static int look(void *user, const char *name)
     struct cn_pool pool;
     struct cn_held held;
     struct cn_manifest manifest;
-    if (!strcmp(name, search->self) || !cn_layout_looks_like_checkpoint(name)) return 0;
+    struct cn_file_info folder;
+    if (!cn_layout_looks_like_checkpoint(name) || cn_os_stat_at(search->parent, name, &folder)) return 0;
+    if (folder.inode == search->self.inode && folder.device == search->self.device) return 0;
     cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
     if (!cn_held_peek(search->parent, name, &pool, &held, &manifest, NULL)) {
         size_t used = strlen(search->names);
@@ -56,18 +58,12 @@ static int look(void *user, const char *name)
     return 0;
 }
 
-void cn_sharers_find(const char *checkpoint_path, const char *file_name, char *ret_names, size_t size)
+void cn_sharers_find(cn_file checkpoint_dir, const char *file_name, char *ret_names, size_t size)
 {
-    char parent[CN_MAX_PATH_BYTES];
     struct search search = { .parent = CN_NO_FILE, .names = ret_names, .size = size };
-    cn_auto_close cn_file folder = CN_NO_FILE;
-    const char *slash = strrchr(checkpoint_path, '/');
     ret_names[0] = 0;
-    search.self = slash ? slash + 1 : checkpoint_path;
-    snprintf(parent, sizeof parent, "%.*s", slash ? slash > checkpoint_path ? (int)(slash - checkpoint_path) : 1 : 1,
-             slash ? checkpoint_path : ".");
-    if (cn_os_open_dir_path(checkpoint_path, &folder) || stat_file(folder, file_name, &search.info) || search.info.links < 2) return;
-    if (cn_os_open_dir_path(parent, &search.parent)) return;
+    if (cn_os_stat(checkpoint_dir, &search.self) || stat_file(checkpoint_dir, file_name, &search.info) || search.info.links < 2) return;
+    if (cn_os_open_dir(checkpoint_dir, "..", &search.parent)) return;
     (void)cn_os_list(search.parent, look, &search);
     (void)cn_os_close(search.parent);
 }

@@ -2,9 +2,10 @@
 #ifndef CN_MANAGER_SHARERS_H
 #define CN_MANAGER_SHARERS_H
 
-#include <stddef.h>
+#include "os/os.h"
 
-/* Names of the folders beside checkpoint_path that hold the same file as its file_name, by ", "; "" for none. What cannot be read is passed over. */
-void cn_sharers_find(const char *checkpoint_path, const char *file_name, char *ret_names, size_t size);
+/* Names of the folders beside an open checkpoint's that hold the same file as its file_name, by ", "; "" for none. What cannot be read is passed
+ * over. */
+void cn_sharers_find(cn_file checkpoint_dir, const char *file_name, char *ret_names, size_t size);
 
 #endif

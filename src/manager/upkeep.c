@@ -1,68 +1,43 @@
 /* Upkeep (see upkeep.h). A name is followed to its folder once; from there on everything goes through descriptors, and the id is read through them. */
 #include "manager/upkeep.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "manager/resolve.h"
 #include "snapshot/drop.h"
+#include "snapshot/place.h"
 #include "store/catalog.h"
 #include "store/layout.h"
 #include "store/marks.h"
 #include "store/retire.h"
 
-/* Where a checkpoint's name leads. */
-struct place {
-    char path[CN_MAX_PATH_BYTES];   /* of the checkpoint */
-    char parent[CN_MAX_PATH_BYTES]; /* of the folder it lies in */
-    char name[256];
-    cn_file dir; /* of the parent */
-};
-
-/* "run/latest" and "run/best" are symlinks of ours: followed by one step, within the folder. No other is. */
-static void follow_link(struct place *place)
-{
-    char target[CN_FOLDER_NAME_BYTES + 1];
-    struct cn_file_info info;
-    if (strcmp(place->name, CN_NAME_LATEST) && strcmp(place->name, CN_NAME_BEST)) return;
-    if (cn_os_stat_at(place->dir, place->name, &info) || info.type != CN_TYPE_SYMLINK) return;
-    if (!cn_os_read_link(place->dir, place->name, target, sizeof target) && !strchr(target, '/'))
-        snprintf(place->name, sizeof place->name, "%s", target);
-}
-
 /* A run or any other folder is told from a checkpoint before anything is tried with it. */
-static int check_place(const struct place *place, cairn_error *err)
+static int check_place(const struct cn_place *place, cairn_error *err)
 {
     struct cn_file_info info;
     cn_auto_close cn_file dir = CN_NO_FILE;
-    if (cn_os_open_dir(place->dir, place->name, &dir)) return cn_error_set(err, CAIRN_E_PATH, "%s: not a checkpoint's folder", place->path);
+    int rc = cn_os_open_dir(place->dir, place->name, &dir);
+    if (rc == -ENOENT) return cn_error_set(err, CAIRN_E_GONE, "%s: removed while it was looked at: list again", place->path);
+    if (rc) return cn_error_opening(err, -rc, place->path);
     if (!cn_os_stat_at(dir, CN_NAME_MANIFEST, &info)) return CAIRN_OK;
     if (!cn_os_stat_at(dir, CN_NAME_RUN, &info))
         return cn_error_set(err, CAIRN_E_USAGE, "%s: a run: name a checkpoint of it, as in %s@latest", place->path, place->path);
     return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint: it has no " CN_NAME_MANIFEST, place->path);
 }
 
-static int find_place(const char *store, const char *name, struct place *place, cairn_error *err)
+/* Where a checkpoint's name leads. To be closed on success. */
+static int find_place(const char *store, const char *name, struct cn_place *ret_place, cairn_error *err)
 {
-    int code = cn_resolve_path(store, name, place->path, sizeof place->path, err);
+    char path[CN_MAX_PATH_BYTES];
+    int code = cn_resolve_path(store, name, path, sizeof path, NULL, err);
+    if (!code) code = cn_place_find(path, ret_place, err);
     if (code) return code;
-    size_t size = strlen(place->path);
-    while (size > 1 && place->path[size - 1] == '/') place->path[--size] = 0;
-    char *slash = strrchr(place->path, '/');
-    const char *last = slash ? slash + 1 : place->path;
-    if (!*last || !strcmp(last, ".") || !strcmp(last, "..") || strlen(last) >= sizeof place->name)
-        return cn_error_set(err, CAIRN_E_USAGE, "%s: name the checkpoint's folder itself", place->path);
-    snprintf(place->name, sizeof place->name, "%.255s", last);
-    snprintf(place->parent, sizeof place->parent, "%.*s", slash ? slash > place->path ? (int)(slash - place->path) : 1 : 1,
-             slash ? place->path : ".");
-    int rc = cn_os_open_dir_path(place->parent, &place->dir);
-    if (rc) return cn_error_errno(err, -rc, "%s: opening it", place->parent);
-    follow_link(place);
-    code = check_place(place, err);
-    if (!code) return CAIRN_OK;
-    (void)cn_os_close(place->dir);
-    place->dir = CN_NO_FILE;
+    if (!ret_place->is_named)
+        code = cn_error_set(err, CAIRN_E_USAGE, "%s: name the checkpoint's folder itself, in a folder that can be read", ret_place->path);
+    if (!code) code = check_place(ret_place, err);
+    if (code) cn_place_close(ret_place);
     return code;
 }
 
@@ -80,7 +55,7 @@ static int check_change(const cairn_mark_options *options, cairn_error *err)
 
 int cn_upkeep_mark(const char *store, const char *name, const cairn_mark_options *options, cairn_error *err)
 {
-    struct place place = { .dir = CN_NO_FILE };
+    struct cn_place place;
     struct cn_pool pool;
     struct cn_held held;
     struct cn_manifest manifest;
@@ -101,7 +76,7 @@ int cn_upkeep_mark(const char *store, const char *name, const cairn_mark_options
         cn_held_close(&held);
     }
     cn_pool_done(&pool);
-    (void)cn_os_close(place.dir);
+    cn_place_close(&place);
     return code ? cn_error_prefix(err, code, "%s", place.path) : CAIRN_OK;
 }
 
@@ -116,7 +91,7 @@ static const struct cn_catalog_entry *find_entry(const struct cn_catalog *catalo
 }
 
 /* Outside a run nothing speaks against it; within one the newest ones are what a resume needs. */
-static int may_drop(const struct place *place, cairn_error *err)
+static int may_drop(const struct cn_place *place, cairn_error *err)
 {
     struct cn_rundir run;
     struct cn_catalog catalog;
@@ -134,15 +109,16 @@ static int may_drop(const struct place *place, cairn_error *err)
 
 int cn_upkeep_drop(const char *store, const char *name, const char *item, cairn_error *err)
 {
-    struct place place = { .dir = CN_NO_FILE };
+    struct cn_place place;
     int code = find_place(store, name, &place, err);
-    if (!code) code = may_drop(&place, err);
+    if (code) return code;
+    code = may_drop(&place, err);
     if (!code) code = cn_drop_item(place.dir, place.name, place.path, item, err);
-    (void)cn_os_close(place.dir);
+    cn_place_close(&place);
     return code;
 }
 
-static int find_id(const struct cn_rundir *run, const struct place *place, char ret_id[CN_ID_BYTES], cairn_error *err)
+static int find_id(const struct cn_rundir *run, const struct cn_place *place, char ret_id[CN_ID_BYTES], cairn_error *err)
 {
     struct cn_catalog catalog;
     int code = cn_catalog_load(run, &catalog, err);
@@ -159,7 +135,7 @@ static int find_id(const struct cn_rundir *run, const struct place *place, char 
 
 int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
 {
-    struct place place = { .dir = CN_NO_FILE };
+    struct cn_place place;
     struct cn_rundir run;
     char id[CN_ID_BYTES];
     struct cn_file_info info;
@@ -167,7 +143,7 @@ int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
     if (code) return code;
     if (cn_os_stat_at(place.dir, CN_NAME_RUN, &info))
         code = cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in no run: remove the folder by hand", place.path);
-    (void)cn_os_close(place.dir);
+    cn_place_close(&place);
     if (!code) code = cn_rundir_open(place.parent, &run, err);
     if (code) return code;
     code = find_id(&run, &place, id, err);

@@ -37,7 +37,8 @@ struct cairn_checkpoint {
 /* A committed checkpoint, by name under an open folder. path is for messages and info. mode: how data will be read. */
 int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, cairn_io_mode mode, cairn_checkpoint **ret_checkpoint,
                           cairn_error *err);
-/* Any path: a checkpoint folder, a .safetensors file, a sharded or single-file folder of the Hub. NOTFOUND, UNSUPPORTED. */
+/* Any path: a checkpoint folder, a .safetensors file, a sharded or single-file folder of the Hub. NOTFOUND, UNSUPPORTED; GONE:
+ * a checkpoint that was removed meanwhile. */
 int cn_checkpoint_open_path(const char *path, cairn_io_mode mode, cairn_checkpoint **ret_checkpoint, cairn_error *err);
 void cn_checkpoint_close(cairn_checkpoint *checkpoint);
 /* NULL: there is none. */

@@ -8,6 +8,7 @@
 #include "format/hubindex.h"
 #include "format/safetensors.h"
 #include "snapshot/checkpoint_parts.h"
+#include "snapshot/place.h"
 #include "store/layout.h"
 #include "store/smallfile.h"
 
@@ -256,6 +257,20 @@ static int open_folder(const char *path, cn_file dir, bool sharded, cairn_checkp
     return code;
 }
 
+/* By its name where it has one, so that the second look of the lease means something. A manifest was just seen there. */
+static int open_ours(const char *path, cairn_io_mode mode, cairn_checkpoint **ret_checkpoint, cairn_error *err)
+{
+    struct cn_place place;
+    struct cn_shown shown;
+    int code = cn_place_find(path, &place, err);
+    if (!code) {
+        code = cn_checkpoint_open_at(place.dir, place.name, path, mode, ret_checkpoint, err);
+        cn_place_close(&place);
+    }
+    if (code != CAIRN_E_NOTFOUND) return code;
+    return cn_error_set(err, CAIRN_E_GONE, "%s: removed while it was being opened: list again", cn_show_text(&shown, path));
+}
+
 int cn_checkpoint_open_path(const char *path, cairn_io_mode mode, cairn_checkpoint **ret_checkpoint, cairn_error *err)
 {
     struct cn_file_info info;
@@ -269,14 +284,8 @@ int cn_checkpoint_open_path(const char *path, cairn_io_mode mode, cairn_checkpoi
     rc = cn_os_open_dir_path(path, &dir);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", shown.text);
     if (!cn_os_stat_at(dir, CN_NAME_MANIFEST, &info)) {
-        /* the last part by name, so that the second look of the lease works; a path of "." is its own parent's "." */
-        int code = cn_checkpoint_open_at(dir, ".", path, mode, ret_checkpoint, err);
-        if (code && err && !strncmp(err->message, "./", 2)) { /* the folder's own name says more than "." */
-            memmove(err->message, err->message + 2, strlen(err->message) - 1);
-            cn_error_prefix(err, code, "%s", shown.text);
-        }
         (void)cn_os_close(dir);
-        return code;
+        return open_ours(path, mode, ret_checkpoint, err);
     }
     if (!cn_os_stat_at(dir, INDEX_NAME, &info)) return open_folder(path, dir, true, ret_checkpoint, err);
     if (!cn_os_stat_at(dir, SINGLE_NAME, &info)) return open_folder(path, dir, false, ret_checkpoint, err);

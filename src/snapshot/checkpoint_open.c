@@ -79,6 +79,13 @@ static int open_folder_of(const cairn_checkpoint *checkpoint, const char *name, 
     return cn_os_open_dir(checkpoint->dir, part, ret_dir);
 }
 
+/* What the manifest lists and is not there was cut off: the checkpoint itself was found. */
+static int cannot_open(const cairn_checkpoint *checkpoint, int rc, const char *name, cairn_error *err)
+{
+    int code = cn_error_opening(err, -rc, name);
+    return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
+}
+
 int cn_checkpoint_take_files(cairn_checkpoint *checkpoint, cairn_error *err)
 {
     uint32_t count = checkpoint->table.files_count;
@@ -105,7 +112,7 @@ static int open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_er
         const char *base;
         if (is_gone(checkpoint, i)) continue;
         int rc = open_folder_of(checkpoint, entry->name, &dir, &base);
-        if (rc) return cn_error_prefix(err, cn_error_opening(err, -rc, entry->name), "%s", checkpoint->path);
+        if (rc) return cannot_open(checkpoint, rc, entry->name, err);
         code = cn_infile_open(&checkpoint->files[i], dir, base, mode, err);
         if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
         checkpoint->files[i].name = entry->name;
@@ -127,7 +134,7 @@ static int load_own(cairn_checkpoint *checkpoint, const char *name, uint64_t lim
     const char *base;
     if (!entry) return cn_error_set(err, CAIRN_E_FORMAT, "%s: its manifest does not list %s", checkpoint->path, name);
     int rc = open_folder_of(checkpoint, name, &dir, &base);
-    if (rc) return cn_error_prefix(err, cn_error_opening(err, -rc, name), "%s", checkpoint->path);
+    if (rc) return cannot_open(checkpoint, rc, name, err);
     int code = cn_smallfile_load(dir, base, limit, ret_data, ret_size, err);
     if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
     checkpoint->quota.limit_bytes += OURS_FACTOR * *ret_size;
@@ -369,6 +376,18 @@ static int merge_marks(cairn_checkpoint *checkpoint, cairn_error *err)
     return code == CAIRN_E_NOMEM || code == CAIRN_E_GONE ? code : CAIRN_OK;
 }
 
+/* The store tells by the folder's own name: the path, or that of the folder above it, goes before. */
+static int cannot_hold(const char *path, const char *name, int code, cairn_error *err)
+{
+    size_t size = strlen(path);
+    if (strcmp(name, ".")) {
+        while (size && path[size - 1] == '/') size--;
+        while (size && path[size - 1] != '/') size--;
+        while (size > 1 && path[size - 1] == '/') size--;
+    }
+    return size ? cn_error_prefix(err, code, "%.*s", (int)size, path) : code;
+}
+
 int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, cairn_io_mode mode, cairn_checkpoint **ret_checkpoint,
                           cairn_error *err)
 {
@@ -376,6 +395,7 @@ int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, ca
     int code = cn_checkpoint_new(path, &checkpoint, err);
     if (code) return code;
     code = cn_held_open(parent, name, &checkpoint->pool, &checkpoint->held, &checkpoint->manifest, err);
+    if (code) code = cannot_hold(path, name, code, err);
     checkpoint->dir = checkpoint->held.dir;
     if (!code) code = merge_marks(checkpoint, err);
     if (!code) code = load_tables(checkpoint, err);

@@ -256,6 +256,15 @@ static void a_file_changed_by_hand_is_not_linked(void **unused)
     options.user = sharers;
     test_code(cairn_verify(NULL, name, &options, NULL, &err), CAIRN_E_CORRUPT);
     assert_string_equal(sharers, "checkpoint-1");
+    /* however the damaged one is named */
+    test_shell("cd %s && rm latest && ln -s checkpoint-2 latest && ln -s run/checkpoint-2 ../link", path);
+    static const char *const names[] = { "checkpoint-2/", "latest", "checkpoint-2/training/..", "../link" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        sharers[0] = 0;
+        snprintf(name, sizeof name, "%s/%s", path, names[i]);
+        test_code(cairn_verify(NULL, name, &options, NULL, &err), CAIRN_E_CORRUPT);
+        assert_string_equal(sharers, "checkpoint-1");
+    }
     test_ok(cairn_run_close(run, &err));
     close_model(&m);
 }

@@ -1,13 +1,48 @@
-/* Covers src/api/run.c, src/api/checkpoint.c, src/api/listing.c, src/manager/resolve.c and src/manager/run.c: what callers may pass, the names that
- * people write, the listings. */
+/* Covers src/api/run.c, src/api/checkpoint.c, src/api/listing.c, src/manager/resolve.c, src/manager/verify_named.c, src/manager/run.c and
+ * src/snapshot/place.c: what callers may pass, the names that people write, the listings. A pruner stands behind cn_os_lease and cn_os_stat_path. */
 #include "support.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "os/os.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
 static char store[600];
 static float weights[4];
+
+/* A pruner that moves run/checkpoint-N into the trash at the worst moment: when its path is looked at first, or when it is about to be held. */
+static uint64_t pruned_step; /* 0: none any more */
+static bool prune_at_look;
+static char aside[700];
+
+static void prune(void)
+{
+    char from[700];
+    snprintf(from, sizeof from, "%s/run/checkpoint-%llu", store, (unsigned long long)pruned_step);
+    pruned_step = 0;
+    assert_int_equal(rename(from, aside), 0);
+}
+
+int __real_cn_os_lease(cn_file file, bool exclusive);
+int __wrap_cn_os_lease(cn_file file, bool exclusive);
+int __wrap_cn_os_lease(cn_file file, bool exclusive)
+{
+    if (pruned_step && !prune_at_look) prune();
+    return __real_cn_os_lease(file, exclusive);
+}
+
+int __real_cn_os_stat_path(const char *path, struct cn_file_info *ret_info);
+int __wrap_cn_os_stat_path(const char *path, struct cn_file_info *ret_info);
+int __wrap_cn_os_stat_path(const char *path, struct cn_file_info *ret_info)
+{
+    char name[64];
+    snprintf(name, sizeof name, "/checkpoint-%llu", (unsigned long long)pruned_step);
+    if (pruned_step && prune_at_look && strstr(path, name)) prune();
+    return __real_cn_os_stat_path(path, ret_info);
+}
 
 static cairn_state *new_state(void)
 {
@@ -92,11 +127,80 @@ static void names_lead_to_checkpoints(void **unused)
     assert_non_null(strstr(err.message, "run@latest"));
     test_code(cairn_checkpoint_open(store, "run@7", &none, &err), CAIRN_E_NOTFOUND);
     assert_non_null(strstr(err.message, "25, 20, 10"));
+    test_code(cairn_checkpoint_open(store, "run", &none, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "run@latest"));
+    test_code(cairn_verify(store, "run", NULL, NULL, &err), CAIRN_E_USAGE);
     /* a path that exists wins over a selector */
     test_shell("cp -r %s/run/checkpoint-10 %s/run@best", store, store);
     test_ok(cairn_checkpoint_open(store, "run@best", &none, &err));
     assert_int_equal(cairn_checkpoint_get_info(none)->entry.step, 10);
     cairn_checkpoint_close(none);
+}
+
+/* What is pruned while it is opened is gone, not damaged; a name that leads elsewhere then is followed again. */
+static void what_is_pruned_meanwhile_is_gone(void **unused)
+{
+    static const struct {
+        const char *name;
+        uint64_t then; /* the step it leads to afterwards; 0: GONE */
+    } cases[] = { { "run@latest", 30 }, { "run/latest", 0 }, { "run/checkpoint-25", 0 }, { "run/checkpoint-25//", 0 } };
+    (void)unused;
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        cairn_checkpoint *checkpoint = NULL;
+        cairn_verify_report report = CAIRN_VERIFY_REPORT_INIT;
+        size_t which = i / 2;
+        make("pruned");
+        snprintf(aside, sizeof aside, "%s/aside", store);
+        prune_at_look = i % 2;
+        if (prune_at_look && which) continue; /* a path that is not there is not found */
+        pruned_step = 25;
+        int code = cairn_checkpoint_open(store, cases[which].name, &checkpoint, &err);
+        assert_int_equal(pruned_step, 0);
+        if (cases[which].then) {
+            test_ok(code);
+            assert_int_equal(cairn_checkpoint_get_info(checkpoint)->entry.step, cases[which].then);
+            cairn_checkpoint_close(checkpoint);
+        } else
+            test_code(code, CAIRN_E_GONE);
+        test_shell("mv %s %s/run/checkpoint-25", aside, store);
+        pruned_step = 25;
+        test_code(cairn_verify(store, cases[which].name, NULL, &report, &err), cases[which].then ? CAIRN_OK : CAIRN_E_GONE);
+        assert_int_equal(report.findings, 0);
+    }
+}
+
+/* However a path is written, and whether or not its last part is the folder's own name. */
+static void paths_lead_to_checkpoints(void **unused)
+{
+    static const char *const paths[] = { ".",           "./",         "../checkpoint-10", "../checkpoint-10/", "../checkpoint-10//.",
+                                         "training/..", "../../link", "../../link/",      "../../links/10",    "../best" };
+    char home[1000];
+    (void)unused;
+    make("paths");
+    test_shell("cd %s && ln -s run/checkpoint-10 link && mkdir links && ln -s ../run/checkpoint-10 links/10 && rm run/best && "
+               "ln -s checkpoint-10 run/best",
+               store);
+    assert_non_null(getcwd(home, sizeof home));
+    char inside[700];
+    snprintf(inside, sizeof inside, "%s/run/checkpoint-10", store);
+    assert_int_equal(chdir(inside), 0);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        cairn_checkpoint *checkpoint;
+        test_ok(cairn_checkpoint_open(NULL, paths[i], &checkpoint, &err));
+        assert_int_equal(cairn_checkpoint_get_info(checkpoint)->entry.step, 10);
+        assert_string_equal(cairn_checkpoint_get_info(checkpoint)->path, paths[i]);
+        cairn_checkpoint_close(checkpoint);
+        test_ok(cairn_verify(NULL, paths[i], NULL, NULL, &err));
+    }
+    test_shell("truncate -s 100 manifest.json");
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        cairn_checkpoint *checkpoint;
+        cairn_verify_report report = CAIRN_VERIFY_REPORT_INIT;
+        test_code(cairn_checkpoint_open(NULL, paths[i], &checkpoint, &err), CAIRN_E_CORRUPT);
+        test_code(cairn_verify(NULL, paths[i], NULL, &report, &err), CAIRN_E_CORRUPT);
+        assert_int_equal(report.findings, 1);
+    }
+    assert_int_equal(chdir(home), 0);
 }
 
 static int note(void *user, const char *name)
@@ -284,8 +388,10 @@ static void a_fork_during_a_save_disturbs_nothing(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(names_lead_to_checkpoints), cmocka_unit_test(listings_show_what_there_is),
-                                        cmocka_unit_test(calls_without_what_they_need),
-                                        cmocka_unit_test(a_fork_during_a_save_disturbs_nothing) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_lead_to_checkpoints),    cmocka_unit_test(what_is_pruned_meanwhile_is_gone),
+        cmocka_unit_test(paths_lead_to_checkpoints),    cmocka_unit_test(listings_show_what_there_is),
+        cmocka_unit_test(calls_without_what_they_need), cmocka_unit_test(a_fork_during_a_save_disturbs_nothing),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
