@@ -1,4 +1,5 @@
 /* The public listings: the checkpoints of a run, the runs of a store. They change nothing and wait for nobody. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,25 +78,44 @@ struct runs {
     cn_file store;
     char **names;
     size_t count, capacity;
+    int code; /* of what ended the listing */
+    cairn_error *err;
 };
 
-static int note_run(void *user, const char *name)
+/* For want of descriptors or memory a run must not look like none. */
+static int look_at(struct runs *runs, const char *name, bool *ret_is_run)
 {
-    struct runs *runs = user;
     struct cn_file_info info;
     cn_auto_close cn_file dir = CN_NO_FILE;
-    if (name[0] == '.' || cn_os_open_dir(runs->store, name, &dir) || cn_os_stat_at(dir, CN_NAME_RUN, &info)) return 0;
+    int rc = name[0] == '.' ? -ENOENT : cn_os_open_dir(runs->store, name, &dir);
+    *ret_is_run = !rc && !cn_os_stat_at(dir, CN_NAME_RUN, &info);
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? cn_error_errno(runs->err, -rc, "%s: looking at it", name) : CAIRN_OK;
+}
+
+static int keep_name(struct runs *runs, const char *name)
+{
     if (runs->count == runs->capacity) {
         size_t capacity = runs->capacity ? runs->capacity * 2 : 16;
         char **names = cn_os_new_array(capacity, sizeof *names);
-        if (!names) return CAIRN_E_NOMEM;
+        if (!names) return cn_error_set(runs->err, CAIRN_E_NOMEM, "%s: no memory to list it", name);
         if (runs->count) memcpy(names, runs->names, runs->count * sizeof *names);
         cn_os_free(runs->names);
         runs->names = names;
         runs->capacity = capacity;
     }
-    runs->names[runs->count] = cn_os_copy_text(name);
-    return runs->names[runs->count++] ? 0 : CAIRN_E_NOMEM;
+    char *copy = cn_os_copy_text(name);
+    if (!copy) return cn_error_set(runs->err, CAIRN_E_NOMEM, "%s: no memory to list it", name);
+    runs->names[runs->count++] = copy;
+    return CAIRN_OK;
+}
+
+static int note_run(void *user, const char *name)
+{
+    struct runs *runs = user;
+    bool is_run;
+    runs->code = look_at(runs, name, &is_run);
+    if (!runs->code && is_run) runs->code = keep_name(runs, name);
+    return runs->code != CAIRN_OK;
 }
 
 static int compare_names(const void *left, const void *right)
@@ -105,15 +125,15 @@ static int compare_names(const void *left, const void *right)
 
 int cairn_store_list(const char *store_path, int (*each)(void *user, const char *run_name), void *user, cairn_error *err)
 {
-    struct runs runs = { .store = CN_NO_FILE };
+    struct runs runs = { .store = CN_NO_FILE, .err = err };
     if (!store_path || !each) return cn_error_set(err, CAIRN_E_USAGE, "cairn_store_list: store_path and each must be given");
     int rc = cn_os_open_dir_path(store_path, &runs.store);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", store_path);
     rc = cn_os_list(runs.store, note_run, &runs);
-    int code = rc ? cn_error_set(err, CAIRN_E_IO, "%s: it cannot be listed", store_path) : CAIRN_OK;
+    int code = rc < 0 ? cn_error_errno(err, -rc, "%s: listing it", store_path) : runs.code;
     if (runs.count) qsort(runs.names, runs.count, sizeof *runs.names, compare_names);
     for (size_t i = 0; i < runs.count; i++) {
-        if (!code && runs.names[i]) code = each(user, runs.names[i]);
+        if (!code) code = each(user, runs.names[i]);
         cn_os_free(runs.names[i]);
     }
     cn_os_free(runs.names);

@@ -2,6 +2,7 @@
  * listing again; every now and then it is listed all the same, for that time may be coarse. */
 #include "manager/follow.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,18 +20,29 @@ static bool is_beyond(const struct cn_manifest *manifest, const cairn_position *
     return manifest->step > position->step;
 }
 
+/* It can be opened by nobody, now or later; what this process lacks says nothing about it. */
+static bool is_broken(int code, const cairn_error *error)
+{
+    return code != CAIRN_E_NOMEM && code != CAIRN_E_GONE && error->os_errno != EMFILE && error->os_errno != ENFILE;
+}
+
+/* The position moves on to one that is broken, too: it is told of once, and what comes after it is followed. */
 static int open_entry(const struct cn_rundir *run, const struct cn_catalog_entry *entry, cairn_position *position,
                       cairn_checkpoint **ret_checkpoint, cairn_error *err)
 {
     char path[CN_MAX_PATH_BYTES + 80];
+    cairn_error error = CAIRN_ERROR_INIT;
+    cairn_checkpoint *checkpoint = NULL;
     snprintf(path, sizeof path, "%s/%s", run->path, entry->name);
-    int code = cn_checkpoint_open_at(run->dir, entry->name, path, CAIRN_IO_AUTO, ret_checkpoint, err);
-    if (!code && strcmp((*ret_checkpoint)->manifest.id, entry->manifest.id)) { /* the name has changed hands */
-        cn_checkpoint_close(*ret_checkpoint);
-        *ret_checkpoint = NULL;
-        code = CAIRN_E_GONE;
+    int code = cn_checkpoint_open_at(run->dir, entry->name, path, CAIRN_IO_AUTO, &checkpoint, &error);
+    if (!code && strcmp(checkpoint->manifest.id, entry->manifest.id)) { /* the name has changed hands */
+        cn_checkpoint_close(checkpoint);
+        return CAIRN_E_GONE;
     }
-    if (!code) *position = (cairn_position){ entry->manifest.term, entry->manifest.step };
+    if (code == CAIRN_E_NOTFOUND) return CAIRN_E_GONE;
+    if (code && err) *err = error;
+    if (!code || is_broken(code, &error)) *position = (cairn_position){ entry->manifest.term, entry->manifest.step };
+    if (!code) *ret_checkpoint = checkpoint;
     return code;
 }
 
@@ -47,7 +59,7 @@ static int look(const char *run_path, cairn_position *position, cairn_checkpoint
             const struct cn_catalog_entry *entry = &catalog.entries[i];
             if (entry->standing != CAIRN_CURRENT || !is_beyond(&entry->manifest, position)) continue;
             code = open_entry(&run, entry, position, ret_checkpoint, err);
-            if (code == CAIRN_E_GONE || code == CAIRN_E_NOTFOUND) code = CAIRN_OK;
+            if (code == CAIRN_E_GONE) code = CAIRN_OK;
         }
         cn_catalog_done(&catalog);
     }

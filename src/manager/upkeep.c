@@ -155,16 +155,21 @@ int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
 
 /* ------------------------------------------------------------------------------------------------------- keeping the last */
 
-/* The checkpoint that `best` leads to stays. "": there is none. */
-static void find_best(const struct cn_rundir *run, char ret_id[CN_ID_BYTES])
+/* The checkpoint that `best` leads to stays. "": there is none - no such link, none of ours, or it dangles. Any other failure must not look like it. */
+static int find_best(const struct cn_rundir *run, char ret_id[CN_ID_BYTES], cairn_error *err)
 {
     struct cn_catalog catalog;
     char target[CN_FOLDER_NAME_BYTES + 1];
     ret_id[0] = 0;
-    if (cn_os_read_link(run->dir, CN_NAME_BEST, target, sizeof target) || cn_catalog_load(run, &catalog, NULL)) return;
+    int rc = cn_os_read_link(run->dir, CN_NAME_BEST, target, sizeof target);
+    if (rc == -ENOENT || rc == -EINVAL || rc == -ENAMETOOLONG) return CAIRN_OK;
+    if (rc) return cn_error_errno(err, -rc, "%s/" CN_NAME_BEST ": reading the link", run->path);
+    int code = cn_catalog_load(run, &catalog, err);
+    if (code) return code;
     const struct cn_catalog_entry *entry = find_entry(&catalog, target);
     if (entry) memcpy(ret_id, entry->manifest.id, CN_ID_BYTES);
     cn_catalog_done(&catalog);
+    return CAIRN_OK;
 }
 
 struct keeping {
@@ -207,7 +212,7 @@ int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cair
         code = cn_rundir_open(run_path, &run, err);
     }
     if (code) return code;
-    find_best(&run, best);
+    code = find_best(&run, best, err);
     struct cn_retire retire = { .keep_last = options->last,
                                 .keep_ids = keep,
                                 .keep_ids_count = 1,
@@ -215,7 +220,7 @@ int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cair
                                 .each = tell_removed,
                                 .message = tell_kept,
                                 .user = &keeping };
-    code = cn_retire(&run, &retire, err);
+    if (!code) code = cn_retire(&run, &retire, err);
     if (!code) code = count_rest(&run, &keeping, err);
     cn_rundir_close(&run);
     if (!code && ret_report) *ret_report = keeping.report;

@@ -279,6 +279,31 @@ static void an_evaluator_follows_a_live_run(void **unused)
     close_model(&m);
 }
 
+/* It is told of once; what comes after it is followed. */
+static void a_damaged_one_stops_no_follower(void **unused)
+{
+    struct model m;
+    char path[600];
+    cairn_run *run;
+    cairn_position position = { 0, 0 };
+    cairn_save_options options = TEST_SAVE_OPTIONS;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("damaged"));
+    open_model(&m);
+    test_ok(cairn_run_open(path, NULL, &run, &err));
+    for (options.step = 1; options.step <= 3; options.step++) test_ok(cairn_save(run, m.state, &options, NULL, &err));
+    test_ok(cairn_run_close(run, &err));
+    test_shell("truncate -s 50 %s/checkpoint-2/training/tensors.json", path);
+    for (uint64_t step = 1; step <= 3; step++) {
+        cairn_checkpoint *checkpoint = NULL;
+        int code = cairn_wait_for_new(path, &position, 1000, &checkpoint, &err);
+        test_code(code, step == 2 ? CAIRN_E_CORRUPT : CAIRN_OK);
+        assert_true(position.step == step && (checkpoint != NULL) == (step != 2));
+        cairn_checkpoint_close(checkpoint);
+    }
+    close_model(&m);
+}
+
 static void waiting_has_an_end(void **unused)
 {
     cairn_position position = { 0, 0 };
@@ -303,6 +328,7 @@ int main(void)
         cmocka_unit_test(a_folder_is_saved_replaced_and_loaded),     cmocka_unit_test(what_stands_there_is_not_harmed),
         cmocka_unit_test(anything_that_can_be_opened_can_be_loaded), cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
         cmocka_unit_test(an_evaluator_follows_a_live_run),           cmocka_unit_test(waiting_has_an_end),
+        cmocka_unit_test(a_damaged_one_stops_no_follower),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

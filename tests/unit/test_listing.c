@@ -44,6 +44,23 @@ int __wrap_cn_os_stat_path(const char *path, struct cn_file_info *ret_info)
     return __real_cn_os_stat_path(path, ret_info);
 }
 
+/* Nothing else can be opened, or listed, for a while. */
+static int folders_fail_with, listing_fails_with;
+
+int __real_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
+{
+    return folders_fail_with ? -folders_fail_with : __real_cn_os_open_dir(dir, name, ret_dir);
+}
+
+int __real_cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user);
+int __wrap_cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user);
+int __wrap_cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user)
+{
+    return listing_fails_with ? -listing_fails_with : __real_cn_os_list(dir, each, user);
+}
+
 static cairn_state *new_state(void)
 {
     static const uint64_t shape[] = { 4 };
@@ -225,6 +242,16 @@ static void listings_show_what_there_is(void **unused)
     assert_string_equal(names, "other run ");
     assert_int_equal(cairn_store_list(store, stop, names, &err), 77);
     test_code(cairn_store_list("/nowhere", note, names, &err), CAIRN_E_NOTFOUND);
+    /* a run that cannot be looked at must not be left out; errno 23 is no code of ours */
+    names[0] = 0;
+    folders_fail_with = ENFILE;
+    test_code(cairn_store_list(store, note, names, &err), CAIRN_E_IO);
+    folders_fail_with = 0;
+    assert_int_equal(err.os_errno, ENFILE);
+    listing_fails_with = ESTALE;
+    test_code(cairn_store_list(store, note, names, &err), CAIRN_E_GONE);
+    listing_fails_with = 0;
+    assert_string_equal(names, "");
     snprintf(path, sizeof path, "%s/run", store);
     test_ok(cairn_listing_open(path, &listing, &err));
     assert_int_equal(cairn_listing_count(listing), 4);

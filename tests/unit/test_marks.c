@@ -1,7 +1,8 @@
 /* Covers src/store/marks.c, src/snapshot/drop.c, src/manager/upkeep.c and src/api/upkeep.c: what is done to a checkpoint after its commit, from any
- * process, while others read and save. */
+ * process, while others read and save. cn_os_read_link stands in for a place where links cannot be read. */
 #include "storefix.h"
 
+#include <errno.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -393,6 +394,15 @@ static void removing_asks_what_must_stay(void **unused)
 
 /* -------------------------------------------------------------------------------------------------------------------- keep */
 
+static int links_fail_with; /* errno; 0: they are read */
+
+int __real_cn_os_read_link(cn_file dir, const char *name, char *ret_target, size_t size);
+int __wrap_cn_os_read_link(cn_file dir, const char *name, char *ret_target, size_t size);
+int __wrap_cn_os_read_link(cn_file dir, const char *name, char *ret_target, size_t size)
+{
+    return links_fail_with ? -links_fail_with : __real_cn_os_read_link(dir, name, ret_target, size);
+}
+
 static char went[400];
 
 static void note_gone(void *user, const char *name)
@@ -419,6 +429,12 @@ static void old_ones_go_by_a_rule(void **unused)
     test_shell("test -e %s/checkpoint-30", path);
     options.dry_run = 0;
     went[0] = 0;
+    /* which one is the best cannot be told: none goes */
+    links_fail_with = EIO;
+    test_code(cairn_keep(path, &options, &report, &err), CAIRN_E_IO);
+    links_fail_with = 0;
+    assert_non_null(strstr(err.message, "best"));
+    assert_string_equal(went, "");
     test_ok(cairn_keep(path, &options, &report, &err));
     assert_string_equal(went, "checkpoint-30 ");
     assert_true(report.removed == 1 && report.kept == 3);
