@@ -1,4 +1,5 @@
 /* The public calls on checkpoints by name: opening and verifying. */
+#include "api/structs.h"
 #include "manager/resolve.h"
 #include "manager/verify_named.h"
 
@@ -15,7 +16,7 @@ int cairn_verify(const char *store, const char *name, const cairn_verify_options
     static const cairn_verify_options defaults = CAIRN_VERIFY_OPTIONS_INIT;
     if (!name || !*name) return cn_error_set(err, CAIRN_E_USAGE, "cairn_verify: name must be given");
     if (!options) options = &defaults;
-    if (options->struct_size < sizeof *options)
-        return cn_error_set(err, CAIRN_E_USAGE, "verify options: struct_size is not set; start from CAIRN_VERIFY_OPTIONS_INIT");
-    return cn_verify_named(store, name, options, ret_report, err);
+    int code = cn_check_struct(options, CAIRN_VERIFY_OPTIONS_INIT, err);
+    if (!code) code = cn_check_struct(ret_report, CAIRN_VERIFY_REPORT_INIT, err);
+    return code ? code : cn_verify_named(store, name, options, ret_report, err);
 }

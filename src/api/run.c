@@ -1,5 +1,5 @@
 /* The public calls on a run: arguments are checked here, once, and passed down. */
-#include "base/error.h"
+#include "api/structs.h"
 #include "manager/run.h"
 
 const char *cairn_version(void)
@@ -10,7 +10,8 @@ const char *cairn_version(void)
 int cairn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err)
 {
     if (!path || !*path || !ret_run) return cn_error_set(err, CAIRN_E_USAGE, "cairn_run_open: path and ret_run must be given");
-    return cn_run_open(path, options, ret_run, err);
+    int code = cn_check_struct(options, CAIRN_RUN_OPTIONS_INIT, err);
+    return code ? code : cn_run_open(path, options, ret_run, err);
 }
 
 int cairn_run_close(cairn_run *run, cairn_error *err)
@@ -44,7 +45,9 @@ int cairn_wait(cairn_run *run, cairn_error *err)
 int cairn_save(cairn_run *run, cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err)
 {
     if (!run || !state || !options) return cn_error_set(err, CAIRN_E_USAGE, "cairn_save: run, state and options must be given");
-    return cn_run_save(run, state, options, ret_report, err);
+    int code = cn_check_struct(options, CAIRN_SAVE_OPTIONS_INIT, err);
+    if (!code) code = cn_check_struct(ret_report, CAIRN_SAVE_REPORT_INIT, err);
+    return code ? code : cn_run_save(run, state, options, ret_report, err);
 }
 
 int cairn_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,
@@ -53,7 +56,7 @@ int cairn_restore(cairn_run *run, cairn_state *state, const cairn_restore_option
     static const cairn_restore_options defaults = CAIRN_RESTORE_OPTIONS_INIT;
     if (!run || !state) return cn_error_set(err, CAIRN_E_USAGE, "cairn_restore: run and state must be given");
     if (!options) options = &defaults;
-    if (options->struct_size < sizeof *options)
-        return cn_error_set(err, CAIRN_E_USAGE, "restore options: struct_size is not set; start from CAIRN_RESTORE_OPTIONS_INIT");
-    return cn_run_restore(run, state, options, ret_report, err);
+    int code = cn_check_struct(options, CAIRN_RESTORE_OPTIONS_INIT, err);
+    if (!code) code = cn_check_struct(ret_report, CAIRN_RESTORE_REPORT_INIT, err);
+    return code ? code : cn_run_restore(run, state, options, ret_report, err);
 }

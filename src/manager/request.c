@@ -51,8 +51,6 @@ static int check_attachments(const cairn_save_options *options, cairn_error *err
 
 int cn_request_check(const cairn_save_options *options, cairn_error *err)
 {
-    if (options->struct_size < sizeof *options)
-        return cn_error_set(err, CAIRN_E_USAGE, "save options: struct_size is not set; start from CAIRN_SAVE_OPTIONS_INIT");
     if ((unsigned)options->mode > CAIRN_SAVE_LAZY) return cn_error_set(err, CAIRN_E_USAGE, "save mode: %d is none", (int)options->mode);
     if ((unsigned)options->if_running > CAIRN_IF_RUNNING_ERROR)
         return cn_error_set(err, CAIRN_E_USAGE, "if_running: %d is none", (int)options->if_running);

@@ -290,8 +290,6 @@ static int take_lock(cairn_run *run, cairn_error *err)
 
 static int check_options(const cairn_run_options *options, cairn_error *err)
 {
-    if (options->struct_size < sizeof *options)
-        return cn_error_set(err, CAIRN_E_USAGE, "run options: struct_size is not set; start from CAIRN_RUN_OPTIONS_INIT");
     if (options->io_threads > CN_MAX_IO_THREADS) return cn_error_set(err, CAIRN_E_USAGE, "io_threads: at most %d", CN_MAX_IO_THREADS);
     if (options->piece_bytes && options->piece_bytes != DEFAULT_PIECE_BYTES && options->piece_bytes != LARGE_PIECE_BYTES)
         return cn_error_set(err, CAIRN_E_USAGE, "piece_bytes: %llu or %llu", (unsigned long long)DEFAULT_PIECE_BYTES,

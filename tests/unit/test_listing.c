@@ -362,6 +362,44 @@ static void calls_without_what_they_need(void **unused)
     cairn_state_free(state);
 }
 
+/* A report without its size is one that nobody initialised, or a smaller one of another header: nothing is written into it. */
+static void reports_start_from_their_macros(void **unused)
+{
+    cairn_run *run = NULL;
+    cairn_save_options saving = TEST_SAVE_OPTIONS;
+    cairn_keep_options keeping = CAIRN_KEEP_OPTIONS_INIT;
+    cairn_save_report saved = { .step = 77 };
+    cairn_restore_report restored = { .step = 77 };
+    cairn_verify_report verified = { .findings = 77 };
+    cairn_keep_report kept = { .kept = 77 };
+    cairn_state *state = new_state();
+    char path[700], folder[700];
+    (void)unused;
+    make("reports");
+    snprintf(path, sizeof path, "%s/run", store);
+    snprintf(folder, sizeof folder, "%s/folder", store);
+    test_ok(cairn_run_open(path, NULL, &run, &err));
+    saving.step = 40;
+    keeping.last = 1;
+    saved.struct_size = sizeof saved - 1;
+    test_code(cairn_save(run, state, &saving, &saved, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "CAIRN_SAVE_REPORT_INIT"));
+    test_code(cairn_save_folder(folder, state, NULL, &saved, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "CAIRN_SAVE_REPORT_INIT"));
+    test_code(cairn_restore(run, state, NULL, &restored, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "CAIRN_RESTORE_REPORT_INIT"));
+    test_code(cairn_load(store, "run@10", state, NULL, &restored, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "CAIRN_RESTORE_REPORT_INIT"));
+    test_code(cairn_verify(store, "run@10", NULL, &verified, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "CAIRN_VERIFY_REPORT_INIT"));
+    test_code(cairn_keep(path, &keeping, &kept, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "CAIRN_KEEP_REPORT_INIT"));
+    assert_true(saved.step == 77 && restored.step == 77 && verified.findings == 77 && kept.kept == 77);
+    test_shell("test ! -e %s && test ! -e %s/checkpoint-40 && test -d %s/checkpoint-10", folder, path, path);
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(state);
+}
+
 /* A fetch callback that forks in the middle of a save: the child may use nothing of it, its exit disturbs nothing. */
 static cairn_run *forking_run;
 static cairn_state *forking_state;
@@ -416,9 +454,13 @@ static void a_fork_during_a_save_disturbs_nothing(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_lead_to_checkpoints),    cmocka_unit_test(what_is_pruned_meanwhile_is_gone),
-        cmocka_unit_test(paths_lead_to_checkpoints),    cmocka_unit_test(listings_show_what_there_is),
-        cmocka_unit_test(calls_without_what_they_need), cmocka_unit_test(a_fork_during_a_save_disturbs_nothing),
+        cmocka_unit_test(names_lead_to_checkpoints),
+        cmocka_unit_test(what_is_pruned_meanwhile_is_gone),
+        cmocka_unit_test(paths_lead_to_checkpoints),
+        cmocka_unit_test(listings_show_what_there_is),
+        cmocka_unit_test(calls_without_what_they_need),
+        cmocka_unit_test(reports_start_from_their_macros),
+        cmocka_unit_test(a_fork_during_a_save_disturbs_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
