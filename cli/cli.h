@@ -50,6 +50,7 @@ int cli_exit_code(int code);                                 /* of a CAIRN_E_ co
 char *cli_safe(const char *text);                            /* escaped for one line of a terminal; free it */
 const char *cli_bytes(uint64_t bytes, char buffer[32]);      /* "12.3 MB" */
 const char *cli_number(double number, char buffer[32]);      /* 4 significant digits */
+const char *cli_s(uint64_t count);                           /* "s", or "" for one */
 const char *cli_time(int64_t time_ns, char buffer[32]);      /* "2026-11-24 10:00:00", UTC */
 char *cli_path(const struct cli *cli, const char *run);      /* a run's path in the store; free it */
 int cli_print_json(json_t *object);                          /* prints, frees; EXIT_FINE, or EXIT_FAILED */

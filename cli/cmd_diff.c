@@ -222,9 +222,9 @@ static int finish(struct diff *diff)
         return code ? code : equal ? EXIT_FINE : EXIT_NO;
     }
     if (equal)
-        printf("identical: %llu tensors and all values, bit for bit\n", (unsigned long long)diff->same);
+        printf("identical: %llu tensor%s and all values, bit for bit\n", (unsigned long long)diff->same, cli_s(diff->same));
     else
-        printf("%llu tensors identical, %llu different, %llu only in A, %llu only in B; %llu values differ\n",
+        printf("tensors: %llu identical, %llu different, %llu only in A, %llu only in B; values: %llu different\n",
                (unsigned long long)diff->same, (unsigned long long)diff->different, (unsigned long long)diff->only_a,
                (unsigned long long)diff->only_b, (unsigned long long)diff->values_different);
     return equal ? EXIT_FINE : EXIT_NO;

@@ -129,7 +129,8 @@ static void print_summary(const cairn_checkpoint_info *info)
     } else
         puts(info->source == CAIRN_SOURCE_FILE ? "  a safetensors file that Cairn did not write"
                                                : "  a model folder that Cairn did not write");
-    printf("  %zu tensors, %s, in %zu files\n", info->tensors_count, cli_bytes(info->tensor_bytes, bytes), info->files_count);
+    printf("  %zu tensor%s, %s, in %zu file%s\n", info->tensors_count, cli_s(info->tensors_count), cli_bytes(info->tensor_bytes, bytes),
+           info->files_count, cli_s(info->files_count));
 }
 
 static json_t *show_json(const cairn_checkpoint *checkpoint)

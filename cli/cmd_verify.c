@@ -83,10 +83,11 @@ static void print_verdict(const struct verifying *verifying, const struct verdic
     if (verdict->code && !report->findings)
         cli_fail(verifying->cli, &verdict->err);
     else if (verdict->code)
-        printf("%s: DAMAGED, %llu findings, %llu damaged blocks\n", safe, (unsigned long long)report->findings,
-               (unsigned long long)report->damaged_blocks);
+        printf("%s: DAMAGED, %llu finding%s, %llu damaged block%s\n", safe, (unsigned long long)report->findings, cli_s(report->findings),
+               (unsigned long long)report->damaged_blocks, cli_s(report->damaged_blocks));
     else if (verdict->exit_code)
-        printf("%s: well formed, but with %llu warnings (--strict)\n", safe, (unsigned long long)report->warnings);
+        printf("%s: well formed, but with %llu warning%s (--strict)\n", safe, (unsigned long long)report->warnings,
+               cli_s(report->warnings));
     else if (!report->digests_known)
         printf("%s: well formed (no digests: Cairn did not write it, so its content cannot be checked)\n", safe);
     else

@@ -71,9 +71,19 @@ static void put_row(const struct table *table, char *const *cells, const int *wi
     putchar('\n');
 }
 
+/* A last column without a head is there for remarks: without any it takes no room. */
+static int shown_columns(const struct table *table)
+{
+    int last = table->columns - 1;
+    if (*table->heads[last]) return table->columns;
+    for (size_t k = 0; k < table->count; k++)
+        if (*table->rows[k][last]) return table->columns;
+    return last;
+}
+
 void table_print(struct table *table)
 {
-    int widths[TABLE_COLUMNS], columns = table->columns, total = 0, limit = cli_width();
+    int widths[TABLE_COLUMNS], columns = shown_columns(table), total = 0, limit = cli_width();
     for (int i = 0; i < columns; i++) {
         widths[i] = width_of(table->heads[i]);
         for (size_t k = 0; k < table->count; k++) {

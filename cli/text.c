@@ -78,6 +78,11 @@ const char *cli_bytes(uint64_t bytes, char buffer[32])
     return buffer;
 }
 
+const char *cli_s(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 const char *cli_number(double number, char buffer[32])
 {
     snprintf(buffer, 32, "%.4g", number);

@@ -17,7 +17,7 @@ if [ "${1:-demo}" = test ]; then
     need 'command -v cmake' cmake
     need 'command -v mandoc' mandoc
     need 'command -v clang' clang
-    need 'ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' libclang-rt-14-dev
+    need 'ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' libclang-rt-dev
 fi
 case ${1:-demo} in
 deb)
