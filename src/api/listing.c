@@ -18,7 +18,7 @@ static void fill(const struct cn_catalog *catalog, const char *best, const struc
 {
     *entry = (cairn_entry){ .name = from->name, .standing = from->standing, .problem = from->problem };
     if (from->standing == CAIRN_DAMAGED || from->standing == CAIRN_FOREIGN_FOLDER) return;
-    (void)cn_checkpoint_fill_entry(&from->manifest, entry);
+    cn_checkpoint_fill_entry(&from->manifest, entry);
     entry->pinned = from->pinned;
     entry->is_latest = from == catalog->top;
     entry->is_head = from == catalog->head;

@@ -9,25 +9,16 @@
 #include "manager/request.h"
 #include "manager/resolve.h"
 #include "os/os.h"
+#include "snapshot/defaults.h"
 #include "snapshot/restore.h"
 #include "snapshot/save.h"
 #include "store/layout.h"
 
-#define SHARD_BYTES UINT64_C(5000000000)
-
-static uint32_t threads_of(uint32_t wish)
-{
-    unsigned cores = cn_os_cores();
-    return wish ? wish : cores < 2 ? 2 : cores > 4 ? 4 : cores;
-}
-
+/* Nobody waits for the copy: a few slots do. */
 static int make_arena(uint64_t total_bytes, uint64_t limit_bytes, uint32_t threads, struct cn_arena **ret_arena, cairn_error *err)
 {
-    uint64_t slot = cn_align_up(cn_save_slot_bytes(CN_BLOCK_BYTES), CN_PAGE_BYTES),
-             limit = limit_bytes ? limit_bytes : cn_os_free_memory() / 2;
-    uint64_t slots =
-        cn_min_u64(total_bytes / CN_BLOCK_BYTES + 2, cn_min_u64(limit / slot, 2 * threads + 2)); /* nobody waits for the copy: a few do */
-    return cn_arena_new(slot, (uint32_t)cn_max_u64(CN_MIN_ARENA_PIECES, slots), ret_arena, err);
+    uint64_t slot = cn_defaults_slot_bytes(CN_BLOCK_BYTES), wanted = cn_min_u64(total_bytes / CN_BLOCK_BYTES, 2 * threads) + 2;
+    return cn_arena_new(slot, cn_defaults_slots(slot, wanted, limit_bytes), ret_arena, err);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- saving */
@@ -110,8 +101,8 @@ static int save_job(struct folder *folder, const char *path, cairn_state *state,
     folder->save = (struct cn_save){ .state = state,
                                      .staging = &folder->staging,
                                      .io_mode = options->io_mode,
-                                     .threads = threads_of(options->io_threads),
-                                     .limits = { options->shard_bytes ? options->shard_bytes : SHARD_BYTES, CN_BLOCK_BYTES },
+                                     .threads = cn_defaults_threads(options->io_threads),
+                                     .limits = { options->shard_bytes ? options->shard_bytes : CN_DEFAULT_SHARD_BYTES, CN_BLOCK_BYTES },
                                      .figures = &folder->figures };
     code = write_files(folder, options, err);
     if (!code) code = describe(folder, &manifest, err);
@@ -149,7 +140,7 @@ int cn_folder_save(const char *path, cairn_state *state, const cairn_folder_opti
 static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *report,
                 cairn_error *err)
 {
-    struct cn_restore restore = { .state = state, .checkpoint = checkpoint, .options = options, .threads = threads_of(0) };
+    struct cn_restore restore = { .state = state, .checkpoint = checkpoint, .options = options, .threads = cn_defaults_threads(0) };
     int code = cn_restore_prepare(&restore, err);
     if (!code) code = make_arena(restore.pieces.total_bytes, 0, restore.threads, &restore.arena, err);
     if (!code) {

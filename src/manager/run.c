@@ -7,16 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/limits.h"
+#include "snapshot/defaults.h"
 #include "store/layout.h"
-#include "store/marks.h"
 #include "store/retire.h"
 #include "store/term.h"
 
 #define DEFAULT_PIECE_BYTES CN_BLOCK_BYTES
 #define LARGE_PIECE_BYTES (4 * CN_BLOCK_BYTES)
-#define DEFAULT_SHARD_BYTES UINT64_C(5000000000)
 
 /* ------------------------------------------------------------------------------------------------------------- figures */
 
@@ -119,9 +117,7 @@ void cn_run_end_job(cairn_run *run, int code, bool abandoned)
 
 uint32_t cn_run_threads(const cairn_run *run)
 {
-    if (run->options.io_threads) return run->options.io_threads;
-    unsigned cores = cn_os_cores();
-    return cores < 2 ? 2 : cores > 4 ? 4 : cores;
+    return cn_defaults_threads(run->options.io_threads);
 }
 
 uint64_t cn_run_piece_bytes(const cairn_run *run)
@@ -132,11 +128,11 @@ uint64_t cn_run_piece_bytes(const cairn_run *run)
 /* How large an arena for total_bytes may be: enough for all of it, within the limits. */
 static void size_arena(const cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes, uint64_t *ret_slot_bytes, uint32_t *ret_slots)
 {
-    uint64_t slot = cn_align_up(cn_save_slot_bytes(piece_bytes), CN_PAGE_BYTES), limit = run->options.arena_bytes;
-    if (!limit) limit = cn_os_free_memory() / 2 + (run->arena ? cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena) : 0);
-    uint64_t wanted = total_bytes / piece_bytes + 2 + cn_run_threads(run), most = limit / slot;
-    *ret_slot_bytes = slot;
-    *ret_slots = (uint32_t)cn_max_u64(CN_MIN_ARENA_PIECES, cn_min_u64(cn_min_u64(wanted, most), 1u << 20));
+    uint64_t limit = run->options.arena_bytes;
+    /* the arena there is would be given back first */
+    if (!limit && run->arena) limit = cn_os_free_memory() / 2 + cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena);
+    *ret_slot_bytes = cn_defaults_slot_bytes(piece_bytes);
+    *ret_slots = cn_defaults_slots(*ret_slot_bytes, total_bytes / piece_bytes + 2 + cn_run_threads(run), limit);
 }
 
 static bool arena_fits(const cairn_run *run, uint64_t slot_bytes, uint32_t slots)
@@ -206,16 +202,6 @@ int cn_run_need_arena(cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes
 int cn_run_need_arena_for(cairn_run *run, const cairn_state *state, cairn_error *err)
 {
     return cn_run_need_arena(run, cn_run_piece_bytes(run), bytes_of(state), err);
-}
-
-/* -------------------------------------------------------------------------------------------------------------- metrics */
-
-int cn_run_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_t count, cairn_error *err)
-{
-    int code = cn_run_check_process(run, err);
-    if (!code && count > CN_MAX_METRICS) code = cn_error_set(err, CAIRN_E_LIMIT, "at most %d metrics", CN_MAX_METRICS);
-    for (size_t i = 0; i < count && !code; i++) code = cn_marks_check_metric(metrics[i].name, err);
-    return code ? code : cn_metricslog_add(&run->metrics, &run->dir, step, metrics, count, err);
 }
 
 /* ----------------------------------------------------------------------------------------------------------------- best */
@@ -323,7 +309,7 @@ int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **
     cairn_run *run = cn_os_new(sizeof *run);
     if (!run) return cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
     run->options = *options;
-    if (!run->options.shard_bytes) run->options.shard_bytes = DEFAULT_SHARD_BYTES;
+    if (!run->options.shard_bytes) run->options.shard_bytes = CN_DEFAULT_SHARD_BYTES;
     run->dir =
         (struct cn_rundir){ .dir = CN_NO_FILE, .private_dir = CN_NO_FILE, .terms = CN_NO_FILE, .staging = CN_NO_FILE, .trash = CN_NO_FILE };
     run->resumed = (struct cn_held){ .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };

@@ -50,8 +50,7 @@ struct cairn_run {
     struct cn_line line;
     struct cn_best best;
     struct cn_held resumed; /* what was resumed from stays until the next save is durable */
-    char resumed_id[CN_ID_BYTES];
-    bool trainable_known; /* of the last save: */
+    bool trainable_known;   /* of the last save: */
     struct cn_digest trainable_digest;
     uint64_t trainable_step;
     struct cn_arena *arena;
@@ -74,7 +73,6 @@ struct cairn_run {
 
 int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err);
 int cn_run_close(cairn_run *run, cairn_error *err); /* the last job's failure */
-int cn_run_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_t count, cairn_error *err);
 int cn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err);
 
 int cn_run_save(cairn_run *run, cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err);

@@ -88,7 +88,6 @@ static void advance(cairn_run *run, const struct cn_manifest *manifest, const ch
 {
     double value;
     cn_held_close(&run->resumed);
-    run->resumed_id[0] = 0;
     run->term_used = true;
     run->restored = true;
     run->line.started = true;

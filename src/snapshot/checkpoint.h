@@ -24,14 +24,12 @@ struct cairn_checkpoint {
     struct cn_mapping *maps;   /* per table file, made on demand under lock */
     struct cn_mutex *lock;
     struct cn_hash index; /* "item\0name" -> row */
-    char **index_keys;
     /* the public faces */
     cairn_checkpoint_info info;
     cairn_tensor_info *tensors; /* one per row */
     cairn_file_info *file_infos;
     cairn_value *values; /* owned; may be NULL */
     char *provenance;    /* cn_os_free; may be NULL */
-    uint64_t process;
 };
 
 /* A committed checkpoint, by name under an open folder. path is for messages and info. mode: how data will be read. */

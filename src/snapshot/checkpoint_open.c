@@ -36,7 +36,6 @@ int cn_checkpoint_new(const char *path, cairn_checkpoint **ret_checkpoint, cairn
     cn_hash_init(&checkpoint->index, &checkpoint->quota.alloc, seed);
     checkpoint->held = (struct cn_held){ .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
     checkpoint->dir = CN_NO_FILE;
-    checkpoint->process = cn_os_process();
     checkpoint->path = cn_pool_text(&checkpoint->pool, path);
     if (!checkpoint->path || cn_mutex_new(&checkpoint->lock)) {
         cn_checkpoint_close(checkpoint);
@@ -327,7 +326,7 @@ int cn_checkpoint_index(cairn_checkpoint *checkpoint, cairn_error *err)
     return CAIRN_OK;
 }
 
-int cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *entry)
+void cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *entry)
 {
     memcpy(entry->id, manifest->id, sizeof entry->id);
     entry->step = manifest->step;
@@ -345,7 +344,6 @@ int cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *en
     entry->dropped_count = manifest->dropped_count;
     for (uint64_t i = 0; i < manifest->items_count; i++)
         if (!is_dropped(manifest, manifest->items[i].name)) entry->tensors += manifest->items[i].tensors;
-    return CAIRN_OK;
 }
 
 static int fill_faces(cairn_checkpoint *checkpoint, const char *name, cairn_error *err)
@@ -364,7 +362,8 @@ static int fill_faces(cairn_checkpoint *checkpoint, const char *name, cairn_erro
     checkpoint->info.files_count = manifest->files_count;
     checkpoint->info.items_count = manifest->items_count;
     checkpoint->info.generation = manifest->generation;
-    return cn_checkpoint_fill_entry(manifest, &checkpoint->info.entry);
+    cn_checkpoint_fill_entry(manifest, &checkpoint->info.entry);
+    return CAIRN_OK;
 }
 
 /* Damaged marks cost a checkpoint nothing but its marks. */

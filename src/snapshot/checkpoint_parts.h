@@ -7,6 +7,6 @@
 int cn_checkpoint_new(const char *path, cairn_checkpoint **ret_checkpoint, cairn_error *err); /* close it with cn_checkpoint_close */
 int cn_checkpoint_take_files(cairn_checkpoint *checkpoint, cairn_error *err);                 /* room for table.files, all closed yet */
 int cn_checkpoint_index(cairn_checkpoint *checkpoint, cairn_error *err);                      /* names and public tensor infos */
-int cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *entry); /* what a manifest says; names stay the caller's */
+void cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *entry); /* what a manifest says; names stay the caller's */
 
 #endif

@@ -113,10 +113,4 @@ int cn_save_link_unchanged(struct cn_save *save, cairn_error *err);  /* settles 
 int cn_save_link_equal(struct cn_save *save, uint32_t file, cairn_error *err); /* a file that was written and is equal after all */
 void cn_save_match_base(struct cn_save *save);
 
-/* The slot size an arena must have for these limits. */
-static inline uint64_t cn_save_slot_bytes(uint64_t piece_bytes)
-{
-    return piece_bytes + 2 * CN_PAGE_BYTES;
-}
-
 #endif

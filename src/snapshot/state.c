@@ -20,7 +20,6 @@ int cairn_state_new(cairn_state **ret_state, cairn_error *err)
     cairn_state *state = cn_os_new(sizeof *state);
     if (!state) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for a state");
     cn_hash_init(&state->index, cn_os_alloc(), seed);
-    state->process = cn_os_process();
     atomic_init(&state->holders, 1);
     state->items = cn_os_new_array(CN_MAX_ITEMS, sizeof *state->items);
     if (!state->items) {

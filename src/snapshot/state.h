@@ -43,7 +43,6 @@ struct cairn_state {
     struct cn_item *items; /* CN_MAX_ITEMS */
     uint32_t items_count;
     struct cn_hash index; /* key -> leaf */
-    uint64_t process;
     atomic_uint holders;
 };
 

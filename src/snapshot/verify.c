@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "format/safetensors.h"
 #include "io/pump.h"
+#include "snapshot/defaults.h"
 #include "snapshot/pieces.h"
 
 struct verifier {
@@ -110,7 +111,7 @@ static int check_piece(void *user, uint64_t index, unsigned char *slot, cairn_er
     const unsigned char *data;
     size_t size = (size_t)(piece->end - piece->begin);
     int code =
-        cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, size, slot, CN_BLOCK_BYTES + 2 * CN_PAGE_BYTES, &data, NULL);
+        cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, size, slot, cn_defaults_slot_bytes(CN_BLOCK_BYTES), &data, NULL);
     if (code) {
         struct alone alone = { verifier, slot };
         code = cn_pieces_walk(&checkpoint->table, piece, slot, check_alone, &alone, err);
@@ -132,12 +133,12 @@ static void tick(void *user)
 static int check_data(struct verifier *verifier, cairn_error *err)
 {
     struct cn_arena *arena;
-    uint32_t threads = verifier->options->io_threads;
-    if (!threads) threads = cn_os_cores() < 4 ? 2 : 4;
+    uint32_t threads = cn_defaults_threads(verifier->options->io_threads);
     if (threads > CN_MAX_IO_THREADS) return cn_error_set(err, CAIRN_E_USAGE, "at most %d I/O threads", CN_MAX_IO_THREADS);
     int code = cn_pieces_cut(&verifier->checkpoint->table, NULL, &verifier->pieces, err);
     if (code) return code;
-    code = cn_arena_new(CN_BLOCK_BYTES + 2 * CN_PAGE_BYTES, threads < CN_MIN_ARENA_PIECES ? CN_MIN_ARENA_PIECES : threads, &arena, err);
+    uint64_t slot = cn_defaults_slot_bytes(CN_BLOCK_BYTES);
+    code = cn_arena_new(slot, cn_defaults_slots(slot, threads, 0), &arena, err);
     if (code) return code;
     struct cn_pump pump = {
         .pieces = verifier->pieces.count, .consume = check_piece, .user = verifier, .arena = arena, .threads = threads, .tick = tick

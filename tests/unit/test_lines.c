@@ -1,5 +1,5 @@
-/* Covers src/store/metricslog.c and src/api/metrics.c, and going back as a whole: another way taken from an older step, by choice, after damage, after
- * NaN; what was left behind is listed, named and voided, never harmed. */
+/* Covers src/store/metricslog.c, src/manager/metrics.c and src/api/metrics.c, and going back as a whole: another way taken from an older step, by
+ * choice, after damage, after NaN; what was left behind is listed, named and voided, never harmed. */
 #include "support.h"
 
 #include <errno.h>

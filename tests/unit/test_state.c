@@ -1,9 +1,10 @@
-/* Covers src/snapshot/state.c, src/snapshot/statejson.c, src/snapshot/plan.c, src/snapshot/pieces.c, src/snapshot/provenance.c and src/snapshot/revision.c: what is bound,
- * how it is planned into files and pieces, and what is written beside the tensors. */
+/* Covers src/snapshot/state.c, src/snapshot/statejson.c, src/snapshot/plan.c, src/snapshot/defaults.c, src/snapshot/pieces.c,
+ * src/snapshot/provenance.c and src/snapshot/revision.c: what is bound, how it is planned into files and pieces, and what is written beside the tensors. */
 #include "support.h"
 
 #include "base/json.h"
 #include "os/os.h"
+#include "snapshot/defaults.h"
 #include "snapshot/pieces.h"
 #include "snapshot/plan.h"
 #include "snapshot/provenance.h"
@@ -510,6 +511,18 @@ static void revisions_are_found_without_git(void **unused)
     assert_string_equal(revision, "");
 }
 
+static void what_nobody_asked_for_has_bounds(void **unused)
+{
+    (void)unused;
+    assert_int_equal(cn_defaults_threads(16), 16);
+    assert_true(cn_defaults_threads(0) >= 2 && cn_defaults_threads(0) <= 4);
+    assert_int_equal(cn_defaults_slots(100, 10, 100000), 10);
+    assert_int_equal(cn_defaults_slots(100, 10, 599), 5);
+    assert_int_equal(cn_defaults_slots(100, 10, 1), CN_MIN_ARENA_PIECES);
+    assert_int_equal(cn_defaults_slots(100, 1, 0), CN_MIN_ARENA_PIECES);
+    assert_int_equal(cn_defaults_slots(1, UINT64_MAX, UINT64_MAX), 1 << 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -521,6 +534,7 @@ int main(void)
         cmocka_unit_test(frozen_tensors_lie_apart),
         cmocka_unit_test(a_plan_keeps_its_names),
         cmocka_unit_test(file_stems_belong_to_one_item),
+        cmocka_unit_test(what_nobody_asked_for_has_bounds),
         cmocka_unit_test(a_state_of_nothing_has_a_plan),
         cmocka_unit_test(what_is_wanted_is_read_once),
         cmocka_unit_test(secrets_are_left_out),
