@@ -87,7 +87,7 @@ void cn_run_begin_job(cairn_run *run, cairn_phase phase, uint64_t step);
 void cn_run_clear_figures(cairn_run *run); /* of bytes: a restore that tries another checkpoint counts anew */
 void cn_run_set_phase(cairn_run *run, cairn_phase phase, uint64_t total_bytes);
 void cn_run_end_job(cairn_run *run, int code, bool abandoned); /* DURABLE, FAILED or ABANDONED, and tells the progress callback */
-void cn_run_tick(void *run);
+void cn_run_tick(void *user);
 int cn_run_take_term(cairn_run *run, cairn_error *err);
 /* An arena with slots for pieces of piece_bytes, enough for total_bytes within the limits; kept from job to job. */
 int cn_run_need_arena(cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes, cairn_error *err);

@@ -164,8 +164,8 @@ static void leave_out_dropped(cairn_checkpoint *checkpoint)
 
 static int load_tables(cairn_checkpoint *checkpoint, cairn_error *err)
 {
-    char *data;
-    size_t size;
+    char *data = NULL;
+    size_t size = 0;
     int code = load_own(checkpoint, CN_NAME_TENSORS, CN_MAX_TENSORS_JSON_BYTES, &data, &size, err);
     if (code) return code;
     code = cn_table_decode(data, size, checkpoint->index.seed, &checkpoint->pool, &checkpoint->table, err);
@@ -390,7 +390,7 @@ static int cannot_hold(const char *path, const char *name, int code, cairn_error
 int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, cairn_io_mode mode, cairn_checkpoint **ret_checkpoint,
                           cairn_error *err)
 {
-    cairn_checkpoint *checkpoint;
+    cairn_checkpoint *checkpoint = NULL;
     int code = cn_checkpoint_new(path, &checkpoint, err);
     if (code) return code;
     code = cn_held_open(parent, name, &checkpoint->pool, &checkpoint->held, &checkpoint->manifest, err);

@@ -110,7 +110,7 @@ int cn_save_check_witnesses(const struct cn_save *save, uint64_t tensor, uint64_
                             cairn_error *err);
 int cn_save_check_all(const struct cn_save *save, cairn_error *err); /* everything is staged: counters, and digests again if asked */
 int cn_save_link_unchanged(struct cn_save *save, cairn_error *err);  /* settles the fate of files expected to be unchanged */
-int cn_save_link_equal(struct cn_save *save, uint32_t file, cairn_error *err); /* a file that was written and is equal after all */
+int cn_save_link_equal(struct cn_save *save, uint32_t index, cairn_error *err); /* a file that was written and is equal after all */
 void cn_save_match_base(struct cn_save *save);
 
 #endif

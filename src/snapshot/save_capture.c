@@ -81,7 +81,7 @@ static int take_witnesses(struct cn_save *save, cairn_error *err)
     const struct cn_plan *plan = &save->plan;
     uint64_t count = 0;
     for (uint64_t i = 0; i < plan->tensors_count; i++) count += is_late(plan->tensors[i].leaf);
-    save->witnesses = cn_os_new_array(count, CN_WITNESSES * CN_WITNESS_BYTES);
+    save->witnesses = cn_os_new_array(count, (size_t)CN_WITNESSES * CN_WITNESS_BYTES);
     if (!save->witnesses) return no_memory(err);
     count = 0;
     for (uint64_t i = 0; i < plan->tensors_count; i++) {

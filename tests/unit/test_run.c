@@ -545,8 +545,9 @@ static void what_any_torn_attempt_touched_must_be_covered(void **unused)
     a[0] = 2;
     saving.step = 20;
     test_ok(cairn_save(run, without.state, &saving, NULL, &err));
-    test_shell("for s in 10 20; do printf X | dd of=%s/checkpoint-$s/training/a.safetensors bs=1 seek=8000000 conv=notrunc status=none; done",
-               path);
+    test_shell(
+        "for s in 10 20; do printf X | dd of=%s/checkpoint-$s/training/a.safetensors bs=1 seek=8000000 conv=notrunc status=none; done",
+        path);
     b[0] = 2;
     test_code(cairn_restore(run, with.state, NULL, NULL, &err), CAIRN_E_TORN_STATE);
     assert_int_equal(b[0], 0);
