@@ -6,7 +6,7 @@
  *
  *  1. A kill counts when the child died of it. "In a save" counts when it left a staging folder without its commit behind.
  *  2. The exit status is 0 only if there were kills enough, saves enough among them, and not one bit differs.
- *  3. Nothing outside the demo's own folder is touched.
+ *  3. Nothing is removed but the two runs of an earlier demo, in a store of the demo's own name and making.
  */
 #include "demo/child.h"
 #include "demo/losses.h"
@@ -27,6 +27,8 @@
 #include <unistd.h>
 
 enum { EXIT_DIFFERENT = 1, EXIT_BAD_USE = 2, EXIT_FAILED = 3, KILLS_MAX = 40, PATH_BYTES = 1024, COMMAND_WORDS = 24 };
+
+#define STORE "demo-ckpts" /* in the demo's folder: not the name that a run of somebody's own would have */
 
 struct kill {
     struct demo_mark mark;
@@ -168,7 +170,7 @@ static void trainer_command(const struct demo *demo, const char *run, struct com
     *command = (struct command){ .count = 0 };
     add_word(command, "%s", demo->trainer);
     add_word(command, "--out");
-    add_word(command, "%s/ckpts/%s", demo->folder, run);
+    add_word(command, "%s/" STORE "/%s", demo->folder, run);
     add_word(command, "--steps");
     add_word(command, "%ld", demo->steps);
     add_word(command, "--save-every");
@@ -176,7 +178,7 @@ static void trainer_command(const struct demo *demo, const char *run, struct com
     add_word(command, "--log-every");
     add_word(command, "1");
     add_word(command, "--loss-csv");
-    add_word(command, "%s/%s.csv", demo->folder, run);
+    add_word(command, "%s/demo-%s.csv", demo->folder, run);
     if (demo->small) {
         static const char *const sizes[] = { "--layers",  "2",  "--heads", "2", "--width",      "128",
                                              "--context", "32", "--batch", "4", "--eval-every", "20" };
@@ -200,7 +202,7 @@ static int train_straight(struct demo *demo)
     print_title(demo, "1. A run that is never stopped");
     trainer_command(demo, "straight", &command);
     print_command(demo, &command);
-    snprintf(run, sizeof(run), "%s/ckpts/straight", demo->folder);
+    snprintf(run, sizeof(run), "%s/" STORE "/straight", demo->folder);
     demo->label = "straight";
     struct demo_life life = { .command = command.pointers, .run = run, .progress = show_progress, .user = demo };
     if (demo_life_run(&life) != 0 || life.status != 0 || life.step != demo->steps) return complain(demo, &life);
@@ -247,7 +249,7 @@ static int train_killed(struct demo *demo)
     trainer_command(demo, "killed", &command);
     print_command(demo, &command);
     printf("\n  kill  at step   moment             lived    resumed from\n");
-    snprintf(run, sizeof(run), "%s/ckpts/killed", demo->folder);
+    snprintf(run, sizeof(run), "%s/" STORE "/killed", demo->folder);
     for (;;) {
         struct demo_life life = { .command = command.pointers, .run = run, .progress = show_progress, .user = demo };
         char label[24];
@@ -286,7 +288,7 @@ static int compare_checkpoints(const struct demo *demo)
     add_word(&command, "%s", demo->cairn);
     add_word(&command, "diff");
     add_word(&command, "-C");
-    add_word(&command, "%s/ckpts", demo->folder);
+    add_word(&command, "%s/" STORE, demo->folder);
     add_word(&command, "killed@%ld", demo->steps);
     add_word(&command, "straight@%ld", demo->steps);
     return run_command(demo, &command);
@@ -299,7 +301,7 @@ static int show_listing(const struct demo *demo)
     add_word(&command, "%s", demo->cairn);
     add_word(&command, "ls");
     add_word(&command, "-C");
-    add_word(&command, "%s/ckpts", demo->folder);
+    add_word(&command, "%s/" STORE, demo->folder);
     add_word(&command, "killed");
     return run_command(demo, &command);
 }
@@ -313,9 +315,9 @@ static int compare_losses(const struct demo *demo)
     int result = EXIT_FAILED;
 
     for (int i = 0; i < demo->kills_count; i++) marks[i] = demo->kills[i].mark;
-    snprintf(path, sizeof(path), "%s/straight.csv", demo->folder);
+    snprintf(path, sizeof(path), "%s/demo-straight.csv", demo->folder);
     if (demo_losses_read(&straight, path) == 0) {
-        snprintf(path, sizeof(path), "%s/killed.csv", demo->folder);
+        snprintf(path, sizeof(path), "%s/demo-killed.csv", demo->folder);
         if (demo_losses_read(&killed, path) == 0) {
             long step = demo_losses_compare(&straight, &killed);
             result = step != 0;
@@ -324,7 +326,7 @@ static int compare_losses(const struct demo *demo)
             print_verdict(demo, step == 0, text);
             print_title(demo, "4. The loss curve of the killed run");
             demo_plot_terminal(&killed, marks, demo->kills_count, demo->unicode, demo->colour);
-            snprintf(path, sizeof(path), "%s/loss.svg", demo->folder);
+            snprintf(path, sizeof(path), "%s/demo-loss.svg", demo->folder);
             if (demo_plot_svg(&killed, marks, demo->kills_count, path) == 0)
                 printf("  the same as a picture: %s\n", path);
             else
@@ -373,21 +375,37 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
     return remove(path);
 }
 
-/* Empties what an earlier demo left in its folder; nothing else is there to be lost. */
-static int prepare_folder(const struct demo *demo)
+/* Removes the two runs of an earlier demo, by name. The store is known by the mark that the demo puts into it. */
+static int remove_old(const char *store, const char *mark)
 {
-    char path[PATH_BYTES];
+    static const char *const runs[] = { "straight", "killed" };
+    char path[PATH_BYTES + 32];
 
-    snprintf(path, sizeof(path), "%s/ckpts", demo->folder);
-    if (access(path, F_OK) == 0 && nftw(path, remove_entry, 32, FTW_DEPTH | FTW_PHYS) != 0) {
-        fprintf(stderr, "demo: cannot empty %s: %s\n", path, strerror(errno));
+    if (access(mark, F_OK) != 0) {
+        fprintf(stderr, "demo: %s was not made by the demo: give another --dir\n", store);
         return -1;
     }
-    if ((mkdir(demo->folder, 0777) != 0 && errno != EEXIST) || mkdir(path, 0777) != 0) {
-        fprintf(stderr, "demo: cannot make %s: %s\n", path, strerror(errno));
+    for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", store, runs[i]);
+        if (access(path, F_OK) != 0 || nftw(path, remove_entry, 32, FTW_DEPTH | FTW_PHYS) == 0) continue;
+        fprintf(stderr, "demo: cannot remove %s: %s\n", path, strerror(errno));
         return -1;
     }
     return 0;
+}
+
+static int prepare_folder(const struct demo *demo)
+{
+    char store[PATH_BYTES], mark[PATH_BYTES + 32];
+
+    snprintf(store, sizeof(store), "%s/" STORE, demo->folder);
+    snprintf(mark, sizeof(mark), "%s/.made-by-demo", store);
+    if (access(store, F_OK) == 0) return remove_old(store, mark);
+    FILE *file = NULL;
+    if ((mkdir(demo->folder, 0777) == 0 || errno == EEXIST) && mkdir(store, 0777) == 0) file = fopen(mark, "w");
+    if (file != NULL && fclose(file) == 0) return 0;
+    fprintf(stderr, "demo: cannot make %s: %s\n", store, strerror(errno));
+    return -1;
 }
 
 /* The programs lie beside this one. They are called by a relative path where that is shorter to read. */

@@ -110,17 +110,25 @@ static int prepare(struct evaluator *e)
     return EXIT_SUCCESS;
 }
 
+static const char purpose[] =
+    "Usage: evaluate RUN [OPTION]...\n"
+    "Follow a live run and put the validation loss on each checkpoint. Give the options that train_gpt was given.\n";
+
 int main(int argc, char **argv)
 {
     static struct evaluator evaluator;
 
-    if (argc < 2 || argv[1][0] == '-') {
-        fputs("usage: evaluate RUN [the options that train_gpt was given]\n", stderr);
+    if (argc < 2 || (argv[1][0] == '-' && strcmp(argv[1], "--help") != 0)) {
+        fputs("evaluate: name the run first; see --help\n", stderr);
         return EXIT_BAD_USE;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     evaluator.run = argv[1];
-    int outcome = gpt_options_parse(&evaluator.options, argc - 1, argv + 1);
+    if (argv[1][0] != '-') {
+        argv[1] = argv[0];
+        argc--, argv++;
+    }
+    int outcome = gpt_options_parse(&evaluator.options, "evaluate", purpose, argc, argv);
     if (outcome != 0) return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
     int status = prepare(&evaluator);
     if (status == EXIT_SUCCESS) status = follow(&evaluator);

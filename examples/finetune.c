@@ -25,6 +25,7 @@ struct tuner {
     struct gpt_random dropout;
     struct gpt_model model;
     int64_t step;
+    uint64_t fingerprint; /* of the text the state was trained on */
     float loss;
     uint8_t *tokens;
     cairn_state *weights; /* what comes from the base */
@@ -100,7 +101,8 @@ static int bind_state(struct tuner *t, cairn_error *err)
     if (code != CAIRN_OK || cairn_state_bind_i64(t->state, "scheduler", "step", &t->step, err) != 0 ||
         cairn_state_bind_i64(t->state, "data", "epoch", &t->order.epoch, err) != 0 ||
         cairn_state_bind_i64(t->state, "data", "position", &t->order.position, err) != 0 ||
-        cairn_state_bind_u64(t->state, "data", "order_seed", &t->order.order_seed, err) != 0)
+        cairn_state_bind_u64(t->state, "data", "order_seed", &t->order.order_seed, err) != 0 ||
+        cairn_state_bind_u64(t->state, "data", "fingerprint", &t->fingerprint, err) != 0)
         return err->code;
     return CAIRN_OK;
 }
@@ -162,9 +164,10 @@ static int begin(struct tuner *t, cairn_error *err)
         cairn_restore(t->run, t->state, NULL, &report, err) != CAIRN_OK)
         return err->code;
     if (!report.fresh) {
+        if (t->fingerprint != t->text.fingerprint || gpt_order_resume(&t->order) != 0)
+            return complain(err, CAIRN_E_USAGE, "the run was trained on another text: give it by --data, or another --out");
         printf("resumed at step %lld\n", (long long)t->step);
-        return gpt_order_resume(&t->order) == 0 ? CAIRN_OK
-                                                : complain(err, CAIRN_E_USAGE, "the run was trained on another text: give it by --data");
+        return CAIRN_OK;
     }
     if (cairn_load(NULL, t->base, t->weights, NULL, &report, err) != CAIRN_OK) return err->code;
     printf("started from %s: %llu tensors\n", t->base, (unsigned long long)report.counts[CAIRN_RESTORED]);
@@ -203,6 +206,7 @@ static int prepare(struct tuner *t, cairn_error *err)
     struct gpt_random random;
 
     if (gpt_text_load(&t->text, t->options.data, message, sizeof(message)) != 0) return complain(err, CAIRN_E_NOTFOUND, message);
+    t->fingerprint = t->text.fingerprint;
     if (take_vocabulary(t, err) != CAIRN_OK) return err->code;
     t->options.model.vocabulary = t->text.vocabulary;
     gpt_random_seed(&random, t->options.seed);
@@ -219,18 +223,27 @@ static int prepare(struct tuner *t, cairn_error *err)
     return CAIRN_OK;
 }
 
+static const char purpose[] =
+    "Usage: finetune BASE [OPTION]...\n"
+    "Start from the weights of BASE (RUN@STEP or a folder, of train_gpt) and train the last block on another text. The same command line resumes a\n"
+    "run that was killed. Give the model options that the base was trained with.\n";
+
 int main(int argc, char **argv)
 {
     static struct tuner tuner;
     cairn_error err = CAIRN_ERROR_INIT;
 
-    if (argc < 2 || argv[1][0] == '-') {
-        fputs("usage: finetune BASE [--out RUN] [--data PATH] [the model options that the base was trained with]\n", stderr);
+    if (argc < 2 || (argv[1][0] == '-' && strcmp(argv[1], "--help") != 0)) {
+        fputs("finetune: name the base first; see --help\n", stderr);
         return EXIT_BAD_USE;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     tuner.base = argv[1];
-    int outcome = gpt_options_parse(&tuner.options, argc - 1, argv + 1);
+    if (argv[1][0] != '-') {
+        argv[1] = argv[0];
+        argc--, argv++;
+    }
+    int outcome = gpt_options_parse(&tuner.options, "finetune", purpose, argc, argv);
     if (outcome != 0) return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
     int code = prepare(&tuner, &err);
     if (code == CAIRN_OK && (code = begin(&tuner, &err)) == CAIRN_OK) code = tune(&tuner, &err);

@@ -345,11 +345,16 @@ static int run_trainer(struct trainer *t)
     return EXIT_SUCCESS;
 }
 
+static const char purpose[] =
+    "Usage: train_gpt [OPTION]...\n"
+    "Train a small character-level transformer. The same command line resumes a run that was killed. SIGTERM and SIGINT\n"
+    "finish the step, save and end.\n";
+
 int main(int argc, char **argv)
 {
     static struct trainer trainer;
     struct sigaction action = { .sa_handler = ask_stop };
-    int outcome = gpt_options_parse(&trainer.options, argc, argv);
+    int outcome = gpt_options_parse(&trainer.options, "train_gpt", purpose, argc, argv);
 
     if (outcome != 0) return outcome < 0 ? EXIT_BAD_USE : EXIT_SUCCESS;
     sigaction(SIGTERM, &action, NULL);

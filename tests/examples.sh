@@ -28,6 +28,8 @@ for delay in 0.15 0.25 0.35; do
 done
 check 'killed three times it resumes' tune "$work/ckpts/base/checkpoint-40" "$work/ckpts/killed"
 check 'and ends with the same bits' "$tree/cairn" diff -C "$work/ckpts" killed@30 straight@30
+check 'another text is told' bash -c "'$tree/finetune' '$work/ckpts/base/checkpoint-40' --out '$work/ckpts/killed' --data /usr/share/common-licenses/LGPL-2.1 $model --steps 40 2>&1 | grep 'another text'"
+check 'each program speaks for itself' bash -c "'$tree/finetune' x --steps 0 2>&1 | grep '^finetune: --steps' && '$tree/evaluate' --help | grep '^Usage: evaluate RUN'"
 rm -rf "$work"/ckpts/straight/checkpoint-{3,6,9,12,15,18,21,24,27} "$work/ckpts/base"
 check 'the last one is whole without all others' "$tree/cairn" verify -C "$work/ckpts" straight@30
 check 'a base that is not there is told' bash -c "! '$tree/finetune' '$work/nothing' --out '$work/x' $model"

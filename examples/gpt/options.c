@@ -1,5 +1,5 @@
 /*
- * The command line of train_gpt. Every number has a least and a largest value; what is wrong is named.
+ * The command line that train_gpt, evaluate and finetune share. Every number has a least and a largest value; what is wrong is named.
  */
 #include "gpt/options.h"
 
@@ -8,9 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char usage[] = "Usage: train_gpt [OPTION]...\n"
-                            "Train a small character-level transformer. The same command line resumes a run that was killed.\n"
-                            "\n"
+static const char usage[] = "\n"
                             "  --out RUN         the run's folder (ckpts/gpt-demo)\n"
                             "  --data PATH       text to train on: a file, or a folder of files (/usr/share/common-licenses)\n"
                             "  --steps N         optimizer steps in all (300); --warmup N of them (20)\n"
@@ -27,7 +25,7 @@ static const char usage[] = "Usage: train_gpt [OPTION]...\n"
                             "  --quiet           errors only\n"
                             "  --help\n"
                             "\n"
-                            "SIGTERM and SIGINT finish the step, save and end. Exit status: 0 fine, 2 bad use, 3 could not do it.\n";
+                            "Exit status: 0 fine, 2 bad use, 3 could not do it.\n";
 
 enum {
     OUT = 256,
@@ -76,9 +74,11 @@ static const struct option names[] = {
     { NULL, 0, NULL, 0 },
 };
 
+static const char *program; /* that parses now: for its complaints */
+
 static int complain(const char *name, const char *wanted)
 {
-    fprintf(stderr, "train_gpt: --%s wants %s; see --help\n", name, wanted);
+    fprintf(stderr, "%s: --%s wants %s; see --help\n", program, name, wanted);
     return -1;
 }
 
@@ -117,7 +117,7 @@ static int take(struct gpt_options *o, int which, const char *name)
     case LOSS_CSV: o->loss_csv = optarg; return 0;
     case CHECK_GRADIENTS: o->check_gradients = 1; return 0;
     case QUIET: o->quiet = 1; return 0;
-    case HELP: fputs(usage, stdout); return 1;
+    case HELP: return 1;
     case STEPS: return (o->steps = whole(name, 1, 10000000)) < 1 ? -1 : 0;
     case WARMUP: return (o->warmup = whole(name, 0, 10000000)) < 0 ? -1 : 0;
     case SAVE_EVERY: return (o->save_every = whole(name, 1, 10000000)) < 1 ? -1 : 0;
@@ -136,10 +136,11 @@ static int take(struct gpt_options *o, int which, const char *name)
     }
 }
 
-int gpt_options_parse(struct gpt_options *options, int argc, char **argv)
+int gpt_options_parse(struct gpt_options *options, const char *name, const char *purpose, int argc, char **argv)
 {
     int which, at = 0;
 
+    program = name;
     *options = (struct gpt_options){ .out = "ckpts/gpt-demo",
                                      .data = "/usr/share/common-licenses",
                                      .steps = 300,
@@ -154,10 +155,11 @@ int gpt_options_parse(struct gpt_options *options, int argc, char **argv)
                                      .model = { .layers = 3, .heads = 4, .width = 144, .context = 64, .dropout = 0.1f } };
     while ((which = getopt_long(argc, argv, "", names, &at)) != -1) {
         int outcome = take(options, which, names[at].name);
+        if (outcome > 0) printf("%s%s", purpose, usage);
         if (outcome != 0) return outcome;
     }
     if (optind < argc) {
-        fprintf(stderr, "train_gpt: '%s' is no option; see --help\n", argv[optind]);
+        fprintf(stderr, "%s: '%s' is no option; see --help\n", program, argv[optind]);
         return -1;
     }
     if (options->model.width % options->model.heads != 0 || options->model.width % 4 != 0)

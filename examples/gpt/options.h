@@ -16,7 +16,8 @@ struct gpt_options {
     int quiet, check_gradients;
 };
 
-/* Returns 0; 1 when help was asked for and printed; -1 after one line on stderr that says what is wrong. */
-int gpt_options_parse(struct gpt_options *options, int argc, char **argv);
+/* name: of the program; purpose: the first lines of its help, before the list of options. argv[0] is what getopt's own complaints begin with.
+ * Returns 0; 1 when help was asked for and printed; -1 after one line on stderr that says what is wrong. */
+int gpt_options_parse(struct gpt_options *options, const char *name, const char *purpose, int argc, char **argv);
 
 #endif
