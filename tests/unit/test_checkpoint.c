@@ -418,7 +418,7 @@ static void turn_rows_around(const char *folder)
 static void empty_tensors_in_another_order_take_no_longer(void **unused)
 {
     enum { COUNT = 50000 };
-    char(*texts)[8] = calloc(COUNT, sizeof *texts);
+    char(*texts)[16] = calloc(COUNT, sizeof *texts);
     const char **names = calloc(COUNT, sizeof *names);
     uint64_t *sizes = calloc(COUNT, sizeof *sizes);
     (void)unused;
