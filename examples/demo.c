@@ -472,7 +472,7 @@ static int parse(struct demo *demo, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static struct demo demo = { .steps = 300, .save_every = 10, .kills_wanted = 10, .saves_wanted = 3 };
+    struct demo demo = { .steps = 300, .save_every = 10, .kills_wanted = 10, .saves_wanted = 3 };
     char folder[PATH_BYTES + 16];
     double start = demo_seconds_now();
 

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +58,11 @@ void demo_losses_done(struct demo_losses *losses)
 
 static int same(float a, float b)
 {
-    return memcmp(&a, &b, sizeof(a)) == 0 || (isnan(a) && isnan(b));
+    uint32_t a_bits, b_bits;
+
+    memcpy(&a_bits, &a, sizeof(a));
+    memcpy(&b_bits, &b, sizeof(b));
+    return a_bits == b_bits || (isnan(a) && isnan(b));
 }
 
 long demo_losses_compare(const struct demo_losses *a, const struct demo_losses *b)

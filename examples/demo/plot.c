@@ -140,13 +140,14 @@ static void svg_axes(FILE *file, const struct demo_losses *losses, struct range 
 {
     long stride = 1;
 
-    for (double value = range.low; value <= range.high + range.tick / 2; value += range.tick)
+    for (int i = 0; range.low + i * range.tick <= range.high + range.tick / 2; i++) {
+        double value = range.low + i * range.tick;
         fprintf(
             file,
             "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
             LEFT, WIDTH - RIGHT, svg_y(range, value), svg_y(range, value), LEFT - 8, svg_y(range, value) + 4.0, value);
-    for (int i = 0; losses->steps / stride > 8; i++)
-        stride = stride / (i % 3 == 2 ? 4 : 1) * (i % 3 == 2 ? 10 : i % 3 == 1 ? 2 : 2); /* 1 2 4 10 20 40 ... */
+    }
+    for (int i = 0; losses->steps / stride > 8; i++) stride = i % 3 == 2 ? stride / 4 * 10 : stride * 2; /* 1 2 4 10 20 40 ... */
     for (long step = 0; step <= losses->steps; step += stride)
         fprintf(file, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%ld</text>\n", svg_x(losses, (double)step), HEIGHT - BOTTOM + 20,
                 step);

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/limits.h"
 #include "snapshot/checkpoint_parts.h"
 #include "store/catalog.h"
 #include "store/layout.h"

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "base/utf8.h"
 #include "os/os.h"
 #include "snapshot/provenance.h"
 #include "store/layout.h"

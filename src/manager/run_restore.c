@@ -6,7 +6,6 @@
 
 #include "base/limits.h"
 #include "manager/run.h"
-#include "store/layout.h"
 
 struct attempt {
     cairn_run *run;

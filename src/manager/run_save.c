@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/limits.h"
 #include "manager/run.h"
 #include "store/commit.h"
 #include "store/layout.h"

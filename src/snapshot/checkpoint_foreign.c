@@ -1,6 +1,5 @@
 /* Opening what Cairn did not write: one .safetensors file, or a folder with the Hub's index or a single model.safetensors. Headers are
  * untrusted: memory is bounded by 64 MiB and twice the header. No digests are known. */
-#include <errno.h>
 #include <string.h>
 
 #include "base/check.h"

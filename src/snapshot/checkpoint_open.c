@@ -1,11 +1,9 @@
 /* Opening a checkpoint that Cairn wrote (see checkpoint.h): manifest, table, values and headers are read and held against each other; no tensor
  * data is read. What is handed out afterwards rests on these checks. */
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/check.h"
 #include "base/limits.h"
 #include "format/safetensors.h"
 #include "snapshot/checkpoint_parts.h"

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "base/dtype.h"
 #include "base/limits.h"
 #include "snapshot/checkpoint.h"
 

@@ -4,8 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/check.h"
-#include "base/json.h"
 #include "os/os.h"
 #include "snapshot/statejson.h"
 #include "snapshot/table.h"

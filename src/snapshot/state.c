@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/check.h"
 #include "base/dtype.h"
 #include "base/limits.h"
 #include "base/utf8.h"

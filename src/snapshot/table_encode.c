@@ -1,7 +1,6 @@
 /* Writing tensors.json (see table.h): one tensor per line, members in a fixed order; the same table gives the same bytes. */
 #include <math.h>
 
-#include "base/dtype.h"
 #include "base/json.h"
 #include "snapshot/table.h"
 

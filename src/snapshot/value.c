@@ -4,7 +4,6 @@
 
 #include <string.h>
 
-#include "base/limits.h"
 #include "os/os.h"
 
 static cairn_value *value_new(cairn_kind kind)
