@@ -9,6 +9,7 @@
 
 #include "base/limits.h"
 #include "snapshot/defaults.h"
+#include "store/held.h"
 #include "store/layout.h"
 #include "store/retire.h"
 #include "store/term.h"

@@ -11,6 +11,7 @@
 #include "snapshot/restore.h"
 #include "snapshot/save.h"
 #include "store/catalog.h"
+#include "store/held.h"
 #include "store/metricslog.h"
 #include "store/rundir.h"
 

@@ -6,6 +6,8 @@
 
 #include "base/limits.h"
 #include "manager/run.h"
+#include "store/check.h"
+#include "store/held.h"
 
 struct attempt {
     cairn_run *run;

@@ -5,9 +5,11 @@
 
 #include "manager/run.h"
 #include "store/commit.h"
+#include "store/held.h"
 #include "store/layout.h"
 #include "store/retire.h"
 #include "store/term.h"
+#include "store/tidy.h"
 
 static int check_step(const cairn_run *run, uint64_t step, cairn_error *err)
 {

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "store/catalog.h"
+#include "store/held.h"
 #include "store/layout.h"
 
 struct search {

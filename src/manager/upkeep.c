@@ -9,6 +9,7 @@
 #include "snapshot/drop.h"
 #include "snapshot/place.h"
 #include "store/catalog.h"
+#include "store/held.h"
 #include "store/layout.h"
 #include "store/marks.h"
 #include "store/retire.h"

@@ -8,6 +8,8 @@
 #include "manager/sharers.h"
 #include "snapshot/place.h"
 #include "snapshot/verify.h"
+#include "store/check.h"
+#include "store/held.h"
 
 /* ---------------------------------------------------------------------------------------------------------- not to be opened */
 

@@ -8,6 +8,7 @@
 #include "io/infile.h"
 #include "snapshot/table.h"
 #include "store/catalog.h"
+#include "store/held.h"
 
 struct cairn_checkpoint {
     struct cn_quota quota; /* of the pool, the index and what parsing needs: what an untrusted file may cost */

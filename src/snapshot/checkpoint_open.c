@@ -8,6 +8,7 @@
 #include "format/safetensors.h"
 #include "snapshot/checkpoint_parts.h"
 #include "snapshot/statejson.h"
+#include "store/held.h"
 #include "store/layout.h"
 #include "store/marks.h"
 #include "store/smallfile.h"

@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "snapshot/checkpoint.h"
+#include "store/held.h"
 #include "store/layout.h"
 #include "store/smallfile.h"
 

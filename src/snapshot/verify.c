@@ -11,6 +11,7 @@
 #include "io/pump.h"
 #include "snapshot/defaults.h"
 #include "snapshot/pieces.h"
+#include "store/check.h"
 
 struct verifier {
     const cairn_checkpoint *checkpoint;

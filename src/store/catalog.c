@@ -1,5 +1,6 @@
 /* The catalog (see catalog.h). A listing is repeated until two agree; a folder that vanishes between listing and reading starts it over. */
 #include "store/catalog.h"
+#include "store/held.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* The quick check: what can be told about a checkpoint without reading tensor data. It goes on after a finding when somebody listens. */
+#include "store/check.h"
+
 #include <errno.h>
 #include <string.h>
-
-#include "store/catalog.h"
 
 enum { READ_BYTES = 1 << 20 };
 

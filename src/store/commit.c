@@ -1,6 +1,7 @@
 /* A staging folder becomes a checkpoint by one rename, or never (see commit.h). The order below is docs/DURABILITY.md, "The order of a commit",
  * D2-D10; it was model-checked: change it only with a model. */
 #include "store/commit.h"
+#include "store/held.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -46,10 +46,4 @@ int cn_staging_make_dirs(struct cn_staging *staging, const char *attachment_name
 /* Removes the staging folder if it was not committed, best effort, and closes. Takes a zeroed one with files CN_NO_FILE. */
 void cn_staging_abandon(struct cn_staging *staging);
 
-/* After the acknowledgement, best effort, problems are messages: symlinks latest and best (best_name may be NULL); and names: a superseded one is called
- * checkpoint-N~T, one of the current line checkpoint-N, so that the highest N is right for other tools, too. */
-void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const char *), void *user);
-void cn_tidy_links(const struct cn_rundir *run, const char *latest_name, const char *best_name, void (*message)(void *, const char *),
-                   void *user);
-
 #endif

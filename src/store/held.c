@@ -1,8 +1,9 @@
 /* Opening a checkpoint so that it stays: the reader's lease, and the second look that it is still the one the name leads to. */
+#include "store/held.h"
+
 #include <errno.h>
 
 #include "base/limits.h"
-#include "store/catalog.h"
 #include "store/layout.h"
 
 enum { TRIES = 200, WAIT_NS = 1000000 };

@@ -5,6 +5,7 @@
 #define CN_STORE_MARKS_H
 
 #include "os/os.h"
+#include "store/held.h"
 #include "store/manifest.h"
 
 struct cn_marks {

@@ -7,6 +7,8 @@
  * A checkpoint folder with retired.json in place of manifest.json was retired where it stands, on a full disk: it only waits to be removed.
  *
  * Nothing is unlinked before the run folder is synced after the rename that removed it from there. */
+#include "store/check.h"
+#include "store/held.h"
 #include "store/retire.h"
 
 #include <errno.h>

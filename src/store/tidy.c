@@ -1,11 +1,14 @@
 /* What makes a run's folder pleasant to look at: names that say what the manifests say, and the symlinks latest and best. Hints only; every failure is a
  * message and nothing more. */
+#include "store/tidy.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
-#include "store/commit.h"
+#include "store/catalog.h"
+#include "store/layout.h"
 
 static void tell(const struct cn_rundir *run, const char *name, int rc, void (*message)(void *, const char *), void *user)
 {

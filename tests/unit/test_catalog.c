@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/check.h"
+#include "store/held.h"
 #include "store/smallfile.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;

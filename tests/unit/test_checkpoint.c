@@ -12,6 +12,7 @@
 
 #include "os/os.h"
 #include "snapshot/checkpoint.h"
+#include "store/held.h"
 #include "store/smallfile.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;

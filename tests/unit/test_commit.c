@@ -1,5 +1,6 @@
 /* Covers src/store/commit.c and src/store/tidy.c: a staging folder becomes a checkpoint by one rename, or never. */
 #include "storefix.h"
+#include "store/tidy.h"
 
 #include <unistd.h>
 

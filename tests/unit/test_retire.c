@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "store/held.h"
 #include "store/marks.h"
 #include "store/tree.h"
 

@@ -1,0 +1,25 @@
+/* A checkpoint held open, so that it stays while somebody looks at it. */
+#ifndef CN_STORE_HELD_H
+#define CN_STORE_HELD_H
+
+#include "os/os.h"
+#include "store/manifest.h"
+
+/* Opens a checkpoint folder by name under parent, takes the reader's lease on its manifest (goes on without where locks are refused; waits a moment
+ * for who holds it alone), reads the manifest through the folder's descriptor and looks again that the name still leads there: GONE if it does
+ * not. */
+struct cn_held {
+    cn_file dir, manifest_file; /* the lease is on manifest_file */
+    bool leased;
+    uint64_t process; /* that took the lease: a forked child's copy must not give it up */
+};
+int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
+                 cairn_error *err);
+void cn_held_close(struct cn_held *held);
+/* The same without lease and second look, which never waits: for listings, which hold nothing. */
+int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
+                 cairn_error *err);
+/* The manifest alone, likewise: for who holds the checkpoint otherwise, or only wants to know who has a name. */
+int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err);
+
+#endif

@@ -1,0 +1,13 @@
+/* What makes a run's folder pleasant to look at. */
+#ifndef CN_STORE_TIDY_H
+#define CN_STORE_TIDY_H
+
+#include "store/rundir.h"
+
+/* After the acknowledgement, best effort, problems are messages: symlinks latest and best (best_name may be NULL); and names: a superseded one is called
+ * checkpoint-N~T, one of the current line checkpoint-N, so that the highest N is right for other tools, too. */
+void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const char *), void *user);
+void cn_tidy_links(const struct cn_rundir *run, const char *latest_name, const char *best_name, void (*message)(void *, const char *),
+                   void *user);
+
+#endif
