@@ -19,6 +19,7 @@
 #define CN_MAX_INDEX_BYTES (UINT64_C(100) << 20) /* the Hub's index.json */
 #define CN_MAX_JSON_DEPTH 64
 #define CN_MAX_NAME_BYTES 1023 /* of a tensor or a value, that we write */
+#define CN_MAX_PART_BYTES 255  /* of one part of a path */
 #define CN_MAX_FOLDER_DEPTH 32 /* folders within folders, in a checkpoint */
 #define CN_MAX_ITEM_BYTES 64
 #define CN_MAX_METRICS 1000

@@ -62,10 +62,8 @@ static int describe(const struct folder *folder, struct cn_manifest *ret_manifes
                                     .items_count = save->items_count,
                                     .files = save->rows,
                                     .files_count = save->rows_count };
-    struct cn_digest id;
-    int rc = cn_os_random(id.bytes, sizeof id.bytes);
-    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
-    cn_digest_hex(&id, manifest.id);
+    int code = cn_id_new(manifest.id, err);
+    if (code) return code;
     *ret_manifest = manifest;
     return CAIRN_OK;
 }

@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "base/limits.h"
 #include "os/os.h"
+#include "store/id.h"
 #include "store/tree.h"
 
 enum { ROUNDS = 9 };
@@ -123,14 +124,13 @@ static int try_all(cn_file dir, cairn_probe_report *report)
 int cn_probe(const char *dir_path, cairn_probe_report *ret_report, cairn_error *err)
 {
     cairn_probe_report report = CAIRN_PROBE_REPORT_INIT;
-    struct cn_digest id;
-    char name[CN_DIGEST_HEX_BYTES + 16] = ".", *hex = name + 1;
+    char id[CN_ID_BYTES], name[CN_ID_BYTES + 16];
     cn_auto_close cn_file parent = CN_NO_FILE, dir = CN_NO_FILE;
     int rc = cn_os_open_dir_path(dir_path, &parent);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", dir_path);
-    if (cn_os_random(id.bytes, sizeof id.bytes)) return cn_error_set(err, CAIRN_E_IO, "no randomness from the system");
-    cn_digest_hex(&id, hex);
-    snprintf(hex + 32, sizeof name - 33, ".cairn-probe");
+    int code = cn_id_new(id, err);
+    if (code) return code;
+    snprintf(name, sizeof name, ".%s.cairn-probe", id);
     rc = cn_os_make_dir(parent, name);
     if (rc) return cn_error_errno(err, -rc, "%s: making a folder in it", dir_path);
     rc = cn_os_open_dir(parent, name, &dir);

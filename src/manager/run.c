@@ -246,12 +246,9 @@ int cn_run_check_process(const cairn_run *run, cairn_error *err)
 
 int cn_run_take_term(cairn_run *run, cairn_error *err)
 {
-    struct cn_digest id;
     uint64_t term;
-    int rc = cn_os_random(id.bytes, sizeof id.bytes);
-    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
-    cn_digest_hex(&id, run->uuid);
-    int code = cn_term_take(&run->dir, run->uuid, &term, err);
+    int code = cn_id_new(run->uuid, err);
+    if (!code) code = cn_term_take(&run->dir, run->uuid, &term, err);
     if (code) return code;
     cn_mutex_lock(run->lock); /* the figures show it */
     run->term = term;

@@ -59,10 +59,8 @@ static int describe(const struct cn_job *job, struct cn_manifest *ret_manifest, 
         .files = save->rows,
         .files_count = save->rows_count,
     };
-    struct cn_digest id;
-    int rc = cn_os_random(id.bytes, sizeof id.bytes);
-    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
-    cn_digest_hex(&id, manifest.id);
+    int code = cn_id_new(manifest.id, err);
+    if (code) return code;
     memcpy(manifest.run_id, run->dir.id, sizeof manifest.run_id);
     memcpy(manifest.parent_id, run->line.parent_id, sizeof manifest.parent_id);
     *ret_manifest = manifest;

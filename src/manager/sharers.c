@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "store/held.h"
 #include "store/layout.h"
+#include "store/relative.h"
 
 struct search {
     cn_file parent;
@@ -18,15 +19,10 @@ struct search {
 
 static int stat_file(cn_file folder, const char *name, struct cn_file_info *ret_info)
 {
-    char part[256];
-    const char *slash = strchr(name, '/');
-    cn_auto_close cn_file below = CN_NO_FILE;
-    if (!slash) return cn_os_stat_at(folder, name, ret_info);
-    if ((size_t)(slash - name) >= sizeof part) return -1;
-    memcpy(part, name, (size_t)(slash - name));
-    part[slash - name] = 0;
-    int rc = cn_os_open_dir(folder, part, &below);
-    return rc ? rc : cn_os_stat_at(below, slash + 1, ret_info);
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    const char *last;
+    int rc = cn_relative_open_folder(folder, name, &dir, &last);
+    return rc ? rc : cn_os_stat_at(dir, last, ret_info);
 }
 
 static bool holds(cn_file folder, const struct cn_manifest *manifest, const struct cn_file_info *wanted)

@@ -1,6 +1,7 @@
 /* The base (see base.h). It must never hand out a link to a file that somebody has changed: the file is looked at before the link is made and
  * again through the link, for the name may have been given to another file in between. */
 #include "snapshot/base.h"
+#include "store/relative.h"
 
 #include <errno.h>
 #include <string.h>
@@ -97,16 +98,10 @@ static bool looks_the_same(const struct cn_file_info *a, const struct cn_file_in
 
 int cn_base_link(const struct cn_base *base, const struct cn_base_file *file, cn_file dir, const char *name)
 {
-    const char *slash = strchr(file->name, '/'), *last = slash ? slash + 1 : file->name;
+    const char *last;
     struct cn_file_info info;
-    char part[64];
     cn_auto_close cn_file from = CN_NO_FILE;
-    if (slash) {
-        if ((size_t)(slash - file->name) >= sizeof part) return -ENAMETOOLONG;
-        memcpy(part, file->name, (size_t)(slash - file->name));
-        part[slash - file->name] = 0;
-    }
-    int rc = cn_os_open_dir(base->dir, slash ? part : ".", &from);
+    int rc = cn_relative_open_folder(base->dir, file->name, &from, &last);
     if (!rc) rc = cn_os_stat_at(from, last, &info);
     if (!rc && !looks_the_same(&info, &file->info)) rc = -ESTALE;
     if (!rc) rc = cn_os_link(from, last, dir, name);

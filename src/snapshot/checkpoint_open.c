@@ -11,6 +11,7 @@
 #include "store/held.h"
 #include "store/layout.h"
 #include "store/marks.h"
+#include "store/relative.h"
 #include "store/smallfile.h"
 
 /* What opening may take: so much, and a multiple of the tables' own size. A row of tensors.json needs twice its text; whoever makes one up
@@ -64,19 +65,6 @@ void cn_checkpoint_close(cairn_checkpoint *checkpoint)
     cn_os_free(checkpoint);
 }
 
-/* A file in training/ or at the top, opened part by part. */
-static int open_folder_of(const cairn_checkpoint *checkpoint, const char *name, cn_file *ret_dir, const char **ret_base)
-{
-    const char *slash = strchr(name, '/');
-    char part[256];
-    *ret_base = slash ? slash + 1 : name;
-    if (!slash) return cn_os_open_dir(checkpoint->dir, ".", ret_dir);
-    if ((size_t)(slash - name) >= sizeof part) return -ENAMETOOLONG;
-    memcpy(part, name, (size_t)(slash - name));
-    part[slash - name] = 0;
-    return cn_os_open_dir(checkpoint->dir, part, ret_dir);
-}
-
 /* What the manifest lists and is not there was cut off: the checkpoint itself was found. */
 static int cannot_open(const cairn_checkpoint *checkpoint, int rc, const char *name, cairn_error *err)
 {
@@ -109,7 +97,7 @@ static int open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_er
         cn_auto_close cn_file dir = CN_NO_FILE;
         const char *base;
         if (is_gone(checkpoint, i)) continue;
-        int rc = open_folder_of(checkpoint, entry->name, &dir, &base);
+        int rc = cn_relative_open_folder(checkpoint->dir, entry->name, &dir, &base);
         if (rc) return cannot_open(checkpoint, rc, entry->name, err);
         code = cn_infile_open(&checkpoint->files[i], dir, base, mode, err);
         if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
@@ -131,7 +119,7 @@ static int load_own(cairn_checkpoint *checkpoint, const char *name, uint64_t lim
     cn_auto_close cn_file dir = CN_NO_FILE;
     const char *base;
     if (!entry) return cn_error_set(err, CAIRN_E_FORMAT, "%s: its manifest does not list %s", checkpoint->path, name);
-    int rc = open_folder_of(checkpoint, name, &dir, &base);
+    int rc = cn_relative_open_folder(checkpoint->dir, name, &dir, &base);
     if (rc) return cannot_open(checkpoint, rc, name, err);
     int code = cn_smallfile_load(dir, base, limit, ret_data, ret_size, err);
     if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);

@@ -87,16 +87,13 @@ static int name_dropped(struct drop *drop, cairn_error *err)
 static int replace_manifest(struct drop *drop, cairn_error *err)
 {
     cn_file dir = drop->checkpoint->dir;
-    char temporary[64], hex[CN_DIGEST_HEX_BYTES];
-    struct cn_digest random;
+    char temporary[64], id[CN_ID_BYTES];
     cn_auto_buf struct cn_buf buf;
     cn_buf_init(&buf, cn_os_alloc(), 2 * CN_MAX_MANIFEST_BYTES);
-    int code = cn_manifest_encode(&drop->manifest, &buf, err);
+    int rc, code = cn_manifest_encode(&drop->manifest, &buf, err);
+    if (!code) code = cn_id_new(id, err);
     if (code) return code;
-    int rc = cn_os_random(random.bytes, sizeof random.bytes);
-    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
-    cn_digest_hex(&random, hex);
-    snprintf(temporary, sizeof temporary, ".manifest-%s", hex);
+    snprintf(temporary, sizeof temporary, ".manifest-%s", id);
     code = cn_smallfile_put(dir, temporary, buf.data, buf.size, 0644, err);
     if (!code && (rc = cn_os_rename_over(dir, temporary, dir, CN_NAME_MANIFEST)))
         code = cn_error_errno(err, -rc, "replacing " CN_NAME_MANIFEST);

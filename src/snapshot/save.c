@@ -82,9 +82,9 @@ static int add_file(struct cn_save *save, struct cn_manifest_file file, cairn_er
 
 int cn_save_put(struct cn_save *save, const char *name, enum cn_file_kind kind, const void *data, size_t size, cairn_error *err)
 {
-    const char *in_training = strncmp(name, CN_NAME_TRAINING "/", sizeof CN_NAME_TRAINING) ? NULL : name + sizeof CN_NAME_TRAINING;
-    cn_file dir = in_training ? save->staging->training : save->staging->dir;
-    int code = cn_smallfile_put(dir, in_training ? in_training : name, data, size, 0644, err);
+    const char *last;
+    cn_file dir = cn_staging_folder(save->staging, name, &last);
+    int code = cn_smallfile_put(dir, last, data, size, 0644, err);
     if (code) return code;
     return add_file(
         save, (struct cn_manifest_file){ .name = name, .kind = kind, .size_bytes = size, .digest = cn_digest_blocks(data, size) }, err);
@@ -97,7 +97,7 @@ int cn_save_attach(struct cn_save *save, const char *name, const void *data, siz
     for (uint64_t i = 0; i < save->rows_count; i++)
         if (!strcmp(save->rows[i].name, name))
             return cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\": the checkpoint has a file of that name", shown.text);
-    int code = cn_staging_make_dirs((struct cn_staging *)(uintptr_t)save->staging, name, err);
+    int code = cn_staging_make_dirs(save->staging, name, err);
     if (!code) code = cn_smallfile_put(save->staging->dir, name, data, size, 0644, err);
     if (code) return cn_error_prefix(err, code, "attached file \"%s\"", shown.text);
     return add_file(

@@ -31,13 +31,6 @@ void cn_save_match_base(struct cn_save *save)
     }
 }
 
-static cn_file folder_of(const struct cn_save *save, const char *name, const char **ret_last)
-{
-    const char *slash = strchr(name, '/');
-    *ret_last = slash ? slash + 1 : name;
-    return slash ? save->staging->training : save->staging->dir;
-}
-
 /* Digests the blocks of a piece in place; memory without an address passes through the slot. */
 static int digest_piece(void *user, uint64_t index, unsigned char *slot, cairn_error *err)
 {
@@ -71,7 +64,7 @@ static void link_file(struct cn_save *save, uint32_t index)
     struct cn_save_file *file = &save->files[index];
     const struct cn_plan_file *planned = &save->plan.files[index];
     const char *last;
-    cn_file dir = folder_of(save, planned->name, &last);
+    cn_file dir = cn_staging_folder(save->staging, planned->name, &last);
     file->fate = CN_FATE_WRITE;
     if (atomic_load(&file->changed) || cn_base_link(save->base, file->base, dir, last)) return;
     file->fate = CN_FATE_LINKED;
@@ -103,7 +96,7 @@ int cn_save_link_equal(struct cn_save *save, uint32_t index, cairn_error *err)
     if (!file->base || atomic_load(&file->changed)) return CAIRN_OK;
     if (file->base->blocks_count && memcmp(&save->blocks[first], file->base->blocks, file->base->blocks_count * sizeof *file->base->blocks))
         return CAIRN_OK;
-    cn_file dir = folder_of(save, planned->name, &last);
+    cn_file dir = cn_staging_folder(save->staging, planned->name, &last);
     if (cn_base_link(save->base, file->base, dir, temporary)) return CAIRN_OK;
     int rc = cn_os_rename_over(dir, temporary, dir, last);
     if (rc) return cn_error_errno(err, -rc, "%s: putting a link in its place", planned->name);

@@ -93,10 +93,10 @@ static int create_files(struct cn_save *save, cairn_error *err)
     int code = CAIRN_OK;
     for (uint32_t i = 0; i < save->plan.files_count && !code; i++) {
         const struct cn_plan_file *file = &save->plan.files[i];
-        const char *slash = strchr(file->name, '/');
-        cn_file dir = slash ? save->staging->training : save->staging->dir;
+        const char *last;
+        cn_file dir = cn_staging_folder(save->staging, file->name, &last);
         if (save->files[i].fate != CN_FATE_WRITE || save->files[i].out.file != CN_NO_FILE) continue;
-        code = cn_outfile_create(&save->files[i].out, dir, slash ? slash + 1 : file->name, file->size_bytes, save->io_mode, err);
+        code = cn_outfile_create(&save->files[i].out, dir, last, file->size_bytes, save->io_mode, err);
         if (!code) code = write_header(save, i, err);
     }
     return code;

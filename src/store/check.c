@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "store/relative.h"
+
 enum { READ_BYTES = 1 << 20 };
 
 struct check {
@@ -62,22 +64,12 @@ static void check_content(struct check *check, const struct cn_manifest_file *en
              &error);
 }
 
-/* Opens a file of a folder by its relative name, one part at a time, never through a symlink. */
 static int open_relative(cn_file dir, const char *name, cn_file *ret_file)
 {
-    char part[256];
-    cn_auto_close cn_file below = CN_NO_FILE;
-    for (const char *slash; (slash = strchr(name, '/')); name = slash + 1) {
-        cn_file next = CN_NO_FILE;
-        size_t size = (size_t)(slash - name);
-        memcpy(part, name, size);
-        part[size] = 0;
-        int rc = cn_os_open_dir(dir, part, &next);
-        if (rc) return rc;
-        (void)cn_os_close(below);
-        dir = below = next;
-    }
-    return cn_os_open_read(dir, name, ret_file);
+    cn_auto_close cn_file folder = CN_NO_FILE;
+    const char *last;
+    int rc = cn_relative_open_folder(dir, name, &folder, &last);
+    return rc ? rc : cn_os_open_read(folder, last, ret_file);
 }
 
 static void check_file(struct check *check, cn_file dir, const struct cn_manifest_file *entry)

@@ -61,7 +61,14 @@ void cn_staging_abandon(struct cn_staging *staging)
     staging->name[0] = 0;
 }
 
-int cn_staging_make_dirs(struct cn_staging *staging, const char *attachment_name, cairn_error *err)
+cn_file cn_staging_folder(const struct cn_staging *staging, const char *name, const char **ret_last)
+{
+    const char *slash = strchr(name, '/');
+    *ret_last = slash ? slash + 1 : name;
+    return slash ? staging->training : staging->dir;
+}
+
+int cn_staging_make_dirs(const struct cn_staging *staging, const char *attachment_name, cairn_error *err)
 {
     char path[CN_MAX_NAME_BYTES + 1];
     for (const char *slash = strchr(attachment_name, '/'); slash; slash = strchr(slash + 1, '/')) {

@@ -29,6 +29,9 @@ int cn_staging_begin_in(cn_file parent, const char *path, struct cn_staging *ret
 int cn_staging_commit_as(struct cn_staging *staging, const struct cn_manifest *manifest, const char *name, bool replace, const char *path,
                          cairn_error *err);
 
+/* Where in it a data file of ours goes, at the top or in training/; *ret_last is the name there. */
+cn_file cn_staging_folder(const struct cn_staging *staging, const char *name, const char **ret_last);
+
 struct cn_commit {
     const struct cn_manifest *manifest;            /* complete: it is encoded, written and fsynced here */
     const char *uuid;                              /* this writer's, for the term check */
@@ -42,7 +45,7 @@ struct cn_commit {
  * EXISTS, FENCED, FOREIGN (a folder of somebody else has the name), NOSPACE, IO. */
 int cn_staging_commit(struct cn_staging *staging, struct cn_commit *commit, cairn_error *err);
 /* Folders of an attachment's name: made, and synced at the commit. */
-int cn_staging_make_dirs(struct cn_staging *staging, const char *attachment_name, cairn_error *err);
+int cn_staging_make_dirs(const struct cn_staging *staging, const char *attachment_name, cairn_error *err);
 /* Removes the staging folder if it was not committed, best effort, and closes. Takes a zeroed one with files CN_NO_FILE. */
 void cn_staging_abandon(struct cn_staging *staging);
 

@@ -69,7 +69,7 @@ static bool is_plain_path(const char *name, size_t size)
         if (++folders > CN_MAX_FOLDER_DEPTH) return false;
         const char *slash = memchr(name + start, '/', size - start);
         size_t end = slash ? (size_t)(slash - name) : size;
-        if (end == start || end - start > 255 || name[start] == '.' || name[start] == '-') return false;
+        if (end == start || end - start > CN_MAX_PART_BYTES || name[start] == '.' || name[start] == '-') return false;
         start = end + 1;
     }
     for (size_t i = 0; i < size; i++)

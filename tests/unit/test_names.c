@@ -1,10 +1,13 @@
-/* Covers src/store/layout.c, src/store/id.c and src/store/utctime.c: names on disk, identities and points in time, all as text alone. */
+/* Covers src/store/layout.c, src/store/id.c, src/store/relative.c and src/store/utctime.c: names on disk, identities and points in time, all as text alone. */
 #include "support.h"
+
+#include <errno.h>
 
 #include <time.h>
 
 #include "store/id.h"
 #include "store/layout.h"
+#include "store/relative.h"
 #include "store/utctime.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
@@ -168,12 +171,41 @@ static void identities_are_new_and_known(void **unused)
                  cn_id_is("../../../../../../../../../../xx/", 32));
 }
 
+static void relative_names_stay_below(void **unused)
+{
+    char path[300];
+    cn_file dir = CN_NO_FILE, folder = CN_NO_FILE;
+    const char *last;
+    (void)unused;
+    snprintf(path, sizeof path, "%s", test_folder("relative"));
+    test_shell("cd '%s' && mkdir -p a/b && touch a/b/file && ln -s /etc away && touch plain", path);
+    assert_int_equal(cn_os_open_dir_path(path, &dir), 0);
+    assert_int_equal(cn_relative_open_folder(dir, "a/b/file", &folder, &last), 0);
+    struct cn_file_info info;
+    assert_string_equal(last, "file");
+    assert_int_equal(cn_os_stat_at(folder, last, &info), 0);
+    cn_os_close(folder);
+    assert_int_equal(cn_relative_open_folder(dir, "plain", &folder, &last), 0);
+    assert_int_equal(cn_os_stat_at(folder, "a", &info), 0);
+    cn_os_close(folder);
+    assert_int_not_equal(cn_relative_open_folder(dir, "away/passwd", &folder, &last), 0);
+    assert_int_not_equal(cn_relative_open_folder(dir, "plain/x", &folder, &last), 0);
+    assert_int_equal(cn_relative_open_folder(dir, "none/x", &folder, &last), -ENOENT);
+    char longest[400];
+    memset(longest, 'x', 300);
+    strcpy(longest + 300, "/y");
+    assert_int_equal(cn_relative_open_folder(dir, longest, &folder, &last), -ENAMETOOLONG);
+    cn_os_close(dir);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(identities_are_new_and_known),    cmocka_unit_test(folders_have_one_spelling),
-        cmocka_unit_test(items_are_plain_words),           cmocka_unit_test(attachments_stay_inside_and_out_of_our_way),
-        cmocka_unit_test(files_are_named_as_the_hub_does), cmocka_unit_test(times_come_back)
-    };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(identities_are_new_and_known),
+                                        cmocka_unit_test(relative_names_stay_below),
+                                        cmocka_unit_test(folders_have_one_spelling),
+                                        cmocka_unit_test(items_are_plain_words),
+                                        cmocka_unit_test(attachments_stay_inside_and_out_of_our_way),
+                                        cmocka_unit_test(files_are_named_as_the_hub_does),
+                                        cmocka_unit_test(times_come_back) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
