@@ -35,7 +35,9 @@ static int find_place(const char *store, const char *name, struct cn_place *ret_
     int code = cn_resolve_path(store, name, path, sizeof path, NULL, err);
     if (!code) code = cn_place_find(path, ret_place, err);
     if (code) return code;
-    if (!ret_place->is_named)
+    if (ret_place->is_link)
+        code = cn_error_set(err, CAIRN_E_PATH, "%s: a symbolic link, not a checkpoint's folder: name the folder itself", ret_place->path);
+    else if (!ret_place->is_named)
         code = cn_error_set(err, CAIRN_E_USAGE, "%s: name the checkpoint's folder itself, in a folder that can be read", ret_place->path);
     if (!code) code = check_place(ret_place, err);
     if (code) cn_place_close(ret_place);

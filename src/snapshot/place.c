@@ -33,9 +33,9 @@ static bool open_named(struct cn_place *place)
     struct cn_file_info info;
     if (!split(place) || cn_os_open_dir_path(place->parent, &place->dir)) return false;
     follow_link(place);
-    if (cn_os_stat_at(place->dir, place->name, &info) || info.type != CN_TYPE_SYMLINK) return true;
-    cn_place_close(place);
-    return false;
+    place->is_link = !cn_os_stat_at(place->dir, place->name, &info) && info.type == CN_TYPE_SYMLINK;
+    if (place->is_link) cn_place_close(place);
+    return !place->is_link;
 }
 
 int cn_place_find(const char *path, struct cn_place *ret_place, cairn_error *err)
@@ -45,6 +45,7 @@ int cn_place_find(const char *path, struct cn_place *ret_place, cairn_error *err
     while (size > 1 && path[size - 1] == '/') size--;
     if (size >= sizeof ret_place->path) return cn_error_set(err, CAIRN_E_LIMIT, "%s: the path is too long", cn_show_text(&shown, path));
     ret_place->dir = CN_NO_FILE;
+    ret_place->is_link = false;
     memcpy(ret_place->path, path, size);
     ret_place->path[size] = 0;
     ret_place->is_named = open_named(ret_place);

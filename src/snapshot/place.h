@@ -11,6 +11,7 @@
 
 struct cn_place {
     bool is_named;                  /* else: dir is the folder itself, name is ".", parent is "" */
+    bool is_link;                   /* not named for that reason: the last part is a symlink that is not ours */
     char path[CN_MAX_PATH_BYTES];   /* without slashes at its end */
     char parent[CN_MAX_PATH_BYTES]; /* of the folder that name is in */
     char name[256];

@@ -411,6 +411,28 @@ static void note_gone(void *user, const char *name)
     strcat(strcat(went, name), " ");
 }
 
+/* What is done to a checkpoint is done to the folder that was named, not to one that somebody's link leads to. */
+static void links_of_others_are_not_followed(void **unused)
+{
+    static const char *const nameless[] = { "checkpoint-20/.", "checkpoint-20/training/.." };
+    char name[800];
+    (void)unused;
+    make("others");
+    test_shell("ln -s run/checkpoint-20 %s/link && ln -s checkpoint-20 %s/checkpoint-50", store, path);
+    for (int i = 0; i < 2; i++) {
+        snprintf(name, sizeof name, i ? "%s/checkpoint-50" : "%s/../link", path);
+        test_code(cairn_remove(NULL, name, &err), CAIRN_E_PATH);
+        test_code(cairn_drop_item(NULL, name, "optimizer", &err), CAIRN_E_PATH);
+    }
+    for (int i = 0; i < 2; i++) {
+        snprintf(name, sizeof name, "%s/%s", path, nameless[i]);
+        test_code(cairn_remove(NULL, name, &err), CAIRN_E_USAGE);
+    }
+    snprintf(name, sizeof name, "%s/checkpoint-20//", path);
+    test_ok(cairn_remove(NULL, name, &err));
+    test_shell("test ! -e %s/checkpoint-20 && test -L %s/link", path, store);
+}
+
 static void old_ones_go_by_a_rule(void **unused)
 {
     cairn_keep_options options = CAIRN_KEEP_OPTIONS_INIT;
@@ -460,6 +482,7 @@ int main(void)
         cmocka_unit_test(a_dropped_item_leaves_the_rest_valid),
         cmocka_unit_test(readers_are_safe_from_a_drop),
         cmocka_unit_test(removing_asks_what_must_stay),
+        cmocka_unit_test(links_of_others_are_not_followed),
         cmocka_unit_test(old_ones_go_by_a_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
