@@ -2,7 +2,6 @@
 #include "support.h"
 
 #include <errno.h>
-
 #include <time.h>
 
 #include "store/id.h"
