@@ -77,6 +77,12 @@ static int evaluate_one(struct evaluator *e, const cairn_checkpoint *checkpoint,
     return code;
 }
 
+/* Of one checkpoint, which is behind us then. */
+static int is_damage(int code)
+{
+    return code <= CAIRN_E_FORMAT && code >= CAIRN_E_PATH;
+}
+
 static int follow(struct evaluator *e)
 {
     cairn_position position = { 0, 0 };
@@ -86,6 +92,10 @@ static int follow(struct evaluator *e)
     while (position.step < (uint64_t)e->options.steps) {
         cairn_checkpoint *checkpoint;
         int code = cairn_wait_for_new(e->run, &position, IDLE_MS, &checkpoint, &err);
+        if (is_damage(code)) {
+            fprintf(stderr, "evaluate: passed over: %s\n", err.message);
+            continue;
+        }
         if (code != CAIRN_OK) return fail(err.message);
         if (checkpoint == NULL) break;
         code = evaluate_one(e, checkpoint, &err);

@@ -243,8 +243,8 @@ typedef struct cairn_status {
     cairn_phase phase;      /* STAGING: must not be modified yet; WRITING: staged, the job goes on behind */
     uint64_t step;
     uint64_t total_bytes;   /* tensor bytes of the job */
-    uint64_t staged_bytes;  /* copied into the arena */
-    uint64_t written_bytes; /* handed to the disk */
+    uint64_t staged_bytes;  /* copied into the arena; while restoring: read */
+    uint64_t written_bytes; /* handed to the disk; while restoring: stored in the caller's memory */
     uint64_t linked_bytes;  /* of files that did not change and were linked instead */
     uint64_t stall_ns;      /* how long the job held the caller: in the save, in fences, in waits for it */
     uint64_t elapsed_ns;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/digest.h"
 #include "base/limits.h"
 #include "os/os.h"
 #include "store/id.h"

@@ -1,6 +1,5 @@
 /* Opening a checkpoint that Cairn wrote (see checkpoint.h): manifest, table, values and headers are read and held against each other; no tensor
  * data is read. What is handed out afterwards rests on these checks. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
