@@ -11,12 +11,17 @@
 #define CN_MAX_ST_METADATA 65536                   /* pairs of __metadata__ that we read */
 #define CN_MAX_OUR_HEADER_BYTES UINT64_C(25000000) /* that we write (what the Hub's parser reads) */
 #define CN_MAX_MANIFEST_BYTES (UINT64_C(1) << 20)
+#define CN_MANIFEST_MEMORY_BYTES (64 * CN_MAX_MANIFEST_BYTES) /* what a manifest and its marks may take when they are read */
 #define CN_MAX_MARKS_BYTES (UINT64_C(1) << 20)
 #define CN_MAX_TENSORS_JSON_BYTES (UINT64_C(1) << 30)
 #define CN_MAX_STATE_JSON_BYTES (UINT64_C(256) << 20)
 #define CN_MAX_PROVENANCE_BYTES (UINT64_C(4) << 20)
 #define CN_MAX_RUN_JSON_BYTES (UINT64_C(64) << 10)
-#define CN_MAX_INDEX_BYTES (UINT64_C(100) << 20) /* the Hub's index.json */
+#define CN_MAX_INDEX_BYTES (UINT64_C(100) << 20)          /* the Hub's index.json */
+#define CN_MAX_CATALOG_BYTES (UINT64_C(4) << 30)          /* memory of a run's listing */
+#define CN_MAX_METRICS_FILE_BYTES (UINT64_C(4) << 30)     /* metrics.jsonl */
+#define CN_MAX_PENDING_METRICS_BYTES (UINT64_C(64) << 20) /* rows that wait for their term's first checkpoint */
+#define CN_MAX_ATTACHED_BYTES (UINT64_C(1) << 30)         /* one attached file */
 #define CN_MAX_JSON_DEPTH 64
 #define CN_MAX_NAME_BYTES 1023 /* of a tensor or a value, that we write */
 #define CN_MAX_PART_BYTES 255  /* of one part of a path */

@@ -2,13 +2,13 @@
 #include "manager/metrics.h"
 
 #include "base/limits.h"
-#include "store/marks.h"
+#include "store/layout.h"
 
 int cn_metrics_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_t count, cairn_error *err)
 {
     int code = cn_run_check_process(run, err);
     if (!code && count > CN_MAX_METRICS) code = cn_error_set(err, CAIRN_E_LIMIT, "at most %d metrics", CN_MAX_METRICS);
-    for (size_t i = 0; i < count && !code; i++) code = cn_marks_check_metric(metrics[i].name, err);
+    for (size_t i = 0; i < count && !code; i++) code = cn_layout_check_metric(metrics[i].name, err);
     return code ? code : cn_metricslog_add(&run->metrics, &run->dir, step, metrics, count, err);
 }
 

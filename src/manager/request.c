@@ -10,8 +10,6 @@
 #include "store/marks.h"
 #include "store/smallfile.h"
 
-#define ATTACHED_BYTES (UINT64_C(1) << 30) /* of one file */
-
 static int no_memory(cairn_error *err)
 {
     return cn_error_set(err, CAIRN_E_NOMEM, "no memory for what a save was asked to keep");
@@ -23,7 +21,7 @@ static int check_metrics(const cairn_save_options *options, cairn_error *err)
 {
     if (options->metrics_count > CN_MAX_METRICS) return cn_error_set(err, CAIRN_E_LIMIT, "at most %d metrics", CN_MAX_METRICS);
     for (size_t i = 0; i < options->metrics_count; i++) {
-        int code = cn_marks_check_metric(options->metrics[i].name, err);
+        int code = cn_layout_check_metric(options->metrics[i].name, err);
         if (code) return code;
         for (size_t k = 0; k < i; k++) {
             struct cn_shown shown;
@@ -55,7 +53,7 @@ int cn_request_check(const cairn_save_options *options, cairn_error *err)
         return cn_error_set(err, CAIRN_E_USAGE, "if_running: %d is none", (int)options->if_running);
     if (options->tags_count > CN_MAX_TAGS) return cn_error_set(err, CAIRN_E_LIMIT, "at most %d tags", CN_MAX_TAGS);
     int code = CAIRN_OK;
-    for (size_t i = 0; i < options->tags_count && !code; i++) code = cn_marks_check_tag(options->tags[i], err);
+    for (size_t i = 0; i < options->tags_count && !code; i++) code = cn_layout_check_tag(options->tags[i], err);
     if (!code) code = check_metrics(options, err);
     return code ? code : check_attachments(options, err);
 }
@@ -85,7 +83,7 @@ static int take_file(const cairn_attachment *attachment, struct cn_request *requ
     cn_auto_free char *loaded = NULL;
     size_t size = attachment->size_bytes;
     if (attachment->path) {
-        int code = cn_smallfile_load_path(attachment->path, ATTACHED_BYTES, &loaded, &size, err);
+        int code = cn_smallfile_load_path(attachment->path, CN_MAX_ATTACHED_BYTES, &loaded, &size, err);
         if (code) return cn_error_prefix(err, code, "attached file \"%s\"", cn_show_text(&shown, attachment->name));
     }
     const void *data = attachment->path ? loaded : attachment->data;

@@ -129,7 +129,7 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
     struct cn_held held;
     struct cn_manifest manifest;
     attempt->refused = false;
-    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int code = cn_held_open(run->dir.dir, entry->name, &pool, &held, &manifest, &attempt->error);
     if (!code) {
         code = try_held(attempt, entry->name, &held, &manifest);

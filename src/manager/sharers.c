@@ -44,7 +44,7 @@ static int look(void *user, const char *name)
     struct cn_file_info folder;
     if (!cn_layout_looks_like_checkpoint(name) || cn_os_stat_at(search->parent, name, &folder)) return 0;
     if (folder.inode == search->self.inode && folder.device == search->self.device) return 0;
-    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     if (!cn_held_peek(search->parent, name, &pool, &held, &manifest, NULL)) {
         size_t used = strlen(search->names);
         if (holds(held.dir, &manifest, &search->info)) snprintf(search->names + used, search->size - used, "%s%s", used ? ", " : "", name);

@@ -50,9 +50,9 @@ static int check_change(const cairn_mark_options *options, cairn_error *err)
 {
     int code = CAIRN_OK;
     if (options->pin < -1 || options->pin > 1) return cn_error_set(err, CAIRN_E_USAGE, "pin: 1, 0 or -1");
-    for (size_t i = 0; i < options->add_tags_count && !code; i++) code = cn_marks_check_tag(options->add_tags[i], err);
-    for (size_t i = 0; i < options->remove_tags_count && !code; i++) code = cn_marks_check_tag(options->remove_tags[i], err);
-    for (size_t i = 0; i < options->metrics_count && !code; i++) code = cn_marks_check_metric(options->metrics[i].name, err);
+    for (size_t i = 0; i < options->add_tags_count && !code; i++) code = cn_layout_check_tag(options->add_tags[i], err);
+    for (size_t i = 0; i < options->remove_tags_count && !code; i++) code = cn_layout_check_tag(options->remove_tags[i], err);
+    for (size_t i = 0; i < options->metrics_count && !code; i++) code = cn_layout_check_metric(options->metrics[i].name, err);
     return code;
 }
 
@@ -72,7 +72,7 @@ int cn_upkeep_mark(const char *store, const char *name, const cairn_mark_options
     int code = check_change(options, err);
     if (!code) code = find_place(store, name, &place, err);
     if (code) return code;
-    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     code = cn_held_open(place.dir, place.name, &pool, &held, &manifest, err);
     if (!code) {
         code = cn_marks_change(held.dir, &manifest, &change, err);

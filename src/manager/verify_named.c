@@ -50,7 +50,7 @@ static int verify_unopened(const char *path, const cairn_error *problem, const c
     struct finder finder = { options, CAIRN_VERIFY_REPORT_INIT };
     struct cn_pool pool;
     finder.report.digests_known = 1;
-    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int code = check_held(path, &finder, &pool, err);
     cn_pool_done(&pool);
     if (code == CAIRN_E_GONE) return code;

@@ -152,7 +152,7 @@ int cn_drop_item(cn_file parent, const char *name, const char *path, const char 
     struct drop drop = { .item = item };
     int code = cn_checkpoint_open_at(parent, name, path, CAIRN_IO_BUFFERED, &drop.checkpoint, err);
     if (code) return code;
-    cn_pool_init(&drop.pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    cn_pool_init(&drop.pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     code = drop_held(&drop, err);
     cn_pool_done(&drop.pool);
     cn_checkpoint_close(drop.checkpoint);

@@ -1,5 +1,7 @@
 /* The catalog (see catalog.h). A listing is repeated until two agree; a folder that vanishes between listing and reading starts it over. */
 #include "store/catalog.h"
+
+#include "base/limits.h"
 #include "store/held.h"
 
 #include <errno.h>
@@ -11,7 +13,6 @@
 #include "store/retire.h"
 
 enum { TRIES = 100 };
-#define CATALOG_BYTES (UINT64_C(4) << 30)
 
 struct listing {
     struct cn_pool *pool;
@@ -36,7 +37,7 @@ static int compare_names(const void *left, const void *right)
 static int list_once(const struct cn_rundir *run, struct cn_pool *pool, struct cn_buf *ret_names, cairn_error *err)
 {
     struct listing listing = { .pool = pool };
-    cn_buf_init(&listing.names, cn_os_alloc(), CATALOG_BYTES);
+    cn_buf_init(&listing.names, cn_os_alloc(), CN_MAX_CATALOG_BYTES);
     int rc = cn_os_list(run->dir, note_name, &listing);
     if (rc) {
         cn_buf_done(&listing.names);
@@ -162,7 +163,7 @@ static void find_line(struct cn_catalog *catalog)
 static int load_once(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *err)
 {
     struct cn_buf names;
-    cn_pool_init(&catalog->pool, cn_os_alloc(), CATALOG_BYTES);
+    cn_pool_init(&catalog->pool, cn_os_alloc(), CN_MAX_CATALOG_BYTES);
     int code = list_stable(run, &catalog->pool, &names, err);
     if (code) return code;
     uint64_t count = names.size / sizeof(char *);

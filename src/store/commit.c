@@ -170,7 +170,7 @@ static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cair
     int rc = cn_os_stat_at(run->dir, commit->name, &info);
     if (rc == -ENOENT) return CAIRN_OK;
     if (rc) return cn_error_errno(err, -rc, "%s/%s: looking at it", run->path, commit->name);
-    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int code = cn_held_read(run->dir, commit->name, &pool, &holder, &problem);
     if (!code) {
         code = judge_holder(commit, run, &holder, err);

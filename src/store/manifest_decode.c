@@ -115,8 +115,7 @@ static int read_metrics(struct decoder *decoder, cairn_error *err)
     cairn_metric metric;
     while (!code && !(code = cn_json_next_key(&decoder->json, &metric.name, NULL, &more, err)) && more) {
         code = add_name(decoder, metric.name, strlen(metric.name), err);
-        if (!code && (!metric.name[0] || strlen(metric.name) > CN_MAX_METRIC_NAME_BYTES))
-            code = cn_json_fail(&decoder->json, err, "not a name of a metric");
+        if (!code && cn_layout_check_metric(metric.name, NULL)) code = cn_json_fail(&decoder->json, err, "not a name of a metric");
         if (!code) code = cn_json_f64(&decoder->json, &metric.value, err);
         if (!code && decoder->list.size / sizeof metric >= CN_MAX_METRICS) code = limit(decoder, err, "metrics", CN_MAX_METRICS);
         if (!code) cn_buf_append(&decoder->list, &metric, sizeof metric);
@@ -124,14 +123,22 @@ static int read_metrics(struct decoder *decoder, cairn_error *err)
     return code ? code : keep_list(decoder, sizeof metric, &decoder->manifest.metrics, &decoder->manifest.metrics_count, err);
 }
 
-static int read_texts(struct decoder *decoder, int most, const char *what, const void *ret_array, uint64_t *ret_count, cairn_error *err)
+/* What a list of texts holds, and how one is judged. */
+struct texts {
+    const char *what;
+    int most;
+    int (*check)(const char *text, cairn_error *err);
+};
+
+static int read_texts(struct decoder *decoder, const struct texts *texts, const void *ret_array, uint64_t *ret_count, cairn_error *err)
 {
     bool more;
     int code = cn_json_expect(&decoder->json, CN_JSON_ARRAY, "a list", err);
     while (!code && !(code = cn_json_next_element(&decoder->json, &more, err)) && more) {
         const char *text;
         code = cn_json_string(&decoder->json, &text, NULL, err);
-        if (!code && decoder->list.size / sizeof text >= (size_t)most) code = limit(decoder, err, what, most);
+        if (!code && decoder->list.size / sizeof text >= (size_t)texts->most) code = limit(decoder, err, texts->what, texts->most);
+        if (!code && texts->check(text, NULL)) code = cn_json_fail(&decoder->json, err, "not a name for that");
         if (!code) cn_buf_append(&decoder->list, &text, sizeof text);
     }
     return code ? code : keep_list(decoder, sizeof(char *), ret_array, ret_count, err);
@@ -297,6 +304,8 @@ static int read_version(struct decoder *decoder, cairn_error *err)
 static int read_member(struct decoder *decoder, int member, cairn_error *err)
 {
     struct cn_manifest *manifest = &decoder->manifest;
+    static const struct texts tags = { "tags", CN_MAX_TAGS, cn_layout_check_tag },
+                              dropped = { "dropped items", CN_MAX_ITEMS, cn_layout_check_item };
     switch (member) {
     case KIND: return cn_json_string(&decoder->json, &decoder->kind, NULL, err);
     case VERSION: return read_version(decoder, err);
@@ -312,9 +321,9 @@ static int read_member(struct decoder *decoder, int member, cairn_error *err)
     case GENERATION: return cn_json_u64(&decoder->json, &manifest->generation, err);
     case LINEAGE: return read_lineage(decoder, err);
     case METRICS: return read_metrics(decoder, err);
-    case TAGS: return read_texts(decoder, CN_MAX_TAGS, "tags", &manifest->tags, &manifest->tags_count, err);
+    case TAGS: return read_texts(decoder, &tags, &manifest->tags, &manifest->tags_count, err);
     case ITEMS: return read_items(decoder, err);
-    case DROPPED: return read_texts(decoder, CN_MAX_ITEMS, "dropped items", &manifest->dropped, &manifest->dropped_count, err);
+    case DROPPED: return read_texts(decoder, &dropped, &manifest->dropped, &manifest->dropped_count, err);
     case FILES: return read_files(decoder, err);
     default: return cn_json_skip(&decoder->json, err);
     }

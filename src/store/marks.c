@@ -17,39 +17,6 @@
 enum { TRIES = 1000, NAME_BYTES = 64, VERSION = 1 };
 #define KIND "marks"
 
-/* A tag must not be taken for a step or a selector of ours. */
-static bool is_tag(const char *tag)
-{
-    size_t size = tag ? strlen(tag) : 0;
-    if (!size || size > CN_MAX_TAG_BYTES || !strcmp(tag, CN_NAME_LATEST) || !strcmp(tag, CN_NAME_BEST)) return false;
-    if (strspn(tag, "0123456789~") == size) return false;
-    for (size_t i = 0; i < size; i++)
-        if ((unsigned char)tag[i] <= 0x20 || tag[i] == 0x7f || strchr("/@~", tag[i])) return false;
-    return cn_utf8_check(tag, size) == size;
-}
-
-int cn_marks_check_tag(const char *tag, cairn_error *err)
-{
-    struct cn_shown shown;
-    if (is_tag(tag)) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_USAGE, "tag \"%s\": 1 to %d bytes, no number, not latest or best, no space, '/', '@' or '~'",
-                        cn_show_text(&shown, tag ? tag : ""), CN_MAX_TAG_BYTES);
-}
-
-static bool is_metric(const char *name)
-{
-    size_t size = name ? strlen(name) : 0;
-    return size && size <= CN_MAX_METRIC_NAME_BYTES && cn_utf8_check(name, size) == size;
-}
-
-int cn_marks_check_metric(const char *name, cairn_error *err)
-{
-    struct cn_shown shown;
-    if (is_metric(name)) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_USAGE, "metric \"%s\": its name must be 1 to %d bytes of UTF-8",
-                        cn_show_text(&shown, name ? name : ""), CN_MAX_METRIC_NAME_BYTES);
-}
-
 /* ------------------------------------------------------------------------------------------------------- their form in JSON */
 
 int cn_marks_encode(const struct cn_marks *marks, struct cn_buf *buf, cairn_error *err)
@@ -94,7 +61,7 @@ static int read_tags(struct decoder *decoder, cairn_error *err)
         code = cn_json_string(&decoder->json, &tag, NULL, err);
         if (!code && decoder->marks.tags_count == CN_MAX_TAGS)
             code = cn_error_at(err, CAIRN_E_LIMIT, decoder->json.token_start, "more than %d tags", CN_MAX_TAGS);
-        if (!code && !is_tag(tag)) code = cn_json_fail(&decoder->json, err, "not a tag");
+        if (!code && cn_layout_check_tag(tag, NULL)) code = cn_json_fail(&decoder->json, err, "not a tag");
         if (!code) decoder->tags[decoder->marks.tags_count++] = tag;
     }
     return code;
@@ -110,7 +77,7 @@ static int read_metrics(struct decoder *decoder, cairn_error *err)
             return cn_error_at(err, CAIRN_E_LIMIT, decoder->json.token_start, "more than %d metrics", CN_MAX_METRICS);
         for (uint64_t i = 0; i < decoder->marks.metrics_count; i++)
             if (!strcmp(decoder->metrics[i].name, name)) return cn_json_fail(&decoder->json, err, "a metric is given twice");
-        if (!is_metric(name)) return cn_json_fail(&decoder->json, err, "not a name of a metric");
+        if (cn_layout_check_metric(name, NULL)) return cn_json_fail(&decoder->json, err, "not a name of a metric");
         cairn_metric *metric = &decoder->metrics[decoder->marks.metrics_count++];
         metric->name = name;
         code = cn_json_f64(&decoder->json, &metric->value, err);
@@ -357,7 +324,7 @@ int cn_marks_change(cn_file checkpoint_dir, const struct cn_manifest *manifest, 
     bool ours = false;
     int code = check_change(change, err);
     if (code) return code;
-    cn_pool_init(&pool, cn_os_alloc(), UINT64_C(64) << 20);
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     for (int i = 0; i < TRIES && !code; i++) {
         cn_pool_done(&pool);
         code = cn_marks_load(checkpoint_dir, manifest, &pool, &marks, err);

@@ -25,9 +25,6 @@ struct cn_marks_change {
     int pin; /* 1: pin, -1: unpin, 0: as it is */
 };
 
-int cn_marks_check_tag(const char *tag, cairn_error *err);     /* USAGE: could be taken for a step or a selector, or is not plain text */
-int cn_marks_check_metric(const char *name, cairn_error *err); /* USAGE */
-
 /* The marks that count. Everything lives in pool. CORRUPT and the like if the file is damaged. */
 int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, struct cn_pool *pool, struct cn_marks *ret_marks,
                   cairn_error *err);

@@ -10,14 +10,12 @@
 #include "store/smallfile.h"
 
 #define FILE_NAME "metrics.jsonl"
-#define PENDING_BYTES (UINT64_C(64) << 20)
-#define FILE_BYTES (UINT64_C(4) << 30)
 enum { CHECK_BYTES = 28 }; /* "check":"<16 hex>"} and a newline */
 
 int cn_metricslog_init(struct cn_metricslog *log, cairn_error *err)
 {
     *log = (struct cn_metricslog){ .file = CN_NO_FILE };
-    cn_buf_init(&log->pending, cn_os_alloc(), PENDING_BYTES);
+    cn_buf_init(&log->pending, cn_os_alloc(), CN_MAX_PENDING_METRICS_BYTES);
     return cn_mutex_new(&log->mutex) ? cn_error_set(err, CAIRN_E_NOMEM, "no memory for the metrics") : CAIRN_OK;
 }
 
@@ -122,7 +120,7 @@ int cn_metricslog_commit(struct cn_metricslog *log, const struct cn_rundir *run,
     cn_mutex_lock(log->mutex);
     if (!log->begun) {
         cn_auto_buf struct cn_buf first;
-        cn_buf_init(&first, cn_os_alloc(), 2 * PENDING_BYTES);
+        cn_buf_init(&first, cn_os_alloc(), 2 * CN_MAX_PENDING_METRICS_BYTES);
         cn_buf_format(&first, "{\"term\":%llu,\"resumed\":%llu,", (unsigned long long)log->term, (unsigned long long)log->resumed);
         if (!first.failed) end_row(&first, 0);
         cn_buf_append(&first, log->pending.data, log->pending.size);
@@ -241,7 +239,7 @@ int cn_metricslog_decode(const void *data, size_t size, struct cn_pool *pool, st
                          uint64_t *ret_ignored, cairn_error *err)
 {
     struct reader reader = { .pool = pool };
-    cn_buf_init(&reader.rows, pool->alloc, FILE_BYTES);
+    cn_buf_init(&reader.rows, pool->alloc, CN_MAX_METRICS_FILE_BYTES);
     int code = read_lines(&reader, data, size, err);
     struct cn_metrics_row *rows = code ? NULL : (void *)cn_pool_copy(pool, reader.rows.data, reader.rows.size);
     if (!code && !rows) code = cn_error_set(err, CAIRN_E_NOMEM, "no memory for the metrics");
@@ -259,7 +257,7 @@ int cn_metricslog_read(const struct cn_rundir *run, struct cn_pool *pool, struct
 {
     char *data = NULL;
     size_t size = 0;
-    int code = cn_smallfile_load(run->dir, FILE_NAME, FILE_BYTES, &data, &size, err);
+    int code = cn_smallfile_load(run->dir, FILE_NAME, CN_MAX_METRICS_FILE_BYTES, &data, &size, err);
     if (code && code != CAIRN_E_NOTFOUND) return cn_error_prefix(err, code, "%s", run->path);
     code = cn_metricslog_decode(data, size, pool, ret_rows, ret_count, ret_ignored, err);
     cn_os_free(data);

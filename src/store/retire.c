@@ -82,7 +82,7 @@ static int lock_victim(struct pruner *pruner, const struct cn_catalog_entry *vic
     struct cn_manifest manifest;
     bool pinned = false;
     *held = (struct cn_held){ .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
-    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int rc = cn_held_open(pruner->run->dir, victim->name, &pool, held, &manifest, NULL) ? -EAGAIN : 0;
     if (!rc && strcmp(manifest.id, victim->manifest.id)) rc = -EAGAIN;
     /* a place that has no locks at all has no readers' leases either */
@@ -99,7 +99,7 @@ static int look_at_moved(struct pruner *pruner, const struct cn_catalog_entry *v
 {
     struct cn_pool pool;
     struct cn_manifest manifest;
-    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int code = cn_held_read(pruner->dir, victim->manifest.id, &pool, &manifest, NULL);
     bool other = !code && strcmp(manifest.id, victim->manifest.id);
     cn_pool_done(&pool);
@@ -338,7 +338,7 @@ static int settle_leftover(void *user, const char *name)
     struct cn_pool pool;
     struct cn_manifest manifest;
     char back[CN_FOLDER_NAME_BYTES];
-    cn_pool_init(&pool, cn_os_alloc(), 64 * CN_MAX_MANIFEST_BYTES);
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int code = cn_held_read(leftover->dir, name, &pool, &manifest, NULL);
     if (!code && strcmp(manifest.id, name)) {
         cn_layout_folder(manifest.step, 0, back);

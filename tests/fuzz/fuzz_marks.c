@@ -1,5 +1,6 @@
 /* marks.<g>.json: what is accepted is encoded again, and that reads and encodes to the same bytes. */
 #include "fuzz.h"
+#include "store/layout.h"
 #include "store/marks.h"
 
 void fuzz_one(const uint8_t *data, size_t size, struct cn_pool *pool)
@@ -10,8 +11,8 @@ void fuzz_one(const uint8_t *data, size_t size, struct cn_pool *pool)
     int code = cn_marks_decode(data, size, pool, &marks, &err);
     fuzz_check_error(code, &err);
     if (code) return;
-    for (uint64_t i = 0; i < marks.tags_count; i++) FUZZ_REQUIRE(!cn_marks_check_tag(marks.tags[i], &err));
-    for (uint64_t i = 0; i < marks.metrics_count; i++) FUZZ_REQUIRE(!cn_marks_check_metric(marks.metrics[i].name, &err));
+    for (uint64_t i = 0; i < marks.tags_count; i++) FUZZ_REQUIRE(!cn_layout_check_tag(marks.tags[i], &err));
+    for (uint64_t i = 0; i < marks.metrics_count; i++) FUZZ_REQUIRE(!cn_layout_check_metric(marks.metrics[i].name, &err));
     cn_buf_init(&first, cn_os_alloc(), 64 << 20);
     cn_buf_init(&second, cn_os_alloc(), 64 << 20);
     FUZZ_REQUIRE(!cn_marks_encode(&marks, &first, &err));
