@@ -7,7 +7,6 @@
 #include "os/os.h"
 #include "snapshot/provenance.h"
 #include "store/layout.h"
-#include "store/marks.h"
 #include "store/smallfile.h"
 
 static int no_memory(cairn_error *err)

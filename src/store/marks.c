@@ -9,7 +9,6 @@
 #include "base/decimal.h"
 #include "base/json.h"
 #include "base/limits.h"
-#include "base/utf8.h"
 #include "store/id.h"
 #include "store/layout.h"
 #include "store/smallfile.h"
