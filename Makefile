@@ -62,6 +62,7 @@ help:
 	@echo 'make test-unit unit tests alone      make test-cli  the program end to end'
 	@echo 'make test-asan unit tests under ASan and UBSan      make test-tsan  threaded ones under TSan'
 	@echo 'make fuzz      every parser under libFuzzer, FUZZ_S=60 seconds each'
+	@echo 'make differential   50,000 files through Cairn and the safetensors crate, DIFF_FILES=50000'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
@@ -159,6 +160,12 @@ fuzz:
 lint:
 	@scripts/setup.sh lint
 	@tests/lint.sh
+
+.PHONY: differential
+differential:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory lib
+	@DIFF_FILES=$(or $(DIFF_FILES),50000) tests/differential.sh $(BUILD)
 
 coverage:
 	@tests/coverage.sh

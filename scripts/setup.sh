@@ -14,6 +14,7 @@ if [ "${1:-demo}" = test ]; then
     need 'pkg-config --exists fuse3' 'libfuse3-dev fuse3'
     need 'command -v g++' g++
     need 'command -v python3' python3
+    need 'python3 -c "import venv, ensurepip"' python3-venv
     need 'command -v cmake' cmake
     need 'command -v mandoc' mandoc
     need 'command -v clang' clang
