@@ -63,6 +63,7 @@ help:
 	@echo 'make test-asan unit tests under ASan and UBSan      make test-tsan  threaded ones under TSan'
 	@echo 'make fuzz      every parser under libFuzzer, FUZZ_S=60 seconds each'
 	@echo 'make differential   50,000 files through Cairn and the safetensors crate, DIFF_FILES=50000'
+	@echo 'make arm64     library, unit tests, program and golden bytes on 64-bit ARM (qemu)      make valgrind  unit tests under memcheck'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
@@ -166,6 +167,12 @@ differential:
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory lib
 	@DIFF_FILES=$(or $(DIFF_FILES),50000) tests/differential.sh $(BUILD)
+
+# On another machine, and under valgrind: minutes each, so not part of `make test`. TESTS="test_os test_run" runs these alone.
+.PHONY: arm64 valgrind
+arm64 valgrind:
+	@scripts/setup.sh $@
+	@tests/$@.sh $(TESTS)
 
 coverage:
 	@tests/coverage.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that a target needs and that are missing: setup.sh demo|test|lint|arm64|deb. Quick when nothing is missing.
+# Installs the Debian packages that a target needs and that are missing: setup.sh demo|test|lint|arm64|valgrind|deb. Quick when nothing is missing.
 set -eu
 packages=
 need() { # need COMMAND-THAT-SUCCEEDS-WHEN-THERE PACKAGE
@@ -36,6 +36,11 @@ lint)
 arm64)
     need 'command -v aarch64-linux-gnu-gcc' 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
     need 'command -v qemu-aarch64' qemu-user
+    need 'command -v python3' python3
+    ;;
+valgrind)
+    need 'command -v valgrind' valgrind
+    need 'pkg-config --exists cmocka' libcmocka-dev
     ;;
 esac
 [ -n "$packages" ] || exit 0
