@@ -1,0 +1,219 @@
+#!/usr/bin/env bash
+# What Cairn does where it may not: stores that cannot be written, things that cannot be read, files of others, umasks; and all unit tests as a user who
+# is not root. permissions.sh BUILD. Root makes a scratch folder, gives it to user 65534 and goes on as that user in there; anybody else goes on as he is.
+set -u
+
+prepare() { # prepare BUILD SCRATCH: all that is needed, for the tree may be closed to the other user
+    mkdir -p "$2/tree" "$2/tests/unit" "$2/tests/under" || return 1
+    cp -r "$1/tests" "$2/tree/" && cp "$1/cairn" "$2/tree/" || return 1
+    cp tests/unit.sh tests/permissions.sh "$2/tests/" && cp tests/under/unprivileged.list "$2/tests/under/" || return 1
+    local cmocka
+    read -ra cmocka <<<"$(pkg-config --cflags cmocka)"
+    ${CC:-gcc} -std=gnu11 -Wall -Wextra -Wshadow -Werror -Iinclude -o "$2/trainer" tests/permissions/trainer.c "$1/libcairn.a" -lm -pthread &&
+        ${CC:-gcc} -shared -fPIC -D_GNU_SOURCE -Wall -Wextra -Werror "${cmocka[@]}" -o "$2/leave_out.so" tests/under/leave_out.c -ldl
+}
+
+if [ "${1:-build}" != --inside ]; then
+    cd "$(dirname "$0")/.." || exit 1
+    scratch=$(mktemp -d)
+    trap 'chmod -R u+rwX "$scratch"; rm -rf "$scratch"' EXIT
+    prepare "${1:-build}" "$scratch" || { echo 'not ok - permissions: it cannot be prepared'; exit 1; }
+    if [ "$(id -u)" != 0 ]; then
+        "$scratch/tests/permissions.sh" --inside
+        exit
+    fi
+    "$scratch/trainer" save "$scratch/others/run" 3 >/dev/null # root's
+    cp -a "$scratch/others" "$scratch/shared"
+    chmod 0777 "$scratch/shared" "$scratch/shared/run" "$scratch/shared/run/.cairn" "$scratch"/shared/run/.cairn/{terms,staging,trash}
+    # a reader who is root, of a checkpoint of the user's
+    cp -a "$scratch/others" "$scratch/readers"
+    chown -R 65534:65534 "$scratch" && chown -R 0:0 "$scratch/others" "$scratch/shared"
+    mkfifo "$scratch/end"
+    "$scratch/trainer" hold "$scratch/readers/run" 1 <"$scratch/end" >"$scratch/held" &
+    exec 9>"$scratch/end"
+    for _ in $(seq 100); do grep -q held "$scratch/held" && break; sleep 0.05; done
+    setpriv --reuid=65534 --regid=65534 --clear-groups env HOME="$scratch" "$scratch/tests/permissions.sh" --inside 9>&-
+    status=$?
+    exec 9>&-
+    wait
+    exit $status
+fi
+
+cd "$(dirname "$0")/.." || exit 1
+cairn=$PWD/tree/cairn
+status=0
+fail() {
+    echo "not ok - permissions: $1"
+    tail -8 out
+    status=1
+}
+check() { # check NAME COMMAND...
+    local name=$1
+    shift
+    if "$@" >out 2>&1; then echo "ok - permissions: $name"; else fail "$name"; fi
+}
+known() { # known NAME COMMAND...: what is to be mended is told, not hidden
+    local name=$1
+    shift
+    if "$@" >out 2>&1; then echo "ok - permissions: $name"; else echo "skip - permissions: $name: not so yet: $(tail -1 out)"; fi
+}
+# what is there; a refused removal may have tried: .cairn/retire.lock, a folder in trash that came and went
+look() { find x ! -name retire.lock \( -type d -path '*/.cairn*' -printf '%p %m\n' -o -printf '%p %y %m %s %n %T@ %l\n' \) 2>/dev/null | sort; }
+answers() { # answers STATUS PATTERN COMMAND...: ends so, and says so
+    local want=$1 pattern=$2 got=0
+    shift 2
+    timeout 30 "$@" </dev/null >said 2>&1 || got=$?
+    cat said
+    # shellcheck disable=SC2053
+    if [[ $got != $want ]]; then echo "ended with $got, not $want"; return 1; fi
+    if [ -n "$pattern" ] && ! grep -qE "$pattern" said; then echo "does not say '$pattern'"; return 1; fi
+}
+refuses() { # refuses PATTERN COMMAND...: status 3, one line with the object and the reason, nothing changed
+    local pattern=$1 before after
+    shift
+    before=$(look)
+    answers 3 "$pattern.*Permission denied" "$@" || return 1
+    [ "$(grep -vc '^message: ' said)" = 1 ] || { echo 'more than one line'; return 1; }
+    after=$(look)
+    diff <(echo "$before") <(echo "$after")
+}
+fresh() { # a store of three checkpoints, in x
+    chmod -R u+rwX x 2>/dev/null
+    rm -rf x
+    cp -a made x
+}
+./trainer save made/run 3 >/dev/null || { echo 'not ok - permissions: nothing can be saved'; exit 1; }
+
+# ------------------------------------------------------------------------------------------- the unit tests, beside all else
+all_unit_tests() {
+    # shellcheck disable=SC2046
+    CAIRN_TEST_UNDER="env LD_PRELOAD=$PWD/leave_out.so" CAIRN_TEST_LEAVE_OUT=$PWD/tests/under/unprivileged.list tests/unit.sh tree $(cd tree/tests && ls)
+}
+all_unit_tests >unit.log 2>&1 &
+unit_tests=$!
+
+# --------------------------------------------------------------------------------------------------- nothing may be written
+fresh
+chmod -R a-w x
+reads() { # reads LABEL
+    check "$1: ls" answers 0 'latest' "$cairn" -C x ls run
+    check "$1: show" answers 0 'step 2' "$cairn" -C x show run@2
+    check "$1: verify" answers 0 'checkpoint-3: ok' "$cairn" -C x verify run
+    check "$1: diff" answers 1 'elements differ' "$cairn" -C x diff run@1 run@2
+    check "$1: du" answers 0 'checkpoint-1' "$cairn" -C x du run
+    check "$1: keep --dry-run" answers 0 'would remove checkpoint-1' "$cairn" -C x keep --dry-run --last 1 run
+}
+reads 'a store that is read-only'
+check 'a store that is read-only: tag' refuses 'x/run/checkpoint-1: ' "$cairn" -C x tag run@1 name
+check 'a store that is read-only: rm' refuses 'x/run/' "$cairn" -C x rm run@1
+check 'a store that is read-only: keep' refuses 'x/run/' "$cairn" -C x keep --last 1 run
+check 'a store that is read-only: opening for writing' refuses 'x/run' ./trainer open x/run
+check 'a store that is read-only: a new run' refuses 'x/new' ./trainer open x/new
+check 'a store that is read-only: the doctor' refuses 'x: ' "$cairn" doctor x
+
+# ---------------------------------------------------------------------------------------------------- what cannot be read
+closed() { # closed PATH: it, and nothing else, cannot be read
+    fresh
+    chmod 000 "x/run/$1"
+}
+for what in model.safetensors training training/tensors.json; do
+    closed "checkpoint-2/$what"
+    check "unreadable $what: ls goes on" answers 0 ' 2  *ok ' "$cairn" -C x ls run
+    check "unreadable $what: show" refuses 'checkpoint-2: ' "$cairn" -C x show run@2
+    check "unreadable $what: verify says which, and goes on" answers 3 'checkpoint-2: .*Permission denied' "$cairn" -C x verify run
+    check "unreadable $what: the others are verified" grep -c 'checkpoint-[13]: ok' said
+    check "unreadable $what: saving goes on" answers 0 '^4$' ./trainer save x/run 1
+done
+for what in '' manifest.json; do
+    closed "checkpoint-2/$what"
+    name=checkpoint-2/$what
+    check "unreadable $name: ls says so" answers 0 'checkpoint-2: .*Permission denied' "$cairn" -C x ls run
+    check "unreadable $name: show by path" refuses 'checkpoint-2: ' "$cairn" -C x show x/run/checkpoint-2
+    check "unreadable $name: verify says so, and goes on" answers 3 'checkpoint-2: .*Permission denied' "$cairn" -C x verify run
+    check "unreadable $name: nothing is pruned" refuses 'checkpoint-2' "$cairn" -C x keep --last 1 run
+    check "unreadable $name: saving goes on" answers 0 '^4$' ./trainer save x/run 1
+done
+for what in '' run.json; do
+    closed "$what"
+    for command in 'ls run' 'show run@2' 'verify run' 'du run' 'keep --last 1 run' 'tag run@1 name' 'rm run@1'; do
+        # shellcheck disable=SC2086
+        check "unreadable run/$what: $command" refuses 'x/run' "$cairn" -C x $command
+    done
+    check "unreadable run/$what: opening for writing" refuses 'x/run' ./trainer open x/run
+done
+closed ''
+check 'unreadable run/: the doctor' refuses 'x/run: ' "$cairn" doctor x/run
+closed .cairn
+check 'unreadable .cairn: verify needs it not' answers 0 'checkpoint-3: ok' "$cairn" -C x verify run
+check 'unreadable .cairn: opening for writing' refuses 'x/run: ' ./trainer open x/run
+closed checkpoint-3/model.safetensors
+known 'an unreadable head is no damage: a run does not go on from an older one' refuses 'checkpoint-3' ./trainer save x/run 1
+
+# ----------------------------------------------------------------------------------------------------------------- pruning
+fresh
+find x -type f -path '*/checkpoint-*' -exec chmod 0444 {} +
+check 'files of mode 0444 are removed by their owner: rm' answers 0 '' "$cairn" -C x rm run@1
+check 'files of mode 0444 are removed by their owner: keep' answers 0 'removed checkpoint-2' "$cairn" -C x keep --last 1 run
+check 'and nothing is left of them' test -z "$(ls -d x/run/checkpoint-[12] x/run/.cairn/trash/* 2>/dev/null)"
+fresh
+chmod 0555 x/run
+check 'a run folder of mode 0555: rm' refuses 'x/run/checkpoint-1' "$cairn" -C x rm run@1
+known 'a run folder of mode 0555: keep' refuses 'x/run/checkpoint-' "$cairn" -C x keep --last 1 run
+check 'a run folder of mode 0555: keep says why' answers '[03]' 'x/run/checkpoint-.*Permission denied' "$cairn" -C x keep --last 1 run
+check 'a run folder of mode 0555: tags lie in the checkpoint' answers 0 '' "$cairn" -C x tag run@1 name
+check 'a run folder of mode 0555: a save' answers 3 'checkpoint-4.*Permission denied' ./trainer save x/run 1
+check 'a run folder of mode 0555: it is as it was' answers 0 'checkpoint-3: ok' "$cairn" -C x verify run
+check 'a run folder of mode 0555: nothing is left in staging' test -z "$(ls x/run/.cairn/staging)"
+
+# ----------------------------------------------------------------------------------------------------------------- doctor
+fresh
+chmod 000 x
+check 'the doctor on a folder of mode 000' answers 3 'x: .*Permission denied' "$cairn" doctor x
+chmod 0555 x
+check 'the doctor on a folder of mode 0555' refuses 'x: ' "$cairn" doctor x
+chmod 0755 x
+check 'the doctor on a folder of one'\''s own' answers 0 'all that Cairn uses' "$cairn" doctor x
+
+# ------------------------------------------------------------------------------------------------------------------ umask
+modes() { # modes FOLDER: what has not the mode that docs/FORMAT.md gives it, but for metrics.jsonl and the locks
+    find "$1" \( -type d ! -perm 0755 -o -name '*.safetensors' ! -perm 0444 -o -name '*.json' ! -perm 0644 -o -path '*/terms/*' ! -perm 0644 \) -printf '%m %p\n'
+}
+for mask in 000 022 027 077; do
+    rm -rf x
+    check "umask $mask: it saves" bash -c "umask $mask && ./trainer save x/run 4 2 && '$cairn' -C x tag run@4 name"
+    check "umask $mask: the modes are those of the format" test -z "$(modes x)"
+    known "umask $mask: those of metrics.jsonl, too" bash -c 'mode=$(stat -c %a x/run/metrics.jsonl); echo "it has $mode"; test "$mode" = 644'
+done
+rm -rf x
+known 'umask 777: it saves' bash -c "umask 777 && ./trainer save x/run 2 && test -z '$(modes x)'"
+
+# --------------------------------------------------------------------------------------------------------- what others own
+if [ ! -d others ]; then
+    echo 'skip - permissions: files of others: root has to make them'
+else
+    x() { # in what follows the store is another one
+        rm -rf x
+        ln -s "$1" x
+    }
+    chmod -R u+rwX x 2>/dev/null
+    x others
+    reads "root's store"
+    check "root's store: tag" refuses 'x/run/checkpoint-1: ' "$cairn" -C x tag run@1 name
+    check "root's store: rm" refuses 'x/run/' "$cairn" -C x rm run@1
+    check "root's store: keep" refuses 'x/run/' "$cairn" -C x keep --last 1 run
+    check "root's store: opening for writing" refuses 'x/run' ./trainer open x/run
+    check "root's store: a reader may hold it" answers 0 'held' ./trainer hold x/run 2
+    x shared
+    known "root's files in folders of everybody: a lock that is root's is told as that" answers '[03]' 'Permission denied' ./trainer open x/run
+    check "root's files in folders of everybody: rm" answers 3 'x/run.*Permission denied' "$cairn" -C x rm run@1
+    check "root's files in folders of everybody: it is as it was" answers 0 'checkpoint-1: ok' "$cairn" -C x verify run
+    x readers
+    check 'what root reads stays' answers 3 'checkpoint-1' "$cairn" -C x rm run@1
+    check 'what root reads stays: keep' answers 0 'checkpoint-1 was not removed' "$cairn" -C x keep --last 1 run
+    check 'and is whole' answers 0 'checkpoint-1: ok' "$cairn" -C x verify run
+    rm -f x
+fi
+
+wait $unit_tests || status=1
+cat unit.log
+exit $status
