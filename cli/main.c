@@ -47,7 +47,10 @@ static int parse(struct cli *cli, int argc, char **argv, char *given)
     for (int option; (option = getopt_long(argc, argv, ":C:hn", options, NULL)) != -1;) {
         if (!strchr(given, option) && option != 'h') given[strlen(given)] = (char)option;
         switch (option) {
-        case 'C': cli->store = optarg; break;
+        case 'C':
+            if (!*optarg) return fputs("cairn: -C wants a folder, not an empty name\n", stderr), EXIT_USAGE;
+            cli->store = optarg;
+            break;
         case 'j': cli->json = true; break;
         case 'h': cli->help = true; break;
         case 'q': cli->quick = true; break;
@@ -106,9 +109,11 @@ static int run(struct cli *cli, const char *given)
 
 int main(int argc, char **argv)
 {
-    struct cli cli = { .command = "", .store = getenv("CAIRN_STORE") };
+    const char *store = getenv("CAIRN_STORE");
+    struct cli cli = { .command = "", .store = store && *store ? store : NULL };
     char given[sizeof options / sizeof *options + 2] = "";
     signal(SIGPIPE, SIG_DFL); /* `cairn ls | head` ends quietly */
+    signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like others */
     int code = parse(&cli, argc, argv, given);
     if (!code) code = run(&cli, given);
     free(cli.metrics);

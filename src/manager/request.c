@@ -47,6 +47,11 @@ static int check_attachments(const cairn_save_options *options, cairn_error *err
 
 int cn_request_check(const cairn_save_options *options, cairn_error *err)
 {
+    if (options->step > INT64_MAX)
+        return cn_error_set(err, CAIRN_E_USAGE, "step %llu: steps are below 2^63", (unsigned long long)options->step);
+    if ((options->metrics_count && !options->metrics) || (options->tags_count && !options->tags) ||
+        (options->attachments_count && !options->attachments))
+        return cn_error_set(err, CAIRN_E_USAGE, "save options: a count without its list");
     if ((unsigned)options->mode > CAIRN_SAVE_LAZY) return cn_error_set(err, CAIRN_E_USAGE, "save mode: %d is none", (int)options->mode);
     if ((unsigned)options->if_running > CAIRN_IF_RUNNING_ERROR)
         return cn_error_set(err, CAIRN_E_USAGE, "if_running: %d is none", (int)options->if_running);

@@ -46,6 +46,7 @@ struct cairn_run {
     bool term_used;         /* a checkpoint was committed under it */
     bool has_checkpoints;   /* at open */
     bool restored;
+    bool torn;                 /* a restore failed half-way: nothing is saved until one succeeds */
     cairn_run_options options; /* best_metric copied */
     char *best_metric;
     struct cn_line line;

@@ -143,11 +143,17 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
     return code;
 }
 
+/* Not to be read by this user: nobody knows whether it is whole. */
+static bool is_forbidden(int os_errno)
+{
+    return os_errno == EACCES || os_errno == EPERM;
+}
+
 /* What a damaged checkpoint gives. Anything else is not mended by an older one: what this process lacks - descriptors, threads - least of all. */
 static bool is_damage(const struct attempt *attempt, int code)
 {
     int os_errno = attempt->error.os_errno;
-    if (attempt->refused || os_errno == EMFILE || os_errno == ENFILE || os_errno == EAGAIN) return false;
+    if (attempt->refused || os_errno == EMFILE || os_errno == ENFILE || os_errno == EAGAIN || is_forbidden(os_errno)) return false;
     return (code <= CAIRN_E_FORMAT && code >= CAIRN_E_PATH) || code == CAIRN_E_IO || code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE;
 }
 
@@ -155,6 +161,7 @@ static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, co
 {
     cairn_run *run = attempt->run;
     run->restored = true;
+    run->torn = false;
     run->trainable_known = false;
     cn_metricslog_begin(&run->metrics, run->term, entry->manifest.step);
     cn_run_find_best(run, catalog, &entry->manifest);
@@ -168,6 +175,7 @@ static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, co
 
 static int fail(struct attempt *attempt, int code, cairn_error *err)
 {
+    attempt->run->torn |= attempt->torn;
     if (attempt->torn)
         code = cn_error_prefix(&attempt->error, CAIRN_E_TORN_STATE,
                                "the restore failed half-way and the bound memory is a mixture now: restore again or stop");
@@ -175,11 +183,25 @@ static int fail(struct attempt *attempt, int code, cairn_error *err)
     return code;
 }
 
+/* What a newer version wrote, or this user may not read, could be the newest of all: going on without it would leave it behind. */
+static int check_readable(struct attempt *attempt, const struct cn_catalog *catalog)
+{
+    for (uint64_t i = catalog->readable; i < catalog->count; i++) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        if (entry->problem_code == CAIRN_E_VERSION || is_forbidden(entry->problem_errno))
+            return cn_error_set(&attempt->error, entry->problem_code, "%s: %s cannot be read: %s; name a step to go on without it",
+                                attempt->run->dir.path, entry->name, entry->problem);
+    }
+    return CAIRN_OK;
+}
+
 /* Newest first along the line; what is unhealthy or inexact is only taken by name. */
 static int restore_default(struct attempt *attempt, const struct cn_catalog *catalog, cairn_error *err)
 {
     cairn_run *run = attempt->run;
-    int code = CAIRN_E_NOTFOUND;
+    int code = check_readable(attempt, catalog);
+    if (code) return fail(attempt, code, err);
+    code = CAIRN_E_NOTFOUND;
     cn_error_set(&attempt->error, code, "%s: it holds only unhealthy or inexact checkpoints: name the step to restore one of them",
                  run->dir.path);
     for (uint64_t i = catalog->readable; i-- > 0;) {

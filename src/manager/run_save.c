@@ -13,6 +13,10 @@
 
 static int check_step(const cairn_run *run, uint64_t step, cairn_error *err)
 {
+    if (run->torn)
+        return cn_error_set(err, CAIRN_E_TORN_STATE,
+                            "%s: the last restore failed half-way and the bound memory is a mixture: restore again before you save",
+                            run->dir.path);
     if (run->has_checkpoints && !run->restored)
         return cn_error_set(err, CAIRN_E_USAGE, "%s holds checkpoints: call cairn_restore before the first save, or choose another run",
                             run->dir.path);

@@ -49,6 +49,9 @@ static int find_place(const char *store, const char *name, struct cn_place *ret_
 static int check_change(const cairn_mark_options *options, cairn_error *err)
 {
     int code = CAIRN_OK;
+    if ((options->add_tags_count && !options->add_tags) || (options->remove_tags_count && !options->remove_tags) ||
+        (options->metrics_count && !options->metrics))
+        return cn_error_set(err, CAIRN_E_USAGE, "mark options: a count without its list");
     if (options->pin < -1 || options->pin > 1) return cn_error_set(err, CAIRN_E_USAGE, "pin: 1, 0 or -1");
     for (size_t i = 0; i < options->add_tags_count && !code; i++) code = cn_layout_check_tag(options->add_tags[i], err);
     for (size_t i = 0; i < options->remove_tags_count && !code; i++) code = cn_layout_check_tag(options->remove_tags[i], err);

@@ -200,12 +200,12 @@ int cn_os_free_bytes(cn_file dir, uint64_t *ret_bytes)
     return 0;
 }
 
-/* Of a line of mountinfo: "36 35 98:0 /root /at opts - type source super,options". */
-static bool has_super_option(char *line, const char *option)
+/* Of a line of mountinfo: "36 35 98:0 /root /at opts - type source super,options". Newer kernels say fsync=volatile. */
+static bool is_volatile_mount(char *line)
 {
     char *last = strrchr(line, ' '), *rest = NULL;
     for (char *word = last ? strtok_r(last, " ,\n", &rest) : NULL; word; word = strtok_r(NULL, " ,\n", &rest))
-        if (!strcmp(word, option)) return true;
+        if (!strcmp(word, "volatile") || !strcmp(word, "fsync=volatile")) return true;
     return false;
 }
 
@@ -219,7 +219,7 @@ static bool overlay_is_volatile(cn_file dir)
     snprintf(device, sizeof device, " %u:%u ", major(info.st_dev), minor(info.st_dev));
     FILE *mounts = fopen("/proc/self/mountinfo", "re");
     bool found = false;
-    while (mounts && !found && getline(&line, &capacity, mounts) > 0) found = strstr(line, device) && has_super_option(line, "volatile");
+    while (mounts && !found && getline(&line, &capacity, mounts) > 0) found = strstr(line, device) && is_volatile_mount(line);
     if (mounts) fclose(mounts);
     free(line);
     return found;

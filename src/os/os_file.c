@@ -77,6 +77,7 @@ int cn_os_open_append(cn_file dir, const char *name, uint32_t mode, cn_file *ret
     while (file < 0 && errno == EINTR);
     if (file < 0) return -errno;
     int rc = fstat(file, &info) < 0 ? -errno : S_ISREG(info.st_mode) ? 0 : -ENXIO;
+    if (!rc && !info.st_size && info.st_uid == geteuid()) (void)fchmod(file, mode); /* just made: the umask must not decide */
     if (rc)
         close(file);
     else

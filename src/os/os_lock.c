@@ -38,6 +38,7 @@ static int find_or_open(cn_file dir, const char *name, struct cn_os_lock **ret_l
         close(file);
         return -ENXIO;
     }
+    if (info.st_uid == geteuid()) (void)fchmod(file, 0644); /* the umask must not decide who may look */
     struct cn_os_lock *lock = cn_os_new(sizeof *lock);
     if (!lock) {
         close(file);

@@ -22,7 +22,7 @@ static bool is_selected(const struct cn_restore *restore, const char *item)
     const cairn_restore_options *options = restore->options;
     if (!options->items) return true;
     for (size_t i = 0; i < options->items_count; i++)
-        if (!strcmp(options->items[i], item)) return true;
+        if (options->items[i] && !strcmp(options->items[i], item)) return true;
     return false;
 }
 

@@ -15,7 +15,7 @@ static cairn_value *value_new(cairn_kind kind)
 
 static cairn_value *data_new(cairn_kind kind, const void *data, size_t size)
 {
-    cairn_value *value = value_new(kind);
+    cairn_value *value = data || !size ? value_new(kind) : NULL;
     if (!value) return NULL;
     value->as.data.bytes = size < SIZE_MAX ? cn_os_new(size + 1) : NULL;
     if (!value->as.data.bytes) {

@@ -130,6 +130,7 @@ static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, s
     if (code == CAIRN_E_NOTFOUND)
         return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "it has no manifest.json: another tool's");
     if (code == CAIRN_E_PATH) return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_PATH, error.message);
+    entry->problem_errno = error.os_errno;
     return set_aside(catalog, entry, CAIRN_DAMAGED, code, error.message);
 }
 

@@ -24,12 +24,14 @@ static int load(cn_file file, struct cn_pool *pool, struct cn_manifest *ret_mani
 }
 
 /* By the whole path again: still that inode, else somebody retired or replaced it between our open and our lease. */
-static bool still_there(cn_file parent, const char *name, const struct cn_held *held)
+static int look_again(cn_file parent, const char *name, const struct cn_held *held)
 {
     struct cn_file_info ours, found;
     cn_auto_close cn_file dir = CN_NO_FILE;
-    if (cn_os_open_dir(parent, name, &dir) || cn_os_stat(held->manifest_file, &ours)) return false;
-    return !cn_os_stat_at(dir, CN_NAME_MANIFEST, &found) && found.inode == ours.inode && found.device == ours.device;
+    int rc = cn_os_open_dir(parent, name, &dir);
+    if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) return rc;
+    if (rc || cn_os_stat(held->manifest_file, &ours)) return -ESTALE;
+    return !cn_os_stat_at(dir, CN_NAME_MANIFEST, &found) && found.inode == ours.inode && found.device == ours.device ? 0 : -ESTALE;
 }
 
 /* Who retires or drops holds the lease alone for as long as a sync takes; after that the name leads elsewhere. */
@@ -68,7 +70,9 @@ int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct 
     struct cn_held held = { .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
     struct cn_shown shown;
     int code = open_both(parent, name, &held, err);
-    if (!code && (lease(&held) == -EWOULDBLOCK || !still_there(parent, name, &held)))
+    int rc = code ? 0 : lease(&held) == -EWOULDBLOCK ? -ESTALE : look_again(parent, name, &held);
+    if (rc && rc != -ESTALE) code = cn_error_opening(err, -rc, name);
+    if (rc == -ESTALE)
         code = cn_error_set(err, CAIRN_E_GONE, "%s: removed or changed while it was being opened: list again", cn_show_text(&shown, name));
     if (!code) code = load_manifest(name, &held, pool, ret_manifest, err);
     if (code)

@@ -69,9 +69,10 @@ static void tell(struct pruner *pruner, const char *name, const char *what, int 
     pruner->retire->message(pruner->retire->user, error.message);
 }
 
-static bool is_full(int rc)
+/* No room even for a rename, or a file system that does not move folders: an overlay, of what lies in its lower layer. */
+static bool cannot_move(int rc)
 {
-    return rc == -ENOSPC || rc == -EDQUOT;
+    return rc == -ENOSPC || rc == -EDQUOT || rc == -EXDEV;
 }
 
 /* R3: alone with it? The lease is refused while a reader holds the checkpoint. Id and marks are read again through the locked folder.
@@ -141,7 +142,7 @@ static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *vict
     if (rc == -EPERM) tell(pruner, victim->name, "it was pinned or tagged a moment ago", 0);
     if (rc) return rc;
     rc = move_victim(pruner, victim);
-    bool in_place = is_full(rc);
+    bool in_place = cannot_move(rc);
     if (in_place) rc = retire_in_place(pruner, victim, held.dir);
     cn_held_close(&held);
     if (rc) {
@@ -208,6 +209,16 @@ static int refuse(const struct pruner *pruner, const struct cn_catalog_entry *en
     return cn_error_set(err, code, "%s/%s is not removed: %s", pruner->run->path, entry->name, why);
 }
 
+/* What a restore would take now: the line's newest healthy and exact one that is whole. NULL: none is. */
+static const struct cn_catalog_entry *newest_whole(const struct cn_rundir *run, const struct cn_catalog *catalog)
+{
+    for (uint64_t i = catalog->readable; i-- > 0;) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        if (entry->standing == CAIRN_CURRENT && entry->manifest.exact && survives(run, entry)) return entry;
+    }
+    return NULL;
+}
+
 /* *ret_rc: -ENOENT, -EAGAIN: start over. */
 static int retire_chosen(struct pruner *pruner, const struct cn_catalog *catalog, int *ret_rc, cairn_error *err)
 {
@@ -217,8 +228,11 @@ static int retire_chosen(struct pruner *pruner, const struct cn_catalog *catalog
     if (!entry) return cn_error_set(err, CAIRN_E_GONE, "%s: the checkpoint is gone already", pruner->run->path);
     if (entry == catalog->top) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest of the run", err);
     if (entry == catalog->head) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest healthy one of the run", err);
-    if (entry->pinned) return refuse(pruner, entry, CAIRN_E_USAGE, "it is pinned: unpin it first", err);
-    if (entry->manifest.tags_count) return refuse(pruner, entry, CAIRN_E_USAGE, "it is tagged: take the tag off first", err);
+    if (entry == newest_whole(pruner->run, catalog))
+        return refuse(pruner, entry, CAIRN_E_USAGE, "newer ones are damaged, and it is the newest that is whole", err);
+    if (entry->pinned) return refuse(pruner, entry, CAIRN_E_USAGE, "it is pinned: `cairn tag --unpin` it first", err);
+    if (entry->manifest.tags_count)
+        return refuse(pruner, entry, CAIRN_E_USAGE, "it is tagged: take the tag off first, `cairn tag --remove`", err);
     int rc = *ret_rc = retire_one(pruner, entry);
     if (rc == -EBUSY) return refuse(pruner, entry, CAIRN_E_LOCKED, "somebody reads it: try again later", err);
     if (rc == -EPERM) return refuse(pruner, entry, CAIRN_E_USAGE, "it was pinned or tagged a moment ago", err);
@@ -241,7 +255,7 @@ static int open_folder(struct pruner *pruner, cairn_error *err)
 {
     int rc = -ENOENT;
     for (int i = 0; i < TRIES && rc == -ENOENT; i++) rc = make_folder(pruner);
-    if (is_full(rc)) {
+    if (cannot_move(rc)) {
         pruner->folder[0] = 0;
         return CAIRN_OK;
     }

@@ -167,6 +167,19 @@ struct search {
     char found[256];
 };
 
+/* Whose run nobody knows: checkpoints of ours where run.json is missing. */
+static int find_orphan(void *user, const char *name)
+{
+    struct search *search = user;
+    uint64_t step, term;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    struct cn_file_info info;
+    if (!cn_layout_parse_folder(name, &step, &term) || cn_os_open_dir(search->run->dir, name, &dir)) return 0;
+    if (cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) || !cn_os_stat_at(search->run->dir, CN_NAME_RUN, &info)) return 0;
+    snprintf(search->found, sizeof search->found, "%s", name);
+    return 1;
+}
+
 /* Another trainer's checkpoint: our form of name without our manifest. */
 static int find_foreign(void *user, const char *name)
 {
@@ -190,6 +203,10 @@ static int refuse_foreign(const struct cn_rundir *run, cairn_error *err)
     struct search search = { .run = run };
     int rc = cn_os_list(run->dir, find_foreign, &search);
     if (rc < 0) return cn_error_errno(err, -rc, "%s: listing it", run->path);
+    if (!rc && cn_os_list(run->dir, find_orphan, &search) > 0)
+        return cn_error_set(err, CAIRN_E_FOREIGN,
+                            "%s: " CN_NAME_RUN " is missing, but %s is there: put it back, or choose another folder for this run",
+                            run->path, search.found);
     if (!rc) return CAIRN_OK;
     return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s is not a checkpoint of Cairn: choose another folder for this run, or move it away",
                         run->path, search.found);
@@ -227,6 +244,7 @@ int cn_rundir_open(const char *path, struct cn_rundir *ret_run, cairn_error *err
 {
     struct cn_rundir run;
     int code = start(&run, path, err);
+    if (!code && !strcmp(run.path, "/")) code = cn_error_set(err, CAIRN_E_USAGE, "/: give the run a folder of its own");
     if (!code) code = open_for_writing(&run, err);
     if (code)
         cn_rundir_close(&run);
