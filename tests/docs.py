@@ -24,6 +24,7 @@ PRELUDE = """#include <stdio.h>
 #include "cairn.h"
 static void die(const char *message) { fprintf(stderr, "%s\\n", message); exit(3); }
 static void train(void) {}
+static void warn(void *user, const char *message) { (void)user; fprintf(stderr, "%s\\n", message); }
 int main(void)
 {
     uint64_t shape[2] = { 1, 1 }, steps = 1000;
@@ -31,7 +32,7 @@ int main(void)
     float memory[1] = { 0 }, *address = memory;
     cairn_state *state = NULL;  cairn_run *run = NULL;  cairn_error err = CAIRN_ERROR_INIT;
     cairn_tensor moments = CAIRN_TENSOR_INIT;
-    (void)shape; (void)steps; (void)position; (void)address; (void)state; (void)run; (void)moments; (void)train; (void)die;
+    (void)shape; (void)steps; (void)position; (void)address; (void)state; (void)run; (void)moments; (void)train; (void)die; (void)warn;
 """
 failed = 0
 

@@ -405,6 +405,30 @@ int __wrap_cn_os_read_link(cn_file dir, const char *name, char *ret_target, size
 
 static char went[400];
 
+/* Above a damaged one the newest whole one is what a restore takes. */
+static void removing_leaves_one_that_is_whole(void **unused)
+{
+    (void)unused;
+    make("whole");
+    test_shell("truncate -s 100 '%s/checkpoint-40/model.safetensors'", path);
+    test_code(cairn_remove(store, "run@30", &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "whole"));
+    test_ok(cairn_remove(store, "run@20", &err));
+}
+
+static void counts_without_lists_are_refused(void **unused)
+{
+    cairn_mark_options tags = CAIRN_MARK_OPTIONS_INIT, removed = CAIRN_MARK_OPTIONS_INIT, metrics = CAIRN_MARK_OPTIONS_INIT;
+    (void)unused;
+    make("counts");
+    tags.add_tags_count = removed.remove_tags_count = metrics.metrics_count = 2;
+    test_code(cairn_mark(store, "run@20", &tags, &err), CAIRN_E_USAGE);
+    test_code(cairn_mark(store, "run@20", &removed, &err), CAIRN_E_USAGE);
+    test_code(cairn_mark(store, "run@20", &metrics, &err), CAIRN_E_USAGE);
+    assert_null(cairn_value_string(NULL, 5));
+    assert_null(cairn_value_bytes(NULL, 5));
+}
+
 static void note_gone(void *user, const char *name)
 {
     (void)user;
@@ -482,6 +506,8 @@ int main(void)
         cmocka_unit_test(a_dropped_item_leaves_the_rest_valid),
         cmocka_unit_test(readers_are_safe_from_a_drop),
         cmocka_unit_test(removing_asks_what_must_stay),
+        cmocka_unit_test(removing_leaves_one_that_is_whole),
+        cmocka_unit_test(counts_without_lists_are_refused),
         cmocka_unit_test(links_of_others_are_not_followed),
         cmocka_unit_test(old_ones_go_by_a_rule),
     };

@@ -231,6 +231,33 @@ static void only_damage_after_the_first_byte_is_torn(void **unused)
     cairn_run *run = open_run(path, options);
     test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_TORN_STATE);
     assert_non_null(strstr(err.message, "block 2"));
+    cairn_save_options save = TEST_SAVE_OPTIONS;
+    save.step = 50;
+    test_code(cairn_save(run, t.state, &save, NULL, &err), CAIRN_E_TORN_STATE); /* a mixture is never saved */
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+}
+
+static void a_run_that_lost_its_description_is_refused(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    cairn_run *run = NULL;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("orphans"));
+    make_run(path, 1);
+    test_shell("rm '%s/run.json'", path);
+    test_code(cairn_run_open(path, NULL, &run, &err), CAIRN_E_FOREIGN);
+    assert_non_null(strstr(err.message, "run.json is missing"));
+    test_code(cairn_run_open("/", NULL, &run, &err), CAIRN_E_USAGE);
+    trainer_open(&t);
+    snprintf(path, sizeof path, "%s/run", test_folder("steps"));
+    test_ok(cairn_run_open(path, NULL, &run, &err));
+    cairn_save_options save = TEST_SAVE_OPTIONS;
+    save.step = UINT64_MAX;
+    test_code(cairn_save(run, t.state, &save, NULL, &err), CAIRN_E_USAGE);
+    save.step = 1, save.tags_count = 1;
+    test_code(cairn_save(run, t.state, &save, NULL, &err), CAIRN_E_USAGE);
     test_ok(cairn_run_close(run, &err));
     trainer_close(&t);
 }
@@ -803,6 +830,7 @@ int main(void)
         cmocka_unit_test(damage_falls_back_loudly),
         cmocka_unit_test(a_broken_manifest_is_passed_over),
         cmocka_unit_test(only_damage_after_the_first_byte_is_torn),
+        cmocka_unit_test(a_run_that_lost_its_description_is_refused),
         cmocka_unit_test(going_back_takes_another_way),
         cmocka_unit_test(a_second_writer_is_locked_out_or_fences),
         cmocka_unit_test(what_stands_in_the_way_is_refused_and_stays),
