@@ -8,6 +8,7 @@
 #include "manager/run.h"
 #include "store/check.h"
 #include "store/held.h"
+#include "store/layout.h"
 
 struct attempt {
     cairn_run *run;
@@ -183,12 +184,19 @@ static int fail(struct attempt *attempt, int code, cairn_error *err)
     return code;
 }
 
+/* By its name alone, as nothing else is known of it. */
+static bool may_be_newest(const struct cn_catalog *catalog, const struct cn_catalog_entry *entry)
+{
+    uint64_t step, term;
+    return !catalog->top || (cn_layout_parse_folder(entry->name, &step, &term) && !term && step > catalog->top->manifest.step);
+}
+
 /* What a newer version wrote, or this user may not read, could be the newest of all: going on without it would leave it behind. */
 static int check_readable(struct attempt *attempt, const struct cn_catalog *catalog)
 {
     for (uint64_t i = catalog->readable; i < catalog->count; i++) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
-        if (entry->problem_code == CAIRN_E_VERSION || is_forbidden(entry->problem_errno))
+        if ((entry->problem_code == CAIRN_E_VERSION || is_forbidden(entry->problem_errno)) && may_be_newest(catalog, entry))
             return cn_error_set(&attempt->error, entry->problem_code, "%s: %s cannot be read: %s; name a step to go on without it",
                                 attempt->run->dir.path, entry->name, entry->problem);
     }
@@ -209,7 +217,10 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
         if (entry->standing != CAIRN_CURRENT || !entry->manifest.healthy || !entry->manifest.exact) continue;
         code = try_entry(attempt, entry);
         if (!code) return succeed(attempt, catalog, entry);
-        if (!is_damage(attempt, code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) break;
+        if (!is_damage(attempt, code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) {
+            if (!strstr(attempt->error.message, entry->name)) cn_error_prefix(&attempt->error, code, "%s/%s", run->dir.path, entry->name);
+            break;
+        }
         attempt->report.skipped_damaged++;
         cn_run_message(run, "%s/%s is damaged and passed over: %s", run->dir.path, entry->name, attempt->error.message);
     }

@@ -92,21 +92,22 @@ struct hierarchy {
     const char *root, *limit_name, *used_name;
 };
 
+static bool read_group(const struct hierarchy *hierarchy, const char *group, const char *name, uint64_t *ret_number)
+{
+    char path[4096];
+    int size = snprintf(path, sizeof path, "%s%s/%s", hierarchy->root, group, name);
+    return size > 0 && (size_t)size < sizeof path && read_number(path, ret_number);
+}
+
 /* The group's limit and those of all groups above it: each of them holds. Where the path is another namespace's, the root is ours. */
 static void lower_by_groups(const struct hierarchy *hierarchy, char *group, uint64_t *available)
 {
-    enum { PATH_BYTES = 4096 };
-    char path[PATH_BYTES];
     uint64_t limit, used;
     for (char *end = group + strlen(group);; end = strrchr(group, '/')) {
         if (end) *end = 0;
-        bool fits = snprintf(path, sizeof path, "%s%s/%s", hierarchy->root, group, hierarchy->limit_name) < PATH_BYTES;
-        if (fits && read_number(path, &limit)) {
-            snprintf(path, sizeof path, "%s%s/%s", hierarchy->root, group, hierarchy->used_name);
-            if (read_number(path, &used)) {
-                uint64_t left = limit > used ? limit - used : 0;
-                if (left < *available) *available = left;
-            }
+        if (read_group(hierarchy, group, hierarchy->limit_name, &limit) && read_group(hierarchy, group, hierarchy->used_name, &used)) {
+            uint64_t left = limit > used ? limit - used : 0;
+            if (left < *available) *available = left;
         }
         if (!*group) return;
     }
