@@ -116,13 +116,13 @@ static void wait_for_child(pid_t child, int from, struct speed *speed)
              "it did not end");
 }
 
-static void measure_in_child(const char *run, struct speed *speed, const struct sigaction *on_interrupt)
+static void measure_in_child(const char *run, struct speed *speed, const sigset_t *signals)
 {
     int ends[2];
     if (pipe(ends)) abort();
     pid_t child = fork();
     if (child == 0) {
-        sigaction(SIGINT, on_interrupt, NULL);
+        sigprocmask(SIG_SETMASK, signals, NULL);
         measure_here(run, speed, &speed->error);
         _exit(write(ends[1], speed, sizeof *speed) != (ssize_t)sizeof *speed);
     }
@@ -134,12 +134,12 @@ static void measure_in_child(const char *run, struct speed *speed, const struct 
     close(ends[0]);
 }
 
-/* A checkpoint saved durably and then verified, as a run would - by a child, which Ctrl-C ends at once - in a folder that is made here. Only that
- * folder is removed again, and nothing is left behind. */
+/* A checkpoint saved durably and then verified, as a run would - by a child, which Ctrl-C ends at once - in a folder that is made here. Signals that
+ * would end us wait until that folder is removed again: nothing is left behind. */
 static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *speed)
 {
     char *folder, *run;
-    struct sigaction ignore = { .sa_handler = SIG_IGN }, before;
+    sigset_t held_back, before;
     if (asprintf(&folder, "%s/.cairn-doctor-XXXXXX", dir) < 0) abort();
     if (!mkdtemp(folder)) {
         fail(speed, CAIRN_E_IO, dir, strerror(errno));
@@ -148,13 +148,16 @@ static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *sp
     }
     if (asprintf(&run, "%s/run", folder) < 0) abort();
     speed->bytes = free_bytes / 4 < TEST_BYTES ? free_bytes / 4 & ~UINT64_C(4095) : TEST_BYTES;
-    sigaction(SIGINT, &ignore, &before);
+    sigemptyset(&held_back);
+    sigaddset(&held_back, SIGINT);
+    sigaddset(&held_back, SIGTERM);
+    sigaddset(&held_back, SIGHUP);
+    sigprocmask(SIG_BLOCK, &held_back, &before);
     measure_in_child(run, speed, &before);
     (void)nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    sigaction(SIGINT, &before, NULL);
     free(run);
     free(folder);
-    if (speed->error.code == CAIRN_E_CANCELLED) raise(SIGINT);
+    sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 struct ability {

@@ -101,6 +101,12 @@ def interrupted_doctor() -> None:
     os.write(terminal.fd, b"\x03")
     status = terminal.end()
     check("Ctrl-C ends the doctor, and nothing is left", status == -signal.SIGINT and not os.listdir("place"), (status, os.listdir("place")))
+    doctor = subprocess.Popen([CAIRN, "doctor", "place"], stdout=subprocess.DEVNULL)
+    while not any(Path("place").glob(".cairn-doctor*")) and doctor.poll() is None:
+        time.sleep(0.01)
+    doctor.terminate()
+    status = doctor.wait()
+    check("SIGTERM ends it, too, and nothing is left", status == -signal.SIGTERM and not os.listdir("place"), (status, os.listdir("place")))
 
 
 def pipes() -> None:
