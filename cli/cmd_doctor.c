@@ -141,18 +141,19 @@ static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *sp
     char *folder, *run;
     sigset_t held_back, before;
     if (asprintf(&folder, "%s/.cairn-doctor-XXXXXX", dir) < 0) abort();
-    if (!mkdtemp(folder)) {
-        fail(speed, CAIRN_E_IO, dir, strerror(errno));
-        free(folder);
-        return;
-    }
-    if (asprintf(&run, "%s/run", folder) < 0) abort();
-    speed->bytes = free_bytes / 4 < TEST_BYTES ? free_bytes / 4 & ~UINT64_C(4095) : TEST_BYTES;
     sigemptyset(&held_back);
     sigaddset(&held_back, SIGINT);
     sigaddset(&held_back, SIGTERM);
     sigaddset(&held_back, SIGHUP);
     sigprocmask(SIG_BLOCK, &held_back, &before);
+    if (!mkdtemp(folder)) {
+        fail(speed, CAIRN_E_IO, dir, strerror(errno));
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        free(folder);
+        return;
+    }
+    if (asprintf(&run, "%s/run", folder) < 0) abort();
+    speed->bytes = free_bytes / 4 < TEST_BYTES ? free_bytes / 4 & ~UINT64_C(4095) : TEST_BYTES;
     measure_in_child(run, speed, &before);
     (void)nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(run);

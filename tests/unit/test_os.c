@@ -322,7 +322,7 @@ static void folders_hand_down_their_group(void **unused)
     assert_int_equal(cn_os_open_dir_path(path, &dir), 0);
     static const mode_t masks[] = { 022, 077, 0 };
     for (int i = 0; i < 3; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "d%d", i);
         snprintf(below, sizeof below, "%s/%s", path, name);
         mode_t before = umask(masks[i]);
