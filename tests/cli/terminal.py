@@ -37,6 +37,7 @@ class Terminal:
         if not self.pid:
             environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
             time.sleep(0.1)  # until the size is set
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs in the background inherits that it is ignored
             os.execve(CAIRN, [CAIRN, *arguments], environment | {"TERM": "xterm"})
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.text = ""
