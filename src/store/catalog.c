@@ -1,4 +1,5 @@
-/* The catalog (see catalog.h). A listing is repeated until two agree; a folder that vanishes between listing and reading starts it over. */
+/* The catalog (see catalog.h). A listing is repeated until two agree. A folder that vanishes between listing and reading was pruned, or has another name now:
+ * it is left out, and what came since is read, too. */
 #include "store/catalog.h"
 
 #include "base/limits.h"
@@ -34,6 +35,11 @@ static int compare_names(const void *left, const void *right)
     return strcmp(*(const char *const *)left, *(const char *const *)right);
 }
 
+static int keeps_changing(const struct cn_rundir *run, cairn_error *err)
+{
+    return cn_error_set(err, CAIRN_E_GONE, "%s: it keeps changing while it is listed: try again", run->path);
+}
+
 static int list_once(const struct cn_rundir *run, struct cn_pool *pool, struct cn_buf *ret_names, cairn_error *err)
 {
     struct listing listing = { .pool = pool };
@@ -48,31 +54,35 @@ static int list_once(const struct cn_rundir *run, struct cn_pool *pool, struct c
     return CAIRN_OK;
 }
 
-static bool same_names(const struct cn_buf *a, const struct cn_buf *b)
+/* Both sorted. */
+static bool has_all(const struct cn_buf *names, const struct cn_buf *wanted)
 {
-    if (a->size != b->size) return false;
-    const char *const *x = (const void *)a->data, *const *y = (const void *)b->data;
-    for (size_t i = 0; i < a->size / sizeof *x; i++)
-        if (strcmp(x[i], y[i])) return false;
+    const char *const *name = (const void *)names->data, *const *want = (const void *)wanted->data;
+    size_t at = 0, count = names->size / sizeof *name;
+    for (size_t i = 0; i < wanted->size / sizeof *want; i++) {
+        while (at < count && strcmp(name[at], want[i]) < 0) at++;
+        if (at == count || strcmp(name[at], want[i]) != 0) return false;
+    }
     return true;
 }
 
+/* Until a second reading finds no name that the first one missed. Names that went meanwhile are still in it: who reads them sees that. */
 static int list_stable(const struct cn_rundir *run, struct cn_pool *pool, struct cn_buf *ret_names, cairn_error *err)
 {
     struct cn_buf before = { 0 }, now = { 0 };
     int code = list_once(run, pool, &before, err);
     if (code) return code;
-    for (int i = 0; i < TRIES; i++) {
-        if ((code = list_once(run, pool, &now, err))) break;
-        bool same = same_names(&before, &now);
-        cn_buf_done(&before);
-        before = now;
-        if (!same) continue;
-        *ret_names = now;
+    for (int i = 0; i < TRIES && !(code = list_once(run, pool, &now, err)); i++) {
+        bool stable = has_all(&before, &now);
+        struct cn_buf *old = stable ? &now : &before;
+        cn_buf_done(old);
+        if (!stable) before = now;
+        if (!stable) continue;
+        *ret_names = before;
         return CAIRN_OK;
     }
     cn_buf_done(&before);
-    return code ? code : cn_error_set(err, CAIRN_E_GONE, "%s: it keeps changing while it is listed: try again", run->path);
+    return code ? code : keeps_changing(run, err);
 }
 
 static int set_aside(struct cn_catalog *catalog, struct cn_catalog_entry *entry, cairn_standing standing, int code, const char *problem)
@@ -161,29 +171,77 @@ static void find_line(struct cn_catalog *catalog)
     }
 }
 
+static int compare_entry_names(const void *left, const void *right)
+{
+    return strcmp(((const struct cn_catalog_entry *)left)->name, ((const struct cn_catalog_entry *)right)->name);
+}
+
+static int reserve_entries(const struct cn_rundir *run, struct cn_catalog *catalog, uint64_t more, cairn_error *err)
+{
+    struct cn_catalog_entry *entries = cn_pool_take_array(&catalog->pool, catalog->count + more, sizeof *entries);
+    if (!entries) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to list it", run->path);
+    if (catalog->count) memcpy(entries, catalog->entries, catalog->count * sizeof *entries);
+    catalog->entries = entries;
+    return CAIRN_OK;
+}
+
+/* Appends what stands under the name. GONE: nothing does any more. */
+static int load_entry(const struct cn_rundir *run, struct cn_catalog *catalog, const char *name, cairn_error *err)
+{
+    struct cn_catalog_entry *entry = &catalog->entries[catalog->count++];
+    cairn_error problem = CAIRN_ERROR_INIT;
+    *entry = (struct cn_catalog_entry){ .name = name };
+    int code = read_entry(run, catalog, entry, &problem);
+    if (code) catalog->count--;
+    if (code == CAIRN_E_NOMEM) return cn_error_set(err, code, "%s/%s: no memory to list it", run->path, name);
+    return code == CAIRN_E_IO ? cn_error_set(err, code, "%s/%s", run->path, problem.message) : code;
+}
+
+/* Reads what is there and was not read yet. A name that is not there any more was pruned, or is another one now: vanished, look once more. */
+static int load_new(const struct cn_rundir *run, struct cn_catalog *catalog, bool *ret_vanished, cairn_error *err)
+{
+    cn_auto_buf struct cn_buf names = { 0 };
+    uint64_t known = catalog->count;
+    int code = list_stable(run, &catalog->pool, &names, err);
+    const char *const *name = (const void *)names.data;
+    uint64_t count = names.size / sizeof *name;
+    if (!code) code = reserve_entries(run, catalog, count, err);
+    if (!code && known) qsort(catalog->entries, known, sizeof *catalog->entries, compare_entry_names);
+    *ret_vanished = false;
+    for (uint64_t i = 0; i < count && !code; i++) {
+        struct cn_catalog_entry wanted = { .name = name[i] };
+        if (known && bsearch(&wanted, catalog->entries, known, sizeof wanted, compare_entry_names)) continue;
+        code = load_entry(run, catalog, name[i], err);
+        if (code != CAIRN_E_GONE) continue;
+        *ret_vanished = true;
+        code = CAIRN_OK;
+    }
+    return code;
+}
+
+/* Read under one name and then under another: the first may lead to another checkpoint now. */
+static bool saw_twice(const struct cn_catalog *catalog, uint64_t from)
+{
+    for (uint64_t late = from; late < catalog->count; late++)
+        for (uint64_t early = 0; early < from; early++) {
+            const char *id = catalog->entries[late].manifest.id;
+            if (id[0] && !strcmp(id, catalog->entries[early].manifest.id)) return true;
+        }
+    return false;
+}
+
 static int load_once(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *err)
 {
-    struct cn_buf names;
+    bool vanished = true;
     cn_pool_init(&catalog->pool, cn_os_alloc(), CN_MAX_CATALOG_BYTES);
-    int code = list_stable(run, &catalog->pool, &names, err);
-    if (code) return code;
-    uint64_t count = names.size / sizeof(char *);
-    catalog->entries = cn_pool_take_array(&catalog->pool, count, sizeof *catalog->entries);
-    if (!catalog->entries) code = cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to list it", run->path);
-    for (uint64_t i = 0; i < count && !code; i++) {
-        struct cn_catalog_entry *entry = &catalog->entries[catalog->count++];
-        memcpy(&entry->name, names.data + i * sizeof(char *), sizeof entry->name);
-        cairn_error problem = CAIRN_ERROR_INIT;
-        code = read_entry(run, catalog, entry, &problem);
-        if (code == CAIRN_E_NOMEM)
-            cn_error_set(err, code, "%s/%s: no memory to list it", run->path, entry->name);
-        else if (code == CAIRN_E_IO)
-            cn_error_set(err, code, "%s/%s", run->path, problem.message);
-        else if (code)
-            cn_error_set(err, code, "%s/%s: it went away while the run was listed", run->path, entry->name);
+    for (int i = 0; i < TRIES && vanished; i++) {
+        uint64_t known = catalog->count;
+        int code = load_new(run, catalog, &vanished, err);
+        if (code) return code;
+        if (known && saw_twice(catalog, known)) break;
+        if (!vanished) return CAIRN_OK;
     }
-    cn_buf_done(&names);
-    return code;
+    return keeps_changing(run, err);
 }
 
 int cn_catalog_load(const struct cn_rundir *run, struct cn_catalog *ret_catalog, cairn_error *err)

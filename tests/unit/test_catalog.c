@@ -134,6 +134,40 @@ static void a_listing_sees_each_once(void **unused)
     cn_rundir_close(&writer.run);
 }
 
+/* A pruner as fast as the listing: every other checkpoint goes right before it is read. */
+static bool pruning;
+static uint64_t opened;
+
+int __real_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
+{
+    char aside[CN_FOLDER_NAME_BYTES + 8];
+    snprintf(aside, sizeof aside, "gone-%s", name);
+    if (pruning && opened++ % 2) (void)cn_os_rename_new(dir, name, dir, aside);
+    return __real_cn_os_open_dir(dir, name, ret_dir);
+}
+
+static void a_listing_beside_a_pruner_ends(void **unused)
+{
+    struct cn_catalog catalog;
+    uint64_t previous = 0;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("pruner"));
+    writer_open(&writer, path, &err);
+    for (uint64_t step = 1; step <= 400; step++) test_ok(writer_save(&writer, step, &err));
+    opened = 0, pruning = true;
+    test_ok(cn_catalog_load(&writer.run, &catalog, &err));
+    pruning = false;
+    assert_int_equal(catalog.readable, 200);
+    for (uint64_t i = 0; i < catalog.readable; i++) {
+        assert_true(catalog.entries[i].manifest.step > previous);
+        previous = catalog.entries[i].manifest.step;
+    }
+    cn_catalog_done(&catalog);
+    cn_rundir_close(&writer.run);
+}
+
 /* ------------------------------------------------------------------------------------------------------------- held open */
 
 static void what_is_held_stays_itself(void **unused)
@@ -239,9 +273,9 @@ static void no_descriptors_is_no_damage(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(manifests_are_the_truth),    cmocka_unit_test(the_head_is_healthy_and_exact),
-                                        cmocka_unit_test(odd_folders_are_set_aside),  cmocka_unit_test(a_listing_sees_each_once),
-                                        cmocka_unit_test(what_is_held_stays_itself),  cmocka_unit_test(the_quick_check_tells_all),
-                                        cmocka_unit_test(no_descriptors_is_no_damage) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(manifests_are_the_truth),        cmocka_unit_test(the_head_is_healthy_and_exact),
+                                        cmocka_unit_test(odd_folders_are_set_aside),      cmocka_unit_test(a_listing_sees_each_once),
+                                        cmocka_unit_test(a_listing_beside_a_pruner_ends), cmocka_unit_test(what_is_held_stays_itself),
+                                        cmocka_unit_test(the_quick_check_tells_all),      cmocka_unit_test(no_descriptors_is_no_damage) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
