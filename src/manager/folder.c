@@ -13,6 +13,7 @@
 #include "snapshot/restore.h"
 #include "snapshot/save.h"
 #include "store/layout.h"
+#include "store/standalone.h"
 
 /* Nobody waits for the copy: a few slots do. */
 static int make_arena(uint64_t total_bytes, uint64_t limit_bytes, uint32_t threads, struct cn_arena **ret_arena, cairn_error *err)
@@ -74,7 +75,7 @@ static int write_files(struct folder *folder, const cairn_folder_options *option
     const struct cn_request *request = &folder->request;
     int code = cn_save_prepare(save, err);
     if (!code) code = make_arena(save->plan.total_bytes, options->arena_bytes, save->threads, &folder->arena, err);
-    if (!code) code = cn_staging_begin_in(folder->parent, folder->path, &folder->staging, err);
+    if (!code) code = cn_standalone_begin(folder->parent, folder->path, &folder->staging, err);
     save->arena = folder->arena;
     if (!code) code = cn_save_run(save, err);
     if (!code) code = cn_save_finish(save, err);
@@ -104,7 +105,7 @@ static int save_job(struct folder *folder, const char *path, cairn_state *state,
                                      .figures = &folder->figures };
     code = write_files(folder, options, err);
     if (!code) code = describe(folder, &manifest, err);
-    if (!code) code = cn_staging_commit_as(&folder->staging, &manifest, folder->name, options->replace, folder->path, err);
+    if (!code) code = cn_standalone_commit(&folder->staging, &manifest, folder->name, options->replace, folder->path, err);
     if (code) return code;
     *report = (cairn_save_report){ .struct_size = sizeof *report,
                                    .total_bytes = folder->save.plan.total_bytes,

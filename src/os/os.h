@@ -92,7 +92,7 @@ struct cn_os_lock;
 int cn_os_lock_take(cn_file dir, const char *name, struct cn_os_lock **ret_lock);
 void cn_os_lock_give(struct cn_os_lock *lock); /* takes NULL; in a forked child it does nothing */
 
-/* A reader's or retirer's lease on an open file (flock). Never waits: -EWOULDBLOCK; other errors: locks are refused here. */
+/* A reader's or retirer's lease on an open file or folder (flock). Never waits: -EWOULDBLOCK; other errors: locks are refused here. */
 int cn_os_lease(cn_file file, bool exclusive);
 /* Gives it up, although a forked child may have the descriptor, too: closing alone would not. Not for a forked child to call. */
 void cn_os_lease_give(cn_file file);

@@ -15,15 +15,17 @@
 
 enum { TRIES = 100 };
 
-static int make_folders(struct cn_staging *staging)
+int cn_staging_make(struct cn_staging *staging)
 {
     int rc = cn_os_make_dir(staging->parent, staging->name); /* D2 */
-    if (!rc) rc = cn_os_open_dir(staging->parent, staging->name, &staging->dir);
-    if (!rc) rc = cn_os_make_dir(staging->dir, CN_NAME_TRAINING);
+    return rc ? rc : cn_os_open_dir(staging->parent, staging->name, &staging->dir);
+}
+
+int cn_staging_fill(struct cn_staging *staging)
+{
+    int rc = cn_os_make_dir(staging->dir, CN_NAME_TRAINING);
     if (!rc) rc = cn_os_open_dir(staging->dir, CN_NAME_TRAINING, &staging->training);
-    if (!rc) rc = cn_os_sync_dir(staging->parent);
-    if (rc) cn_staging_abandon(staging);
-    return rc;
+    return rc ? rc : cn_os_sync_dir(staging->parent);
 }
 
 int cn_staging_begin(const struct cn_rundir *run, uint64_t term, struct cn_staging *ret_staging, cairn_error *err)
@@ -33,21 +35,10 @@ int cn_staging_begin(const struct cn_rundir *run, uint64_t term, struct cn_stagi
     int code = cn_id_new(hex, err);
     if (code) return code;
     snprintf(staging.name, sizeof staging.name, "%llu-%s", (unsigned long long)term, hex);
-    int rc = make_folders(&staging);
+    int rc = cn_staging_make(&staging);
+    if (!rc) rc = cn_staging_fill(&staging);
+    if (rc) cn_staging_abandon(&staging);
     if (rc) return cn_error_errno(err, -rc, "%s/.cairn/staging: making a folder", run->path);
-    *ret_staging = staging;
-    return CAIRN_OK;
-}
-
-int cn_staging_begin_in(cn_file parent, const char *path, struct cn_staging *ret_staging, cairn_error *err)
-{
-    struct cn_staging staging = { .parent = parent, .dir = CN_NO_FILE, .training = CN_NO_FILE };
-    char hex[CN_ID_BYTES];
-    int code = cn_id_new(hex, err);
-    if (code) return code;
-    snprintf(staging.name, sizeof staging.name, ".%s.cairn", hex);
-    int rc = make_folders(&staging);
-    if (rc) return cn_error_errno(err, -rc, "%s: making a folder beside it", path);
     *ret_staging = staging;
     return CAIRN_OK;
 }
@@ -108,7 +99,7 @@ static int sync_below(cn_file dir, int depth)
     return rc ? rc : cn_os_sync_dir(dir);
 }
 
-static int put_manifest(struct cn_staging *staging, const struct cn_manifest *manifest, cairn_error *err)
+int cn_staging_put_manifest(const struct cn_staging *staging, const struct cn_manifest *manifest, cairn_error *err)
 {
     cn_auto_buf struct cn_buf buf;
     cn_buf_init(&buf, cn_os_alloc(), 2 * CN_MAX_MANIFEST_BYTES);
@@ -241,7 +232,7 @@ int cn_staging_commit(struct cn_staging *staging, struct cn_commit *commit, cair
     const struct cn_rundir *run = staging->run;
     bool again = true;
     cn_layout_folder(commit->manifest->step, 0, commit->name);
-    int code = put_manifest(staging, commit->manifest, err);
+    int code = cn_staging_put_manifest(staging, commit->manifest, err);
     for (int i = 0; i < TRIES && !code && again; i++) code = rename_once(staging, commit, &again, err);
     if (code) return code;
     if (again) return cn_error_set(err, CAIRN_E_EXISTS, "%s/%s: others keep taking the name", run->path, commit->name);
@@ -250,46 +241,4 @@ int cn_staging_commit(struct cn_staging *staging, struct cn_commit *commit, cair
     if (!rc) rc = cn_os_sync_dir(run->staging);
     return rc ? cn_error_errno(err, -rc, "%s: syncing it after the commit: the checkpoint may not survive a power cut", run->path)
               : CAIRN_OK;
-}
-
-/* ------------------------------------------------------------------------------------------------------- outside any run */
-
-/* What stands at the name now: nothing (0), a folder of ours (1), or something else (-1). */
-static int who_stands(cn_file parent, const char *name)
-{
-    struct cn_file_info info;
-    cn_auto_close cn_file dir = CN_NO_FILE;
-    if (cn_os_stat_at(parent, name, &info) == -ENOENT) return 0;
-    return !cn_os_open_dir(parent, name, &dir) && !cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) ? 1 : -1;
-}
-
-/* The new one takes the name in one step; the old one then has the hidden name, and goes. */
-static int exchange(struct cn_staging *staging, const char *name, const char *path, cairn_error *err)
-{
-    int rc = cn_os_exchange(staging->parent, staging->name, name);
-    if (rc == -EINVAL || rc == -ENOSYS)
-        return cn_error_set(err, CAIRN_E_UNSUPPORTED,
-                            "%s: this file system cannot replace a folder in one step: remove it first, or save under another name", path);
-    if (rc) return cn_error_errno(err, -rc, "%s: replacing it", path);
-    rc = cn_os_sync_dir(staging->parent);
-    staging->committed = true;
-    if (rc) return cn_error_errno(err, -rc, "%s: syncing the folder above it", path);
-    (void)cn_tree_remove(staging->parent, staging->name);
-    return CAIRN_OK;
-}
-
-int cn_staging_commit_as(struct cn_staging *staging, const struct cn_manifest *manifest, const char *name, bool replace, const char *path,
-                         cairn_error *err)
-{
-    int code = put_manifest(staging, manifest, err);
-    if (code) return cn_error_prefix(err, code, "%s", path);
-    int who = who_stands(staging->parent, name);
-    if (who < 0) return cn_error_set(err, CAIRN_E_FOREIGN, "%s: what stands there is not a checkpoint: choose another name", path);
-    if (who > 0 && replace) return exchange(staging, name, path, err);
-    int rc = cn_os_rename_new(staging->parent, staging->name, staging->parent, name);
-    if (rc == -EEXIST) return cn_error_set(err, CAIRN_E_EXISTS, "%s: it exists: set replace, or choose another name", path);
-    if (rc) return cn_error_errno(err, -rc, "%s: the committing rename", path);
-    staging->committed = true;
-    rc = cn_os_sync_dir(staging->parent);
-    return rc ? cn_error_errno(err, -rc, "%s: syncing the folder above it: it may not survive a power cut", path) : CAIRN_OK;
 }

@@ -13,7 +13,7 @@
 struct cn_staging {
     const struct cn_rundir *run; /* NULL: of a folder outside any run */
     cn_file parent;              /* it lies in: the run's staging folder, or beside where it will stand */
-    char name[80];               /* <term>-<uuid>, or .<uuid>.cairn */
+    char name[80];               /* <term>-<uuid>, or .<uuid>.cairn (standalone.h) */
     cn_file dir;
     cn_file training; /* dir/training */
     bool committed;
@@ -22,12 +22,11 @@ struct cn_staging {
 /* Makes .cairn/staging/<term>-<uuid>/ and training/ in it, parents fsynced. */
 int cn_staging_begin(const struct cn_rundir *run, uint64_t term, struct cn_staging *ret_staging, cairn_error *err);
 
-/* The same outside any run: a hidden folder in parent, which must stay open. */
-int cn_staging_begin_in(cn_file parent, const char *path, struct cn_staging *ret_staging, cairn_error *err);
-/* Its end: it becomes parent/name. replace: a folder of Cairn's that stands there goes, in one exchange (UNSUPPORTED where that cannot be done); else
- * EXISTS. FOREIGN: something else stands there. */
-int cn_staging_commit_as(struct cn_staging *staging, const struct cn_manifest *manifest, const char *name, bool replace, const char *path,
-                         cairn_error *err);
+/* Its beginning and its end in parts, for a folder outside any run (standalone.h). parent and name are set; -errno, then abandon. */
+int cn_staging_make(struct cn_staging *staging); /* the folder, open */
+int cn_staging_fill(struct cn_staging *staging); /* training/ in it; the parent is synced */
+/* D4 and D5: the manifest, synced; then every folder from the leaves up. */
+int cn_staging_put_manifest(const struct cn_staging *staging, const struct cn_manifest *manifest, cairn_error *err);
 
 /* Where in it a data file of ours goes, at the top or in training/; *ret_last is the name there. */
 cn_file cn_staging_folder(const struct cn_staging *staging, const char *name, const char **ret_last);

@@ -1,4 +1,4 @@
-/* Covers src/manager/folder.c, src/manager/follow.c and src/api/folder.c: one folder outside any run, replaced in one step; and an evaluator that follows
+/* Covers src/manager/folder.c, src/store/standalone.c, src/manager/follow.c and src/api/folder.c: one folder outside any run, replaced in one step; and an evaluator that follows
  * a trainer who saves, prunes and goes back. CAIRN_FOLLOW_S sets for how long (default 3 s). */
 #include "support.h"
 
@@ -189,7 +189,75 @@ static void a_kill_leaves_the_old_or_the_new(void **unused)
         test_ok(cairn_load(NULL, path, m.state, NULL, NULL, &err));
         expect(&m, m.epoch);
     }
+    /* what the killed ones left goes with the next save beside it, of any name; a folder that merely looks hidden stays */
+    test_shell("mkdir %s/.cairn %s/.precious.cairn", folder, folder);
+    snprintf(path, sizeof path, "%s/b", folder);
+    test_ok(cairn_save_folder(path, m.state, NULL, NULL, &err));
+    test_shell("test \"$(ls -A %s | xargs)\" = '.cairn .precious.cairn a b'", folder);
     close_model(&m);
+}
+
+/* Replaced under a reader's hands: it reads on, and the old one goes with the first save after it is done. */
+static void a_replaced_one_stays_while_it_is_read(void **unused)
+{
+    char path[600], folder[300];
+    struct model m;
+    cairn_checkpoint *reader;
+    cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+    float *first = malloc(LARGE * sizeof *first);
+    (void)unused;
+    options.replace = 1;
+    snprintf(folder, sizeof folder, "%s", test_folder("read"));
+    snprintf(path, sizeof path, "%s/a", folder);
+    open_model(&m);
+    train(&m, 1);
+    test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    memcpy(first, m.weights, LARGE * sizeof *first);
+    test_ok(cairn_checkpoint_open(NULL, path, &reader, &err));
+    for (int64_t epoch = 2; epoch < 4; epoch++) {
+        train(&m, epoch);
+        test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+        test_shell("test $(ls -A %s | wc -l) = 2", folder);
+    }
+    float *read = malloc(LARGE * sizeof *read);
+    test_ok(cairn_checkpoint_read(reader, cairn_checkpoint_find(reader, "model", "w"), 0, LARGE * sizeof *read, read, &err));
+    assert_memory_equal(read, first, LARGE * sizeof *read);
+    cairn_checkpoint_close(reader);
+    test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    test_shell("test \"$(ls -A %s)\" = a", folder);
+    free(first);
+    free(read);
+    close_model(&m);
+}
+
+/* A save beside another one that is still at it takes nothing away from it. */
+static void savers_beside_each_other_do_no_harm(void **unused)
+{
+    char folder[300];
+    pid_t children[4];
+    (void)unused;
+    snprintf(folder, sizeof folder, "%s", test_folder("beside"));
+    for (int i = 0; i < 4; i++) {
+        if ((children[i] = fork())) continue;
+        char path[600];
+        struct model m;
+        cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+        options.replace = 1;
+        snprintf(path, sizeof path, "%s/%d", folder, i % 3);
+        open_model(&m);
+        for (int64_t epoch = 1; epoch <= 30; epoch++) {
+            train(&m, epoch);
+            int code = cairn_save_folder(path, m.state, &options, NULL, &err);
+            if (code && code != CAIRN_E_EXISTS) fprintf(stderr, "%s\n", err.message), _exit(1);
+        }
+        _exit(0);
+    }
+    for (int i = 0; i < 4; i++) {
+        int status;
+        waitpid(children[i], &status, 0);
+        assert_int_equal(status, 0);
+    }
+    test_shell("test \"$(ls -A %s | xargs)\" = '0 1 2'", folder);
 }
 
 /* ------------------------------------------------------------------------------------------------------------- following */
@@ -327,6 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folder_is_saved_replaced_and_loaded),     cmocka_unit_test(what_stands_there_is_not_harmed),
         cmocka_unit_test(anything_that_can_be_opened_can_be_loaded), cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
+        cmocka_unit_test(a_replaced_one_stays_while_it_is_read),     cmocka_unit_test(savers_beside_each_other_do_no_harm),
         cmocka_unit_test(an_evaluator_follows_a_live_run),           cmocka_unit_test(waiting_has_an_end),
         cmocka_unit_test(a_damaged_one_stops_no_follower),
     };
