@@ -618,7 +618,8 @@ typedef struct cairn_keep_report {
 #define CAIRN_KEEP_REPORT_INIT { sizeof(cairn_keep_report), 0, 0 }
 
 /* Removes what keep_last of a run's options would remove after a save: superseded ones, all but the newest two unhealthy ones, and healthy ones beyond
- * the newest `last` that pass the quick check. The newest, the newest healthy, the best (the symlink), pinned, tagged and read ones stay. */
+ * the newest `last` that pass the quick check. The newest, the newest healthy, the best (the symlink), pinned, tagged and read ones stay.
+ * IO: one that should go could not be removed; the others went, and the report is filled. */
 CAIRN_API int cairn_keep(const char *run_path, const cairn_keep_options *options, cairn_keep_report *ret_report, cairn_error *err);
 
 /* ---------------------------------------------------------------------------------------------------------- verifying */

@@ -13,6 +13,7 @@
 #include "store/layout.h"
 #include "store/retire.h"
 #include "store/term.h"
+#include "store/tidy.h"
 
 #define DEFAULT_PIECE_BYTES CN_BLOCK_BYTES
 #define LARGE_PIECE_BYTES (4 * CN_BLOCK_BYTES)
@@ -267,8 +268,13 @@ static int take_lock(cairn_run *run, cairn_error *err)
     if (rc == -EAGAIN)
         return cn_error_set(err, CAIRN_E_LOCKED, "%s: another process writes this run: stop it, or set take_over to fence it off",
                             run->dir.path);
-    if (rc)
-        cn_run_message(run, "%s: locks do not work here (error %d); a second writer is only noticed at its next save", run->dir.path, -rc);
+    if (rc == -EROFS || rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM)
+        return cn_error_errno(err, -rc, "%s/.cairn/" CN_NAME_LOCK, run->dir.path);
+    if (rc) {
+        cairn_error error = CAIRN_ERROR_INIT;
+        cn_error_errno(&error, -rc, "%s/.cairn/" CN_NAME_LOCK " cannot be locked", run->dir.path);
+        cn_run_message(run, "%s; a second writer is only noticed at its next save", error.message);
+    }
     return CAIRN_OK;
 }
 
@@ -295,6 +301,7 @@ static int look_around(cairn_run *run, cairn_error *err)
     cn_run_find_best(run, &catalog, catalog.top ? &catalog.top->manifest : NULL);
     cn_catalog_done(&catalog);
     cn_retire_empty_trash(&run->dir);
+    cn_tidy_temporaries(&run->dir, run->term);
     return CAIRN_OK;
 }
 

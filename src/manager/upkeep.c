@@ -230,5 +230,9 @@ int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cair
     if (!code) code = count_rest(&run, &keeping, err);
     cn_rundir_close(&run);
     if (!code && ret_report) *ret_report = keeping.report;
+    if (!code && retire.refused.code) {
+        code = retire.refused.code;
+        if (err) *err = retire.refused;
+    }
     return code;
 }

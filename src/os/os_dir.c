@@ -51,6 +51,14 @@ int cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
     return open_dir(dir, name, O_NOFOLLOW, ret_dir);
 }
 
+/* Through its path in /proc, for a folder of mode 000 can be opened no other way. */
+static int set_mode(int dir, mode_t mode)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", dir);
+    return result(chmod(path, mode));
+}
+
 /* The process's umask must not decide what others may read. The mode is touched only where it must: a group's bit and a default ACL that the folder
  * above hands down stay. */
 static int make_dir(int at, const char *name)
@@ -59,10 +67,10 @@ static int make_dir(int at, const char *name)
     struct stat info;
     cn_auto_close cn_file dir = CN_NO_FILE;
     if (mkdirat(at, name, MODE) < 0) return -errno;
-    int rc = open_dir(at, name, O_NOFOLLOW, &dir);
+    int rc = open_dir(at, name, O_NOFOLLOW | O_PATH, &dir);
     if (!rc) rc = result(fstat(dir, &info));
     if (rc || (info.st_mode & MODE) == MODE) return rc;
-    return result(fchmod(dir, MODE | (info.st_mode & S_ISGID)));
+    return set_mode(dir, MODE | (info.st_mode & S_ISGID));
 }
 
 int cn_os_make_dir_path(const char *path)

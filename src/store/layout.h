@@ -24,6 +24,7 @@
 #define CN_NAME_TERMS "terms"
 #define CN_NAME_STAGING "staging"
 #define CN_NAME_TRASH "trash"
+#define CN_PREFIX_TEMPORARY ".tmp-" /* in .cairn and in terms/: a name that is being made */
 #define CN_NAME_LATEST "latest"
 #define CN_NAME_BEST "best"
 #define CN_ITEM_MODEL "model"

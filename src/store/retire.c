@@ -69,6 +69,13 @@ static void tell(struct pruner *pruner, const char *name, const char *what, int 
     pruner->retire->message(pruner->retire->user, error.message);
 }
 
+static void tell_refused(struct pruner *pruner, const char *name, int rc)
+{
+    cairn_error *refused = &pruner->retire->refused;
+    tell(pruner, name, "it stays for now", rc);
+    if (!refused->code) cn_error_errno(refused, -rc, "%s/%s was not removed", pruner->run->path, name);
+}
+
 /* No room even for a rename, or a file system that does not move folders: an overlay, of what lies in its lower layer. */
 static bool cannot_move(int rc)
 {
@@ -146,7 +153,7 @@ static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *vict
     if (in_place) rc = retire_in_place(pruner, victim, held.dir);
     cn_held_close(&held);
     if (rc) {
-        if (rc != -ENOENT) tell(pruner, victim->name, "it stays for now", rc);
+        if (rc != -ENOENT) tell_refused(pruner, victim->name, rc);
         return rc;
     }
     count_one(pruner->retire, victim);

@@ -15,7 +15,8 @@ struct cn_retire {
     void (*each)(void *user, const struct cn_catalog_entry *entry); /* what went; may be NULL */
     void (*message)(void *user, const char *text);                  /* may be NULL */
     void *user;
-    uint64_t retired; /* out: how many went */
+    uint64_t retired;    /* out: how many went */
+    cairn_error refused; /* out: the first that the system did not let go; code 0: none. Not: somebody reads it, or marked it just now */
 };
 /* Pinned and tagged ones stay, so do the top and the head. By rules: whatever cannot go now stays for now, and another pruner at work is left to it.
  * only_id: USAGE what must stay, LOCKED while somebody reads it, GONE. */

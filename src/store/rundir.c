@@ -88,6 +88,7 @@ static int read_run(struct cn_rundir *run, cairn_error *err)
 static int create_run(struct cn_rundir *run, cairn_error *err)
 {
     char id[CN_ID_BYTES], temporary[64];
+    struct cn_file_info info;
     int code = cn_id_new(id, err);
     if (code) return code;
     cn_auto_buf struct cn_buf buf;
@@ -103,11 +104,12 @@ static int create_run(struct cn_rundir *run, cairn_error *err)
     cn_json_seal(&writer);
     code = cn_buf_check(&buf, CN_NAME_RUN, err);
     if (code) return code;
-    snprintf(temporary, sizeof temporary, ".tmp-%s", id);
+    snprintf(temporary, sizeof temporary, CN_PREFIX_TEMPORARY "%s", id);
     code = cn_smallfile_put(run->private_dir, temporary, buf.data, buf.size, 0644, err);
     if (code) return cn_error_prefix(err, code, "%s/.cairn", run->path);
     int rc = cn_os_link(run->private_dir, temporary, run->dir, CN_NAME_RUN);
     if (rc && rc != -EEXIST) rc = cn_os_rename_new(run->private_dir, temporary, run->dir, CN_NAME_RUN);
+    if (rc == -ENOENT && !cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) rc = 0; /* a faster one swept ours away */
     (void)cn_os_unlink(run->private_dir, temporary);
     if (rc && rc != -EEXIST) return cn_error_errno(err, -rc, "%s/" CN_NAME_RUN ": creating it", run->path);
     return CAIRN_OK;

@@ -8,6 +8,7 @@
 
 #include "base/decimal.h"
 #include "store/catalog.h"
+#include "store/layout.h"
 #include "store/smallfile.h"
 
 enum { TRIES = 1000, NAME_BYTES = 128 };
@@ -51,7 +52,7 @@ static int highest_term(const struct cn_rundir *run, uint64_t *ret_term, cairn_e
 static int put_term(const struct cn_rundir *run, const char *number, const char uuid[CN_ID_BYTES], cairn_error *err)
 {
     char temporary[NAME_BYTES], content[CN_ID_BYTES + 1];
-    snprintf(temporary, sizeof temporary, ".tmp-%s-%s", uuid, number);
+    snprintf(temporary, sizeof temporary, CN_PREFIX_TEMPORARY "%s-%s", uuid, number);
     int size = snprintf(content, sizeof content, "%s\n", uuid);
     int code = cn_smallfile_put(run->terms, temporary, content, (size_t)size, 0644, err);
     if (code) return cn_error_prefix(err, code, "%s/.cairn/terms", run->path);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/limits.h"
 #include "store/catalog.h"
 #include "store/layout.h"
@@ -44,7 +45,7 @@ static int point(const struct cn_rundir *run, const char *link, const char *targ
     if (!rc && info.type != CN_TYPE_SYMLINK) return -EEXIST;
     if (!rc && !cn_os_read_link(run->dir, link, now, sizeof now) && !strcmp(now, target)) return 0;
     if (cn_id_new(id, NULL)) return -EIO;
-    snprintf(temporary, sizeof temporary, ".tmp-%s", id);
+    snprintf(temporary, sizeof temporary, CN_PREFIX_TEMPORARY "%s", id);
     rc = cn_os_symlink(target, run->private_dir, temporary);
     if (!rc) rc = cn_os_rename_over(run->private_dir, temporary, run->dir, link);
     if (rc) (void)cn_os_unlink(run->private_dir, temporary);
@@ -65,4 +66,43 @@ void cn_tidy_links(const struct cn_rundir *run, const char *latest_name, const c
         snprintf(text, sizeof text, "%s: the symlink was not updated (%s); nothing depends on it", run->path, reason);
         message(user, text);
     }
+}
+
+/* .tmp-<id> in .cairn; .tmp-<id>-<number> in terms/ */
+static bool is_temporary(const char *name, const char **ret_rest)
+{
+    size_t prefix = strlen(CN_PREFIX_TEMPORARY), id = CN_ID_BYTES - 1;
+    if (strncmp(name, CN_PREFIX_TEMPORARY, prefix) || strlen(name) < prefix + id || !cn_id_is(name + prefix, id)) return false;
+    *ret_rest = name + prefix + id;
+    return true;
+}
+
+static int sweep_private(void *user, const char *name)
+{
+    const struct cn_rundir *run = user;
+    const char *rest;
+    if (is_temporary(name, &rest) && !*rest) (void)cn_os_unlink(run->private_dir, name);
+    return 0;
+}
+
+struct given {
+    const struct cn_rundir *run;
+    uint64_t term;
+};
+
+static int sweep_term(void *user, const char *name)
+{
+    const struct given *given = user;
+    const char *rest;
+    uint64_t number;
+    if (!is_temporary(name, &rest) || *rest++ != '-' || !cn_decimal_take(&rest, &number) || *rest) return 0;
+    if (number <= given->term) (void)cn_os_unlink(given->run->terms, name);
+    return 0;
+}
+
+void cn_tidy_temporaries(const struct cn_rundir *run, uint64_t term)
+{
+    struct given given = { run, term };
+    (void)cn_os_list(run->private_dir, sweep_private, (void *)(uintptr_t)run);
+    (void)cn_os_list(run->terms, sweep_term, &given);
 }

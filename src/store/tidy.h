@@ -10,4 +10,8 @@ void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const ch
 void cn_tidy_links(const struct cn_rundir *run, const char *latest_name, const char *best_name, void (*message)(void *, const char *),
                    void *user);
 
+/* After a term was taken: temporary files of writers that died while they made a name - in .cairn, and in terms/ those of numbers that are given away. One
+ * that lives yet finds its file gone and goes on without (rundir.c, term.c). */
+void cn_tidy_temporaries(const struct cn_rundir *run, uint64_t term);
+
 #endif

@@ -167,6 +167,21 @@ static void links_are_hints(void **unused)
     cn_rundir_close(&writer.run);
 }
 
+/* What killed writers left goes; what may be somebody's yet, or is none of ours, stays. */
+static void temporaries_of_the_dead_go(void **unused)
+{
+    static const char id[] = "0123456789abcdef0123456789abcdef";
+    struct writer writer;
+    (void)unused;
+    fresh("temporaries");
+    writer_open(&writer, path, &err);
+    test_shell("cd %s/.cairn && touch .tmp-%s .tmp-%sx .tmp-1 terms/.tmp-%s-1 terms/.tmp-%s-2 terms/.tmp-%s-01", path, id, id, id, id, id);
+    cn_tidy_temporaries(&writer.run, writer.term);
+    test_shell("cd %s/.cairn && test \"$(ls -d .tmp-* terms/.tmp-* | xargs)\" = '.tmp-%sx .tmp-1 terms/.tmp-%s-01 terms/.tmp-%s-2'", path,
+               id, id, id);
+    cn_rundir_close(&writer.run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_checkpoint_appears_whole),
@@ -175,6 +190,7 @@ int main(void)
                                         cmocka_unit_test(another_runs_checkpoint_is_foreign),
                                         cmocka_unit_test(a_sleeper_is_fenced_wherever_it_slept),
                                         cmocka_unit_test(pruners_lose_their_target),
-                                        cmocka_unit_test(links_are_hints) };
+                                        cmocka_unit_test(links_are_hints),
+                                        cmocka_unit_test(temporaries_of_the_dead_go) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
