@@ -298,9 +298,11 @@ static int look_around(cairn_run *run, cairn_error *err)
     if (code) return code;
     run->has_checkpoints = false;
     for (uint64_t i = 0; i < catalog.count; i++) run->has_checkpoints |= catalog.entries[i].standing != CAIRN_FOREIGN_FOLDER;
+    run->names_stale = true;
     cn_run_find_best(run, &catalog, catalog.top ? &catalog.top->manifest : NULL);
     cn_catalog_done(&catalog);
     cn_retire_empty_trash(&run->dir);
+    cn_retire_finish_all(&run->dir);
     cn_tidy_temporaries(&run->dir, run->term);
     return CAIRN_OK;
 }

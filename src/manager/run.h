@@ -45,6 +45,7 @@ struct cairn_run {
     uint64_t term, process; /* term: changed under lock */
     bool term_used;         /* a checkpoint was committed under it */
     bool has_checkpoints;   /* at open */
+    bool names_stale;       /* the next commit has folders to rename: it leaves others behind, or their names are wrong already */
     bool restored;
     bool torn;                 /* a restore failed half-way: nothing is saved until one succeeds */
     cairn_run_options options; /* best_metric copied */

@@ -9,6 +9,7 @@
 #include "store/check.h"
 #include "store/held.h"
 #include "store/layout.h"
+#include "store/tidy.h"
 
 struct attempt {
     cairn_run *run;
@@ -164,6 +165,7 @@ static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, co
     run->restored = true;
     run->torn = false;
     run->trainable_known = false;
+    run->names_stale = entry != catalog->top || !cn_tidy_names_are_right(catalog);
     cn_metricslog_begin(&run->metrics, run->term, entry->manifest.step);
     cn_run_find_best(run, catalog, &entry->manifest);
     attempt->report.step = entry->manifest.step;

@@ -114,8 +114,8 @@ static void follow_best(cairn_run *run)
     cn_catalog_done(&catalog);
 }
 
-/* first: the first checkpoint of a term, which may have left others behind. */
-static void tidy(cairn_run *run, const char *name, bool first)
+/* What a save costs does not grow with what is kept: names are looked at where the line took a turn, old ones where some are to go. */
+static void tidy(cairn_run *run, const char *name)
 {
     const char *keep[] = { run->line.parent_id, run->best.id };
     struct cn_retire retire = { .keep_last = run->options.keep_last,
@@ -124,9 +124,10 @@ static void tidy(cairn_run *run, const char *name, bool first)
                                 .message = cn_run_tell,
                                 .user = run };
     cairn_error error = CAIRN_ERROR_INIT;
-    if (first) {
+    if (run->names_stale) {
         cn_tidy_names(&run->dir, cn_run_tell, run);
         follow_best(run);
+        run->names_stale = false;
     }
     cn_tidy_links(&run->dir, name, run->best.known ? run->best.name : NULL, cn_run_tell, run);
     if (cn_retire(&run->dir, &retire, &error)) cn_run_message(run, "old checkpoints stay for now: %s", error.message);
@@ -193,14 +194,13 @@ static int write_and_commit(struct cn_job *job, cairn_error *err)
     struct cn_commit commit = { .manifest = &manifest, .uuid = run->uuid, .message = cn_run_tell, .user = run };
     code = cn_staging_commit(&job->staging, &commit, err);
     if (code) return code;
-    bool first = !run->term_used;
     fill_report(job, &manifest, commit.name);
     guard(run, &job->save, job->request.step);
     advance(run, &manifest, commit.name);
     remember_files(run, &job->save);
     log_metrics(job);
     if (run->options.committed) run->options.committed(run->options.user, &job->report);
-    tidy(run, commit.name, first);
+    tidy(run, commit.name);
     return CAIRN_OK;
 }
 

@@ -339,6 +339,7 @@ int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error
         return retire->only_id ? cn_error_set(err, CAIRN_E_LOCKED, "%s: another process removes checkpoints: try again later", run->path)
                                : CAIRN_OK;
     for (int i = 0; i < TRIES && again && !code; i++) code = retire_once(&pruner, &again, err);
+    cn_retire_finish_all(run);
     cn_os_lock_give(lock);
     if (!code && again && retire->only_id) return cn_error_set(err, CAIRN_E_GONE, "%s: it keeps changing: try again", run->path);
     return code;
@@ -400,5 +401,9 @@ void cn_retire_empty_trash(const struct cn_rundir *run)
     /* what lies in x... may have been renamed there by a pruner that died before its sync */
     if (cn_os_sync_dir(run->dir)) return;
     (void)cn_os_list(run->trash, empty_one, (void *)(uintptr_t)run);
+}
+
+void cn_retire_finish_all(const struct cn_rundir *run)
+{
     (void)cn_os_list(run->dir, finish_retired, (void *)(uintptr_t)run);
 }

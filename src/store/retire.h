@@ -29,5 +29,7 @@ int cn_retire_finish(cn_file run_dir, const char *name);
 /* Empties .cairn/trash: leftovers of killed processes too. Folders that a live retirer of another process is filling are left alone
  * where that can be told. Best effort; runs after a commit. */
 void cn_retire_empty_trash(const struct cn_rundir *run);
+/* Finishes what was retired in place by somebody who died; looks at every checkpoint's folder. */
+void cn_retire_finish_all(const struct cn_rundir *run);
 
 #endif

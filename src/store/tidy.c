@@ -18,6 +18,21 @@ static void tell(const struct cn_rundir *run, const char *name, int rc, void (*m
     if (message) message(user, error.message);
 }
 
+static void right_name(const struct cn_catalog_entry *entry, char ret_name[CN_FOLDER_NAME_BYTES])
+{
+    cn_layout_folder(entry->manifest.step, entry->standing == CAIRN_SUPERSEDED ? entry->manifest.term : 0, ret_name);
+}
+
+bool cn_tidy_names_are_right(const struct cn_catalog *catalog)
+{
+    char right[CN_FOLDER_NAME_BYTES];
+    for (uint64_t i = 0; i < catalog->readable; i++) {
+        right_name(&catalog->entries[i], right);
+        if (strcmp(right, catalog->entries[i].name) != 0) return false;
+    }
+    return true;
+}
+
 /* Superseded ones first: they may hold the name that one of the current line should have. */
 void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const char *), void *user)
 {
@@ -28,7 +43,7 @@ void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const ch
             const struct cn_catalog_entry *entry = &catalog.entries[i];
             char right[CN_FOLDER_NAME_BYTES];
             if ((entry->standing == CAIRN_SUPERSEDED) != superseded) continue;
-            cn_layout_folder(entry->manifest.step, superseded ? entry->manifest.term : 0, right);
+            right_name(entry, right);
             if (!strcmp(right, entry->name)) continue;
             int rc = cn_os_rename_new(run->dir, entry->name, run->dir, right);
             if (rc && rc != -ENOENT && rc != -EEXIST) tell(run, entry->name, rc, message, user);

@@ -555,6 +555,35 @@ static void readers(void **unused)
     fail_each_call_of_a_reader(NULL, foreign);
 }
 
+/* The system calls of the first save after a resume. */
+static unsigned long calls_of_a_save(const char *path, uint64_t step)
+{
+    static struct trainer t;
+    cairn_run *run;
+    test_ok(bind(&t));
+    test_ok(cairn_run_open(path, NULL, &run, &err));
+    test_ok(cairn_restore(run, t.state, NULL, NULL, &err));
+    arm(0, EIO);
+    test_ok(save(run, &t, step));
+    fault.armed = false;
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(t.state);
+    return fault.calls;
+}
+
+static void what_a_save_costs_does_not_grow_with_what_is_kept(void **unused)
+{
+    char path[600];
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("kept"));
+    keep_last = 0;
+    for (uint64_t step = 10; step <= 30; step += 10) test_ok(live(path, step, 1));
+    unsigned long few = calls_of_a_save(path, 40);
+    for (uint64_t step = 50; step <= 600; step += 10) test_ok(live(path, step, 1));
+    assert_int_equal(calls_of_a_save(path, 610), few);
+    keep_last = 2;
+}
+
 int main(void)
 {
     struct rlimit files;
@@ -567,6 +596,7 @@ int main(void)
                                         cmocka_unit_test(killed_before_each_call),
                                         cmocka_unit_test(killed_while_going_back),
                                         cmocka_unit_test(readers),
-                                        cmocka_unit_test(upkeep) };
+                                        cmocka_unit_test(upkeep),
+                                        cmocka_unit_test(what_a_save_costs_does_not_grow_with_what_is_kept) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

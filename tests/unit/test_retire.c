@@ -314,7 +314,7 @@ static void what_was_retired_in_place_is_finished(void **unused)
     writer_go_back(&writer, 10, &err);
     test_ok(writer_save(&writer, 30, &err)); /* its name is free */
     test_shell("test -f %s/checkpoint-30/manifest.json", path);
-    cn_retire_empty_trash(&writer.run);
+    cn_retire_finish_all(&writer.run);
     expect("10 30 40");
     cn_rundir_close(&writer.run);
 }
