@@ -160,8 +160,9 @@ typedef struct cairn_tensor {
 
 /* -------------------------------------------------------------------------------------------------------------- values */
 
-/* A tree of plain values. Strings are UTF-8. A tree has one owner: adding a value to a list or map gives it away. It is saved if it is at most 60
- * levels deep, the parts of its name counted in, and each text is a key of a map once. */
+/* A tree of plain values. Strings are UTF-8. A tree has one owner: adding a value to a list or map gives it away. It is saved if it is at most 62
+ * levels deep, the parts of its name counted in, and each text is a key of a map once. A list is a level, so is a map of plain text keys; a tuple, a
+ * type tag and what JSON has no form for take one more, a map of other keys two. */
 typedef struct cairn_value cairn_value;
 typedef enum cairn_kind {
     CAIRN_NULL, CAIRN_BOOLEAN, CAIRN_INT, CAIRN_BIG_INT, CAIRN_FLOAT, CAIRN_STRING, CAIRN_BYTES, CAIRN_LIST, CAIRN_TUPLE, CAIRN_MAP,
@@ -182,7 +183,8 @@ CAIRN_API cairn_value *cairn_value_map(void);
 CAIRN_API void cairn_value_free(cairn_value *value);
 
 /* Add to a list, tuple or map. They take item (and key) over in any case and return 0, or a code if value is of another
- * kind, item is NULL or memory ran out. Setting a string key that exists replaces it. */
+ * kind, item is NULL or memory ran out. Setting a string key that exists replaces it. Only these leave item (and key) to whoever had them: USAGE,
+ * it was given away already or value lies in it; LIMIT: value lies deeper than can be saved. */
 CAIRN_API int cairn_value_append(cairn_value *value, cairn_value *item);
 CAIRN_API int cairn_value_set(cairn_value *value, const char *key, cairn_value *item);
 CAIRN_API int cairn_value_set_pair(cairn_value *value, cairn_value *key, cairn_value *item);
@@ -220,7 +222,8 @@ CAIRN_API int cairn_state_bind_i64(cairn_state *state, const char *item, const c
 CAIRN_API int cairn_state_bind_u64(cairn_state *state, const char *item, const char *name, uint64_t *value, cairn_error *err);
 CAIRN_API int cairn_state_bind_f64(cairn_state *state, const char *item, const char *name, double *value, cairn_error *err);
 CAIRN_API int cairn_state_bind_bool(cairn_state *state, const char *item, const char *name, int *value, cairn_error *err);
-/* Sets or replaces a value tree; the state owns it from then on, also on failure. A restore replaces it. */
+/* Sets or replaces a value tree; the state owns it from then on, also on failure, but for a value that was given away already (USAGE). A restore
+ * replaces it. */
 CAIRN_API int cairn_state_set_value(cairn_state *state, const char *item, const char *name, cairn_value *value, cairn_error *err);
 /* The tree now held, NULL if there is none; valid until it is set again, restored or the state is freed. */
 CAIRN_API const cairn_value *cairn_state_get_value(const cairn_state *state, const char *item, const char *name);
@@ -390,7 +393,7 @@ typedef struct cairn_restore_options {
 typedef enum cairn_outcome {
     CAIRN_RESTORED = 0,
     CAIRN_MISSING,    /* bound, required, not in the checkpoint (only with allow_missing) */
-    CAIRN_UNEXPECTED, /* in the checkpoint, not bound */
+    CAIRN_UNEXPECTED, /* in the checkpoint, not bound: a tensor, or a value; a tree of values in which nothing is bound is one */
     CAIRN_CONVERTED,  /* (later) another dtype, cast */
     CAIRN_NEW,        /* bound, not required, not in the checkpoint: left as it was */
     CAIRN_SKIPPED,    /* excluded by the options */

@@ -23,6 +23,7 @@
 #define CN_MAX_PENDING_METRICS_BYTES (UINT64_C(64) << 20) /* rows that wait for their term's first checkpoint */
 #define CN_MAX_ATTACHED_BYTES (UINT64_C(1) << 30)         /* one attached file */
 #define CN_MAX_JSON_DEPTH 64
+#define CN_MAX_VALUE_LEVELS 62 /* of a value in state.json, the parts of its name counted in: two are the file's */
 #define CN_MAX_NAME_BYTES 1023 /* of a tensor or a value, that we write */
 #define CN_MAX_PART_BYTES 255  /* of one part of a path */
 #define CN_MAX_FOLDER_DEPTH 32 /* folders within folders, in a checkpoint */

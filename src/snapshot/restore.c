@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "io/pump.h"
 #include "snapshot/statejson.h"
+#include "snapshot/unbound.h"
 #include "snapshot/value.h"
 
 static int no_memory(cairn_error *err)
@@ -130,7 +131,10 @@ int cn_restore_prepare(struct cn_restore *restore, cairn_error *err)
     restore->values = cn_os_new_array(restore->state->count, sizeof *restore->values);
     cn_auto_free bool *wanted = cn_os_new_array(table->count, sizeof *wanted);
     if (!restore->leaves || !restore->outcomes || !restore->values || !wanted) return no_memory(err);
+    cn_pool_init(&restore->unbound_text, cn_os_alloc(), 16 * CN_MAX_STATE_JSON_BYTES);
+    cn_buf_init(&restore->unbound, cn_os_alloc(), 16 * CN_MAX_STATE_JSON_BYTES);
     int code = match(restore, err);
+    if (!code) code = cn_unbound_find(restore->state, restore->checkpoint->values, &restore->unbound_text, &restore->unbound, err);
     if (code) return code;
     for (uint64_t i = 0; i < table->count; i++) wanted[i] = restore->leaves[i] != NULL;
     return cn_pieces_cut(table, wanted, &restore->pieces, err);
@@ -187,6 +191,7 @@ static void set_value(struct cn_leaf *leaf, cairn_value **value)
     case CN_LEAF_VALUE:
         cairn_value_free(leaf->value);
         leaf->value = *value;
+        cn_value_give_to_state(leaf->value);
         *value = NULL;
         break;
     default: break;
@@ -233,6 +238,9 @@ void cn_restore_report(const struct cn_restore *restore, cairn_restore_report *r
     for (uint64_t i = 0; i < table->count; i++)
         if (!restore->leaves[i] && !cn_state_find(restore->state, table->rows[i].item, table->rows[i].name))
             report_leaf(report, table->rows[i].item, table->rows[i].name, CAIRN_UNEXPECTED);
+    const struct cn_unbound *unbound = (const void *)restore->unbound.data;
+    for (uint64_t i = 0; i < restore->unbound.size / sizeof *unbound; i++)
+        report_leaf(report, unbound[i].item, unbound[i].name, CAIRN_UNEXPECTED);
     report->bytes = restore->pieces.total_bytes;
 }
 
@@ -244,5 +252,7 @@ void cn_restore_free(struct cn_restore *restore)
     cn_os_free(restore->outcomes);
     cn_os_free(restore->values);
     cn_pieces_free(&restore->pieces);
+    cn_buf_done(&restore->unbound);
+    if (restore->unbound_text.alloc) cn_pool_done(&restore->unbound_text);
     restore->leaves = NULL, restore->outcomes = NULL, restore->values = NULL;
 }

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "base/buf.h"
 #include "io/arena.h"
 #include "snapshot/checkpoint.h"
 #include "snapshot/pieces.h"
@@ -26,6 +27,8 @@ struct cn_restore {
     unsigned char *outcomes;       /* cairn_outcome per leaf of the state */
     cairn_value **values;          /* per leaf: the tree to set, made before anything is touched */
     struct cn_pieces pieces;
+    struct cn_buf unbound; /* of struct cn_unbound: values of the checkpoint that nothing is bound to */
+    struct cn_pool unbound_text;
     atomic_bool touched; /* a byte was stored, or may have been: a failure now is TORN_STATE */
     atomic_bool refused; /* a store callback failed: the fault is not the checkpoint's */
 };

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/utf8.h"
 #include "os/os.h"
+#include "snapshot/value.h"
 #include "store/layout.h"
 
 int cairn_state_new(cairn_state **ret_state, cairn_error *err)
@@ -303,10 +304,12 @@ int cairn_state_set_value(cairn_state *state, const char *item, const char *name
 {
     int code = check_call(state, item, name, "cairn_state_set_value", err);
     if (!code && !value) code = cn_error_set(err, CAIRN_E_NOMEM, "item '%s': the value is NULL (out of memory?)", item);
+    if (!code && cn_value_is_given(value)) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the value was given away already", item);
     if (code) {
         cairn_value_free(value);
         return code;
     }
+    cn_value_give_to_state(value);
     struct cn_leaf *leaf = (struct cn_leaf *)(uintptr_t)cn_state_find(state, item, name);
     if (!leaf) return add_leaf(state, item, name, (struct cn_leaf){ .kind = CN_LEAF_VALUE, .value = value }, err);
     if (leaf->kind != CN_LEAF_VALUE) {

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/limits.h"
 #include "os/os.h"
 
 static cairn_value *value_new(cairn_kind kind)
@@ -108,21 +109,32 @@ static bool holds_items(const cairn_value *value)
     return value->kind == CAIRN_LIST || value->kind == CAIRN_TUPLE || value->kind == CAIRN_MAP;
 }
 
-/* Depth of a tree a user built is the user's own; trees from files are bounded by CN_MAX_JSON_DEPTH. */
-void cairn_value_free(cairn_value *value)
+/* A tree that a user built may be of any depth: what waits to be freed is a chain through the tags, which are freed first. */
+static void push(cairn_value **waiting, cairn_value *value)
 {
     if (!value) return;
     cn_os_free(value->tag);
-    if (holds_data(value)) cn_os_free(value->as.data.bytes);
-    if (holds_items(value)) {
-        for (size_t i = 0; i < value->as.list.count; i++) {
-            cairn_value_free(value->as.list.items[i]);
-            if (value->kind == CAIRN_MAP) cairn_value_free(value->as.list.keys[i]);
+    value->tag = (char *)*waiting;
+    *waiting = value;
+}
+
+void cairn_value_free(cairn_value *value)
+{
+    cairn_value *waiting = NULL;
+    push(&waiting, value);
+    while ((value = waiting)) {
+        waiting = (cairn_value *)(void *)value->tag;
+        if (holds_data(value)) cn_os_free(value->as.data.bytes);
+        if (holds_items(value)) {
+            for (size_t i = 0; i < value->as.list.count; i++) {
+                push(&waiting, value->as.list.items[i]);
+                if (value->kind == CAIRN_MAP) push(&waiting, value->as.list.keys[i]);
+            }
+            cn_os_free(value->as.list.items);
+            cn_os_free(value->as.list.keys);
         }
-        cn_os_free(value->as.list.items);
-        cn_os_free(value->as.list.keys);
+        cn_os_free(value);
     }
-    cn_os_free(value);
 }
 
 static bool grow_array(cairn_value ***array, size_t capacity, size_t count)
@@ -145,9 +157,23 @@ static bool reserve_one(cairn_value *value)
     return true;
 }
 
+/* What has an owner cannot be given away again, and nothing can be put into itself. Above value there are at most as many levels as can be saved, which
+ * bounds the search. USAGE and LIMIT: the item is not taken. */
+static int check_gift(const cairn_value *value, const cairn_value *item)
+{
+    int levels = 0;
+    if (cn_value_is_given(item)) return CAIRN_E_USAGE;
+    for (const cairn_value *at = value; at; at = at->parent == at ? NULL : at->parent) {
+        if (at == item) return CAIRN_E_USAGE;
+        if (++levels > CN_MAX_VALUE_LEVELS) return CAIRN_E_LIMIT;
+    }
+    return CAIRN_OK;
+}
+
 int cairn_value_append(cairn_value *value, cairn_value *item)
 {
-    int code = CAIRN_OK;
+    int code = value && item ? check_gift(value, item) : CAIRN_OK;
+    if (code) return code;
     if (!value || !item || (value->kind != CAIRN_LIST && value->kind != CAIRN_TUPLE))
         code = CAIRN_E_USAGE;
     else if (!reserve_one(value))
@@ -156,13 +182,16 @@ int cairn_value_append(cairn_value *value, cairn_value *item)
         cairn_value_free(item);
         return code;
     }
+    item->parent = value;
     value->as.list.items[value->as.list.count++] = item;
     return CAIRN_OK;
 }
 
 int cairn_value_set_pair(cairn_value *value, cairn_value *key, cairn_value *item)
 {
-    int code = CAIRN_OK;
+    int code = value && item ? check_gift(value, item) : CAIRN_OK;
+    if (!code && value && key) code = key == item ? CAIRN_E_USAGE : check_gift(value, key);
+    if (code) return code;
     if (!value || !item || !key || value->kind != CAIRN_MAP)
         code = CAIRN_E_USAGE;
     else if (!reserve_one(value))
@@ -172,6 +201,7 @@ int cairn_value_set_pair(cairn_value *value, cairn_value *key, cairn_value *item
         cairn_value_free(item);
         return code;
     }
+    key->parent = item->parent = value;
     value->as.list.keys[value->as.list.count] = key;
     value->as.list.items[value->as.list.count++] = item;
     return CAIRN_OK;
@@ -187,24 +217,28 @@ static size_t find_key(const cairn_value *map, const char *key)
     return map->as.list.count;
 }
 
+static int replace(cairn_value *map, size_t at, cairn_value *item)
+{
+    cairn_value_free(map->as.list.items[at]);
+    map->as.list.items[at] = item;
+    item->parent = map;
+    return CAIRN_OK;
+}
+
 int cairn_value_set(cairn_value *value, const char *key, cairn_value *item)
 {
+    int code = value && item ? check_gift(value, item) : CAIRN_OK;
+    if (code) return code;
     if (!value || !key || !item || value->kind != CAIRN_MAP) {
         cairn_value_free(item);
         return CAIRN_E_USAGE;
     }
     size_t at = find_key(value, key);
-    if (at < value->as.list.count) {
-        cairn_value_free(value->as.list.items[at]);
-        value->as.list.items[at] = item;
-        return CAIRN_OK;
-    }
+    if (at < value->as.list.count) return replace(value, at, item);
     cairn_value *name = cairn_value_string(key, strlen(key));
-    if (!name) {
-        cairn_value_free(item);
-        return CAIRN_E_NOMEM;
-    }
-    return cairn_value_set_pair(value, name, item);
+    if (name) return cairn_value_set_pair(value, name, item);
+    cairn_value_free(item);
+    return CAIRN_E_NOMEM;
 }
 
 int cairn_value_set_tag(cairn_value *value, const char *tag)

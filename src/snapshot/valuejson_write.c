@@ -204,7 +204,7 @@ static int write_value(struct cn_json_writer *writer, const cairn_value *value, 
     struct cn_shown shown;
     if (depth + levels_of(value) > CN_MAX_JSON_DEPTH)
         return cn_error_set(err, CAIRN_E_LIMIT, "it is nested too deeply: parts of the name and levels of the value together, at most %d",
-                            CN_MAX_JSON_DEPTH);
+                            CN_MAX_VALUE_LEVELS);
     if (!value->tag) return write_untagged(writer, value, depth, err);
     if (cn_utf8_check(value->tag, strlen(value->tag)) != strlen(value->tag))
         return cn_error_set(err, CAIRN_E_USAGE, "the type tag \"%s\" is not UTF-8", cn_show_text(&shown, value->tag));

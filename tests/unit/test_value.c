@@ -217,10 +217,56 @@ static void what_could_not_be_read_is_not_written(void **unused)
     cn_buf_done(&buf);
 }
 
+/* A tree of any depth goes without recursion, and there is no way to build a ring or to give a value away twice. */
+static void trees_are_trees(void **unused)
+{
+    (void)unused;
+    cairn_value *deep = cairn_value_list();
+    for (int i = 0; i < 1000000; i++) {
+        cairn_value *outer = i % 2 ? cairn_value_map() : cairn_value_list();
+        assert_int_equal(i % 2 ? cairn_value_set_pair(outer, deep, cairn_value_null()) : cairn_value_append(outer, deep), CAIRN_OK);
+        deep = outer;
+    }
+    cairn_value_free(deep);
+    cairn_value *root = cairn_value_list(), *at = root;
+    for (int i = 0; i < 61; i++) {
+        cairn_value *inner = cairn_value_list();
+        assert_int_equal(cairn_value_append(at, inner), CAIRN_OK);
+        at = inner;
+    }
+    assert_int_equal(cairn_value_append(root, root), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_append(at, root), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_append(root, at), CAIRN_E_USAGE); /* it has an owner */
+    cairn_value *more = cairn_value_list(), *map = cairn_value_map();
+    assert_int_equal(cairn_value_append(at, more), CAIRN_OK);
+    assert_int_equal(cairn_value_append(more, map), CAIRN_E_LIMIT);
+    assert_int_equal(cairn_value_set(map, "it", map), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_set_pair(map, map, cairn_value_null()), CAIRN_E_USAGE);
+    cairn_value *item = cairn_value_null();
+    assert_int_equal(cairn_value_set_pair(map, item, item), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_set(map, "one", item), CAIRN_OK);
+    assert_int_equal(cairn_value_set(map, "two", item), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_count(map), 1);
+    cairn_value_free(map);
+    cairn_state *state;
+    test_ok(cairn_state_new(&state, &err));
+    test_ok(cairn_state_set_value(state, "loop", "tree", root, &err));
+    test_code(cairn_state_set_value(state, "loop", "again", root, &err), CAIRN_E_USAGE);
+    test_code(cairn_state_set_value(state, "loop", "part", at, &err), CAIRN_E_USAGE);
+    map = cairn_value_map();
+    assert_int_equal(cairn_value_set(map, "state", root), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_append(at, more), CAIRN_E_USAGE);
+    cairn_value_free(map);
+    cairn_state_free(state);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(trees_take_over_what_they_are_given), cmocka_unit_test(getters_are_gentle),
-                                        cmocka_unit_test(each_form_comes_back), cmocka_unit_test(other_forms_are_refused),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(trees_take_over_what_they_are_given),
+                                        cmocka_unit_test(trees_are_trees),
+                                        cmocka_unit_test(getters_are_gentle),
+                                        cmocka_unit_test(each_form_comes_back),
+                                        cmocka_unit_test(other_forms_are_refused),
                                         cmocka_unit_test(what_could_not_be_read_is_not_written) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
