@@ -157,24 +157,34 @@ static int read_entry(struct parser *parser, struct cn_st_tensor *tensor, cairn_
     return check_entry(parser, tensor, err);
 }
 
+static int refuse_nul(const struct parser *parser, const char *text, size_t size, cairn_error *err)
+{
+    struct cn_shown shown;
+    if (!memchr(text, 0, size)) return CAIRN_OK;
+    return cn_error_at(err, CAIRN_E_UNSUPPORTED, position(parser), "__metadata__: \"%s\" holds a NUL", cn_show(&shown, text, size));
+}
+
 static int read_metadata(struct parser *parser, cairn_error *err)
 {
     enum cn_json_token token;
     const char *key;
+    size_t size;
     bool more;
     if (parser->metadata_seen) return cn_json_fail(&parser->json, err, "__metadata__ is given twice");
     parser->metadata_seen = true;
     int code = cn_json_next(&parser->json, &token, err);
     if (code || token == CN_JSON_NULL) return code;
     if (token != CN_JSON_OBJECT) return cn_json_fail(&parser->json, err, "__metadata__ must be an object of strings");
-    while (!(code = cn_json_next_key(&parser->json, &key, NULL, &more, err)) && more) {
+    while (!(code = cn_json_next_key(&parser->json, &key, &size, &more, err)) && more) {
         struct cn_st_pair pair = { .key = key };
-        int added = cn_hash_add(&parser->keys, key, strlen(key), 0, NULL);
+        if ((code = refuse_nul(parser, key, size, err))) return code;
+        int added = cn_hash_add(&parser->keys, key, size, 0, NULL);
         if (added == 1) return cn_json_fail(&parser->json, err, "a key of __metadata__ is given twice");
         if (added) return no_memory(err);
         if (parser->keys.count > CN_MAX_ST_METADATA)
             return cn_error_at(err, CAIRN_E_LIMIT, position(parser), "__metadata__: more than %d pairs", CN_MAX_ST_METADATA);
-        code = cn_json_string(&parser->json, &pair.value, NULL, err);
+        code = cn_json_string(&parser->json, &pair.value, &size, err);
+        if (!code) code = refuse_nul(parser, pair.value, size, err);
         if (code) return code;
         cn_buf_append(&parser->metadata, &pair, sizeof pair);
     }

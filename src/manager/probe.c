@@ -11,7 +11,7 @@
 #include "store/id.h"
 #include "store/tree.h"
 
-enum { ROUNDS = 9 };
+enum { ROUNDS = 9, SPARE = 4 /* descriptors that removing what was made needs: two for each level of folders */ };
 
 /* A file with a page in it. 0, or -errno. */
 static int make_file(cn_file dir, const char *name, bool direct, bool sync)
@@ -120,20 +120,30 @@ static int try_all(cn_file dir, cairn_probe_report *report)
     return cn_os_free_bytes(dir, &report->free_bytes);
 }
 
+static void close_all(cn_file files[SPARE])
+{
+    for (int i = 0; i < SPARE; i++) (void)cn_os_close(files[i]);
+}
+
 int cn_probe(const char *dir_path, cairn_probe_report *ret_report, cairn_error *err)
 {
     cairn_probe_report report = CAIRN_PROBE_REPORT_INIT;
     char id[CN_ID_BYTES], name[CN_ID_BYTES + 16];
     cn_auto_close cn_file parent = CN_NO_FILE, dir = CN_NO_FILE;
+    cn_file spare[SPARE] = { CN_NO_FILE, CN_NO_FILE, CN_NO_FILE, CN_NO_FILE };
     int rc = cn_os_open_dir_path(dir_path, &parent);
+    for (int i = 0; i < SPARE && !rc; i++) rc = cn_os_open_dir_path(dir_path, &spare[i]);
+    if (rc) close_all(spare);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", dir_path);
     int code = cn_id_new(id, err);
-    if (code) return code;
     snprintf(name, sizeof name, ".%s.cairn-probe", id);
-    rc = cn_os_make_dir(parent, name);
+    if (!code) rc = cn_os_make_dir(parent, name);
+    if (code || rc) close_all(spare);
+    if (code) return code;
     if (rc) return cn_error_errno(err, -rc, "%s: making a folder in it", dir_path);
     rc = cn_os_open_dir(parent, name, &dir);
     if (!rc) rc = try_all(dir, &report);
+    close_all(spare);
     int removed = cn_tree_remove(parent, name);
     if (rc) return cn_error_errno(err, -rc, "%s: writing a small file there, durably", dir_path);
     if (removed) return cn_error_errno(err, -removed, "%s/%s: removing it", dir_path, name);

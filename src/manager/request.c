@@ -31,6 +31,21 @@ static int check_metrics(const cairn_save_options *options, cairn_error *err)
     return CAIRN_OK;
 }
 
+static bool lies_in(const char *name, const char *folder)
+{
+    size_t size = strlen(folder);
+    return !strncmp(name, folder, size) && name[size] == '/';
+}
+
+static int check_both(const char *one, const char *other, cairn_error *err)
+{
+    struct cn_shown shown;
+    if (!strcmp(one, other)) return cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\" is given twice", cn_show_text(&shown, one));
+    const char *file = lies_in(other, one) ? one : lies_in(one, other) ? other : NULL;
+    return file ? cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\" is the folder of another one, too", cn_show_text(&shown, file))
+                : CAIRN_OK;
+}
+
 static int check_attachments(const cairn_save_options *options, cairn_error *err)
 {
     for (size_t i = 0; i < options->attachments_count; i++) {
@@ -41,6 +56,8 @@ static int check_attachments(const cairn_save_options *options, cairn_error *err
         if (code) return code;
         if (!attachment->path && attachment->size_bytes && !attachment->data)
             return cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\": give a path or data", cn_show_text(&shown, attachment->name));
+        for (size_t k = 0; k < i && !code; k++) code = check_both(options->attachments[k].name, attachment->name, err);
+        if (code) return code;
     }
     return CAIRN_OK;
 }

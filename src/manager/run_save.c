@@ -73,6 +73,9 @@ static int describe(const struct cn_job *job, struct cn_manifest *ret_manifest, 
 
 static void guard(cairn_run *run, const struct cn_save *save, uint64_t step)
 {
+    if (!save->state->count)
+        cn_run_message(run, "%s: step %llu holds no tensor and no value: nothing is bound to its state", run->dir.path,
+                       (unsigned long long)step);
     if (save->nan_count || save->inf_count)
         cn_run_message(
             run,
@@ -253,6 +256,7 @@ static struct cn_job *new_job(cairn_run *run, cairn_state *state, const cairn_sa
     job->state = state;
     job->staging = (struct cn_staging){ .parent = CN_NO_FILE, .dir = CN_NO_FILE, .training = CN_NO_FILE };
     job->report = (cairn_save_report){ .struct_size = sizeof job->report, .step = options->step, .term = run->term };
+    job->request.step = options->step; /* for messages, until the whole request is there */
     job->save = (struct cn_save){ .state = state,
                                   .staging = &job->staging,
                                   .limits = { run->options.shard_bytes, cn_run_piece_bytes(run) },

@@ -69,8 +69,9 @@ static int make_dir(int at, const char *name)
     if (mkdirat(at, name, MODE) < 0) return -errno;
     int rc = open_dir(at, name, O_NOFOLLOW | O_PATH, &dir);
     if (!rc) rc = result(fstat(dir, &info));
-    if (rc || (info.st_mode & MODE) == MODE) return rc;
-    return set_mode(dir, MODE | (info.st_mode & S_ISGID));
+    if (!rc && (info.st_mode & MODE) != MODE) rc = set_mode(dir, MODE | (info.st_mode & S_ISGID));
+    if (rc) (void)unlinkat(at, name, AT_REMOVEDIR);
+    return rc;
 }
 
 int cn_os_make_dir_path(const char *path)

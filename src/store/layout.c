@@ -77,11 +77,37 @@ static bool is_plain_path(const char *name, size_t size)
     return true;
 }
 
+/* What has a meaning in a run's folder, or in RUN@STEP. */
+static const char *run_name_problem(const char *name)
+{
+    size_t size = strlen(name);
+    if (!strcmp(name, CN_NAME_LATEST) || !strcmp(name, CN_NAME_BEST) || cn_layout_looks_like_checkpoint(name))
+        return "names like it lead to checkpoints";
+    if (strchr(name, '@')) return "what follows an '@' is taken for a step or a tag";
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) return "control characters make it unreadable";
+    return cn_utf8_check(name, size) == size ? NULL : "it is not UTF-8";
+}
+
+int cn_layout_check_run(const char *path, cairn_error *err)
+{
+    struct cn_shown shown;
+    const char *slash = strrchr(path, '/'), *problem = run_name_problem(slash ? slash + 1 : path);
+    if (!problem) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_USAGE, "%s: choose another name for a run: %s", cn_show_text(&shown, path), problem);
+}
+
 int cn_layout_check_file(const char *name, size_t size, cairn_error *err)
 {
     struct cn_shown shown;
     if (is_plain_path(name, size) && strcmp(name, CN_NAME_MANIFEST)) return CAIRN_OK;
     return cn_error_set(err, CAIRN_E_PATH, "\"%s\" is not a plain file name within a checkpoint", cn_show(&shown, name, size));
+}
+
+static bool ends_with(const char *name, const char *end)
+{
+    size_t size = strlen(name), end_size = strlen(end);
+    return size >= end_size && !strcmp(name + size - end_size, end);
 }
 
 int cn_layout_check_attachment(const char *name, cairn_error *err)
@@ -95,7 +121,7 @@ int cn_layout_check_attachment(const char *name, cairn_error *err)
         problem = "training/ is Cairn's own folder";
     else if (!strcmp(name, CN_NAME_MANIFEST) || !strncmp(name, CN_NAME_MARKS, strlen(CN_NAME_MARKS)) || !strcmp(name, CN_NAME_RETIRED))
         problem = "that name is Cairn's own";
-    else if (size >= 12 && !strcmp(name + size - 12, ".safetensors"))
+    else if (ends_with(name, ".safetensors") || ends_with(name, ".safetensors.index.json"))
         problem = "model loaders would read it as weights";
     if (!problem) return CAIRN_OK;
     return cn_error_set(err, CAIRN_E_PATH, "attached file \"%s\": %s", cn_show_text(&shown, name), problem);

@@ -37,6 +37,7 @@ void cn_layout_folder(uint64_t step, uint64_t term, char ret_name[CN_FOLDER_NAME
 /* Has the form checkpoint-<anything>: what other trainers write, too. */
 bool cn_layout_looks_like_checkpoint(const char *name);
 
+int cn_layout_check_run(const char *path, cairn_error *err);    /* USAGE: the last part of a new run's path means something else */
 int cn_layout_check_item(const char *item, cairn_error *err);   /* USAGE */
 int cn_layout_check_tag(const char *tag, cairn_error *err);     /* USAGE: could be taken for a step or a selector, or is not plain text */
 int cn_layout_check_metric(const char *name, cairn_error *err); /* USAGE */

@@ -228,7 +228,10 @@ static int open_private(struct cn_rundir *run, cairn_error *err)
 static int open_for_writing(struct cn_rundir *run, cairn_error *err)
 {
     struct cn_file_info info;
-    int code = make_path(run, err);
+    char known[sizeof run->path + sizeof "/" CN_NAME_RUN];
+    snprintf(known, sizeof known, "%s/" CN_NAME_RUN, run->path);
+    int code = cn_os_stat_path(known, &info) ? cn_layout_check_run(run->path, err) : CAIRN_OK; /* older ones keep their names */
+    if (!code) code = make_path(run, err);
     if (code) return code;
     int rc = cn_os_open_dir_path(run->path, &run->dir);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", run->path);

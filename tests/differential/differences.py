@@ -59,7 +59,7 @@ REFUSED_BY_US = [
     Difference("an entry as a list", "FORMAT", "an object per tensor", lambda header: any(type(value) is list for _, value in header.tensors)),
     Difference("a dtype as an object", "FORMAT", "", lambda header: any(isinstance(value, Pairs) for value in header.values("dtype"))),
     Difference("a NUL in a name", "UNSUPPORTED", "holds a NUL", lambda header: any("\0" in name for name, _ in header.tensors)),
-    Difference("a NUL in __metadata__", "FORMAT", "a NUL in a (key|string)", lambda header: any("\0" in text for pair in header.metadata for text in pair)),
+    Difference("a NUL in __metadata__", "UNSUPPORTED", "holds a NUL", lambda header: any("\0" in text for pair in header.metadata for text in pair)),
     Difference("more than 64 dimensions", "LIMIT", "more than 64 dimensions", lambda header: any(len(value) > 64 for value in header.values("shape"))),
     Difference("more than 65,536 pairs of metadata", "LIMIT", "more than 65536 pairs", lambda header: len(header.metadata) > 65_536),
     Difference("more tensors than the memory is for", "LIMIT", "more memory than", lambda header: len(header.tensors) > 80_000),

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -35,6 +38,26 @@ static inline void test_shell(const char *format, ...)
     vsnprintf(command, sizeof command, format, arguments);
     va_end(arguments);
     if (system(command)) fail_msg("failed: %s", command);
+}
+
+/* Another byte in the middle of a file that may be read-only, as damage or an editor would leave it. */
+static inline void test_damage(const char *path, const char *file, off_t offset)
+{
+    char name[1200];
+    unsigned char byte;
+    struct stat info;
+    snprintf(name, sizeof name, "%s/%s", path, file);
+    int number = open(name, O_RDWR);
+    if (number < 0) { /* only root writes to what is 0444 */
+        assert_int_equal(stat(name, &info), 0);
+        assert_int_equal(chmod(name, 0644), 0);
+        number = open(name, O_RDWR);
+        assert_int_equal(chmod(name, info.st_mode & 07777), 0);
+    }
+    assert_true(number >= 0 && pread(number, &byte, 1, offset) == 1);
+    byte ^= 1;
+    assert_true(pwrite(number, &byte, 1, offset) == 1);
+    close(number);
 }
 
 /* Most tests look at the disk afterwards. */

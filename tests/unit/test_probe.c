@@ -1,6 +1,8 @@
 /* Covers src/manager/probe.c, src/api/probe.c: a place that takes something away is told from one that does not. The calls are stood in for. */
 #include "support.h"
 
+#include <sys/resource.h>
+
 #include <errno.h>
 #include <stdbool.h>
 
@@ -93,9 +95,32 @@ static void a_place_that_cannot_hold_a_run_fails(void **unused)
     test_code(cairn_probe(dir, &report, &err), CAIRN_E_USAGE);
 }
 
+/* However few descriptors this process has: a clear error, and nothing stays. */
+static void nothing_stays_where_descriptors_are_few(void **unused)
+{
+    char folder[300];
+    struct rlimit limit, few;
+    (void)unused;
+    snprintf(folder, sizeof folder, "%s", test_folder("few"));
+    getrlimit(RLIMIT_NOFILE, &limit);
+    int next = open("/dev/null", O_RDONLY);
+    close(next);
+    for (unsigned room = 0; room < 12; room++) {
+        cairn_probe_report report = CAIRN_PROBE_REPORT_INIT;
+        few = limit;
+        few.rlim_cur = (rlim_t)next + room;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        int code = cairn_probe(folder, &report, &err);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        if (code) assert_non_null(strstr(err.message, "Too many open files"));
+        test_shell("test -z \"$(ls -A %s)\"", folder);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(what_is_there_is_found), cmocka_unit_test(what_is_missing_is_told),
-                                        cmocka_unit_test(a_place_that_cannot_hold_a_run_fails) };
+                                        cmocka_unit_test(a_place_that_cannot_hold_a_run_fails),
+                                        cmocka_unit_test(nothing_stays_where_descriptors_are_few) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

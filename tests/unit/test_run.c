@@ -180,7 +180,7 @@ static void damage_falls_back_loudly(void **unused)
     (void)unused;
     snprintf(path, sizeof path, "%s/run", test_folder("damage"));
     make_run(path, 3);
-    test_shell("printf X | dd of=%s/checkpoint-30/model-00002-of-00002.safetensors bs=1 seek=9000000 conv=notrunc status=none", path);
+    test_damage(path, "checkpoint-30/model-00002-of-00002.safetensors", 9000000);
     trainer_open(&t);
     messages[0] = 0;
     cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
@@ -225,7 +225,7 @@ static void only_damage_after_the_first_byte_is_torn(void **unused)
     (void)unused;
     snprintf(path, sizeof path, "%s/run", test_folder("torn"));
     make_run(path, 1);
-    test_shell("printf X | dd of=%s/checkpoint-10/training/optimizer.safetensors bs=1 seek=12000000 conv=notrunc status=none", path);
+    test_damage(path, "checkpoint-10/training/optimizer.safetensors", 12000000);
     trainer_open(&t);
     options.io_threads = 1;
     cairn_run *run = open_run(path, options);
@@ -580,7 +580,7 @@ static void an_older_one_must_cover_what_was_torn(void **unused)
     test_ok(cairn_save(run, small.state, &saving, NULL, &err));
     trainer_open(&t);
     test_ok(save(run, &t, 10));
-    test_shell("printf X | dd of=%s/checkpoint-10/training/optimizer.safetensors bs=1 seek=12000000 conv=notrunc status=none", path);
+    test_damage(path, "checkpoint-10/training/optimizer.safetensors", 12000000);
     messages[0] = 0;
     test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_TORN_STATE);
     test_ok(cairn_run_close(run, &err));
@@ -615,9 +615,8 @@ static void what_any_torn_attempt_touched_must_be_covered(void **unused)
     a[0] = 2;
     saving.step = 20;
     test_ok(cairn_save(run, without.state, &saving, NULL, &err));
-    test_shell(
-        "for s in 10 20; do printf X | dd of=%s/checkpoint-$s/training/a.safetensors bs=1 seek=8000000 conv=notrunc status=none; done",
-        path);
+    test_damage(path, "checkpoint-10/training/a.safetensors", 8000000);
+    test_damage(path, "checkpoint-20/training/a.safetensors", 8000000);
     b[0] = 2;
     test_code(cairn_restore(run, with.state, NULL, NULL, &err), CAIRN_E_TORN_STATE);
     assert_int_equal(b[0], 0);

@@ -225,6 +225,32 @@ static void folders_are_made_as_needed(void **unused)
     assert_int_not_equal(cn_rundir_open(deep, &run, &err), CAIRN_OK); /* private folders are never followed elsewhere */
 }
 
+/* Names that mean something else are refused for a new run; one that has such a name keeps it. */
+static void a_run_has_a_name_of_its_own(void **unused)
+{
+    static const char *const odd[] = { "checkpoint-3", "checkpoint-x", "latest", "best", "a@b", "a\nb", "\xff" };
+    static const char *const good[] = { "a~b", "a b", "checkpoint", ".hidden", "latest.1", "\xc3\xa4" };
+    char base[300];
+    struct cn_rundir run;
+    (void)unused;
+    snprintf(base, sizeof base, "%s", test_folder("names"));
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        snprintf(path, sizeof path, "%s/%s", base, odd[i]);
+        test_code(cn_rundir_open(path, &run, &err), CAIRN_E_USAGE);
+        assert_non_null(strstr(err.message, "another name for a run"));
+        test_shell("test -z \"$(ls %s)\"", base);
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        snprintf(path, sizeof path, "%s/%s", base, good[i]);
+        test_ok(cn_rundir_open(path, &run, &err));
+        cn_rundir_close(&run);
+    }
+    test_shell("cd %s && mv 'a b' latest", base);
+    snprintf(path, sizeof path, "%s/latest/", base);
+    test_ok(cn_rundir_open(path, &run, &err));
+    cn_rundir_close(&run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(the_higher_term_wins),
@@ -232,6 +258,7 @@ int main(void)
                                         cmocka_unit_test(no_two_writers_get_the_same_number),
                                         cmocka_unit_test(hostile_run_files_are_refused),
                                         cmocka_unit_test(any_change_of_run_json_is_found),
-                                        cmocka_unit_test(folders_are_made_as_needed) };
+                                        cmocka_unit_test(folders_are_made_as_needed),
+                                        cmocka_unit_test(a_run_has_a_name_of_its_own) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,7 +67,7 @@ static void getters_are_gentle(void **unused)
     cairn_value_free(number);
 }
 
-static int read(const char *text, cairn_value **ret_value)
+static int decode(const char *text, cairn_value **ret_value)
 {
     struct cn_pool pool;
     struct cn_json json;
@@ -119,7 +119,7 @@ static void each_form_comes_back(void **unused)
         cairn_value *value = NULL, *copy;
         struct cn_buf buf;
         struct cn_json_writer writer = { .buf = &buf };
-        test_ok(read(forms[i], &value));
+        test_ok(decode(forms[i], &value));
         assert_non_null(copy = cn_value_copy(value));
         cn_buf_init(&buf, cn_os_alloc(), 1000);
         test_ok(cn_valuejson_write(&writer, copy, 0, &err));
@@ -173,14 +173,14 @@ static void other_forms_are_refused(void **unused)
     cairn_value *value = NULL;
     (void)unused;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        int code = read(forms[i], &value);
+        int code = decode(forms[i], &value);
         if (code != CAIRN_E_FORMAT && code != CAIRN_E_UNSUPPORTED) fail_msg("%s: %s", forms[i], cairn_code_name(code));
         assert_null(value);
     }
     memset(deep, '[', 200);
     memset(deep + 200, ']', 199);
     deep[399] = 0;
-    test_code(read(deep, &value), CAIRN_E_LIMIT);
+    test_code(decode(deep, &value), CAIRN_E_LIMIT);
 }
 
 static void what_could_not_be_read_is_not_written(void **unused)
