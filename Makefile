@@ -101,7 +101,7 @@ $(BUILD)/libcairn.so: $(OBJECTS) src/api/libcairn.map
 
 # The program and the examples see the public header alone.
 $(BUILD)/cairn: $(CLI_SOURCES) $(wildcard cli/*.h) include/cairn.h $(BUILD)/libcairn.a
-	$(Q)$(CC) $(CFLAGS) -Iinclude -Icli $(LDFLAGS) -o $@ $(CLI_SOURCES) $(BUILD)/libcairn.a $$(pkg-config --cflags --libs jansson) -lm -pthread
+	$(Q)$(CC) $(CFLAGS) -Iinclude -Icli $(LDFLAGS) -o $@ $(CLI_SOURCES) $(BUILD)/libcairn.a -lm -pthread
 
 $(GPT_PROGRAMS:%=$(BUILD)/%): $(BUILD)/%: examples/%.c $(GPT_SOURCES) $(wildcard examples/gpt/*.h) include/cairn.h $(BUILD)/libcairn.a
 	$(Q)$(CC) $(CFLAGS) -O3 -Iinclude -Iexamples $(LDFLAGS) -o $@ $< $(GPT_SOURCES) $(BUILD)/libcairn.a -lm -pthread

@@ -2,7 +2,6 @@
 #ifndef CLI_H
 #define CLI_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -43,19 +42,64 @@ int cmd_du(const struct cli *cli);
 int cmd_keep(const struct cli *cli);
 int cmd_doctor(const struct cli *cli);
 
+/* memory.c: what is not to be had ends the program */
+_Noreturn void cli_no_memory(void);
+void *cli_new(size_t count, size_t size);                /* zeroed */
+void *cli_grow(void *memory, size_t count, size_t size); /* to count elements */
+char *cli_copy(const char *text);
+char *cli_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* text.c */
 int cli_fail(const struct cli *cli, const cairn_error *err); /* one line on stderr; the exit code of err->code */
 int cli_usage(const struct cli *cli, const char *what);      /* one line on stderr; EXIT_USAGE */
 int cli_exit_code(int code);                                 /* of a CAIRN_E_ code */
-char *cli_safe(const char *text);                            /* escaped for one line of a terminal; free it */
-const char *cli_bytes(uint64_t bytes, char buffer[32]);      /* "12.3 MB" */
-const char *cli_number(double number, char buffer[32]);      /* 4 significant digits */
-const char *cli_s(uint64_t count);                           /* "s", or "" for one */
-const char *cli_time(int64_t time_ns, char buffer[32]);      /* "2026-11-24 10:00:00", UTC */
-char *cli_path(const struct cli *cli, const char *run);      /* a run's path in the store; free it */
-int cli_print_json(json_t *object);                          /* prints, frees; EXIT_FINE, or EXIT_FAILED */
-json_t *cli_json_number(double number);                      /* NaN and infinities as strings */
-json_t *cli_json_text(const char *text);                     /* bytes that are no UTF-8 are replaced */
+bool cli_is_utf8(const char *text);
+char *cli_safe(const char *text);                       /* escaped for one line of a terminal; free it */
+const char *cli_bytes(uint64_t bytes, char buffer[32]); /* "12.3 MB" */
+const char *cli_number(double number, char buffer[32]); /* 4 significant digits */
+const char *cli_exact(double number,
+                      char buffer[40]); /* the fewest digits that read back as the same number; a point or an exponent is in it */
+const char *cli_s(uint64_t count);      /* "s", or "" for one */
+const char *cli_time(int64_t time_ns, char buffer[32]); /* "2026-11-24 10:00:00", UTC */
+
+/* place.c: what stands where a name leads */
+const char *cli_store(const struct cli *cli);           /* the store's folder */
+char *cli_path(const struct cli *cli, const char *run); /* a run's path in the store; free it */
+bool cli_is_run(const char *path);                      /* a folder with run.json */
+char *cli_holder(const char *file);                     /* the checkpoint's folder that a file belongs to, or NULL; free it */
+const char *
+cli_lost_manifest(const char *path); /* a checkpoint's folder without manifest.json: the file that shows it to be Cairn's, or NULL */
+int cli_fail_name(const struct cli *cli, const char *name,
+                  const cairn_error *err); /* cli_fail; says more of a store, or one that is missing */
+
+/* json.c: key is NULL in a list */
+enum { JSON_ONE_LINE = -1 };
+struct json {
+    FILE *out; /* a stream into text */
+    char *text;
+    size_t size;
+    int depth;           /* JSON_ONE_LINE: without line breaks */
+    bool filled, nested; /* what is open holds something; it is not the outermost */
+};
+void json_start(struct json *json, int depth); /* 0, or that of the list that json_splice will make of it */
+void json_open(struct json *json, const char *key, char bracket);
+void json_close(struct json *json, char bracket);
+void json_text(struct json *json, const char *key, const char *text);
+void json_count(struct json *json, const char *key, uint64_t count);
+void json_int(struct json *json, const char *key, int64_t number);
+void json_number(struct json *json, const char *key, double number); /* NaN and infinities as texts */
+void json_truth(struct json *json, const char *key, bool truth);
+void json_null(struct json *json, const char *key);
+void json_splice(struct json *json, const char *key, struct json *members); /* a list of what members holds, which is freed */
+char *json_take(struct json *json);                                         /* the text; free it */
+void json_drop(struct json *json);
+int json_print(struct json *json); /* prints, frees; EXIT_FINE, or EXIT_FAILED */
+
+/* value.c */
+enum { VALUE_DEEPEST = 64 };
+void value_json(struct json *json, const char *key, const cairn_value *value, int depth);
+char *value_text(const cairn_value *value); /* on one line; free it */
+const char *value_kind_name(const cairn_value *value);
 
 /* progress.c */
 struct progress {

@@ -10,7 +10,7 @@
 
 #include "cli.h"
 
-enum { TEST_BYTES = 256 << 20 };
+enum { TEST_BYTES = 256 << 20, LEAST_FREE_BYTES = 4 << 20 };
 
 struct speed {
     uint64_t bytes;
@@ -57,10 +57,9 @@ static int save(const char *path, cairn_state *state, struct speed *speed, cairn
 static int save_and_verify(const char *path, cairn_state *state, struct speed *speed, cairn_error *err)
 {
     cairn_verify_options options = CAIRN_VERIFY_OPTIONS_INIT;
-    char *checkpoint;
     int code = save(path, state, speed, err);
     if (code) return code;
-    if (asprintf(&checkpoint, "%s@1", path) < 0) abort();
+    char *checkpoint = cli_format("%s@1", path);
     double start = now();
     code = cairn_verify(NULL, checkpoint, &options, NULL, err);
     speed->verify_rate = (double)speed->bytes / (now() - start);
@@ -76,6 +75,12 @@ static int remove_entry(const char *path, const struct stat *info, int type, str
     return remove(path);
 }
 
+static void fail(struct speed *speed, int code, const char *what, const char *why)
+{
+    speed->error.code = code;
+    snprintf(speed->error.message, sizeof speed->error.message, "%s: %s", what, why);
+}
+
 static int measure_here(const char *path, struct speed *speed, cairn_error *err)
 {
     cairn_state *state = NULL;
@@ -86,20 +91,16 @@ static int measure_here(const char *path, struct speed *speed, cairn_error *err)
     tensor.rank = 1;
     tensor.shape = &shape;
     tensor.address = malloc(speed->bytes + 1);
-    if (!tensor.address) abort();
-    fill(tensor.address, shape);
-    int code = cairn_state_new(&state, err);
+    int code = tensor.address ? cairn_state_new(&state, err) : CAIRN_E_NOMEM;
+    if (!tensor.address)
+        fail(speed, code, "measuring", "no memory for the state that is saved");
+    else
+        fill(tensor.address, shape);
     if (!code) code = cairn_state_bind_tensor(state, "model", &tensor, err);
     if (!code) code = save_and_verify(path, state, speed, err);
     cairn_state_free(state);
     free(tensor.address);
     return code;
-}
-
-static void fail(struct speed *speed, int code, const char *what, const char *why)
-{
-    speed->error.code = code;
-    snprintf(speed->error.message, sizeof speed->error.message, "%s: %s", what, why);
 }
 
 /* What the child found comes through the pipe, whole or not at all. */
@@ -119,7 +120,10 @@ static void wait_for_child(pid_t child, int from, struct speed *speed)
 static void measure_in_child(const char *run, struct speed *speed, const sigset_t *signals)
 {
     int ends[2];
-    if (pipe(ends)) abort();
+    if (pipe(ends)) {
+        fail(speed, CAIRN_E_IO, "no pipe", strerror(errno));
+        return;
+    }
     pid_t child = fork();
     if (child == 0) {
         sigprocmask(SIG_SETMASK, signals, NULL);
@@ -138,9 +142,8 @@ static void measure_in_child(const char *run, struct speed *speed, const sigset_
  * would end us wait until that folder is removed again: nothing is left behind. */
 static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *speed)
 {
-    char *folder, *run;
+    char *folder = cli_format("%s/.cairn-doctor-XXXXXX", dir);
     sigset_t held_back, before;
-    if (asprintf(&folder, "%s/.cairn-doctor-XXXXXX", dir) < 0) abort();
     sigemptyset(&held_back);
     sigaddset(&held_back, SIGINT);
     sigaddset(&held_back, SIGTERM);
@@ -152,7 +155,7 @@ static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *sp
         free(folder);
         return;
     }
-    if (asprintf(&run, "%s/run", folder) < 0) abort();
+    char *run = cli_format("%s/run", folder);
     speed->bytes = free_bytes / 4 < TEST_BYTES ? free_bytes / 4 & ~UINT64_C(4095) : TEST_BYTES;
     measure_in_child(run, speed, &before);
     (void)nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
@@ -186,6 +189,12 @@ static int list_abilities(const cairn_probe_report *probe, struct ability *ret)
 
 enum { MOST_ABILITIES = 16 };
 
+/* What is left is no room for anything that is worth a checkpoint, and too little to measure with. */
+static bool is_full(const cairn_probe_report *probe)
+{
+    return probe->free_bytes < LEAST_FREE_BYTES;
+}
+
 static int print_report(const char *dir, const cairn_probe_report *probe, const struct speed *speed)
 {
     struct ability abilities[MOST_ABILITIES];
@@ -200,30 +209,45 @@ static int print_report(const char *dir, const cairn_probe_report *probe, const 
     }
     printf("  %-28s %.2f ms, of its folder %.2f ms\n", "sync of a small file", (double)probe->file_sync_ns / 1e6,
            (double)probe->folder_sync_ns / 1e6);
-    printf("  %-28s %s/s, verifying %s/s\n", "saving durably", cli_bytes((uint64_t)speed->write_rate, write),
-           cli_bytes((uint64_t)speed->verify_rate, bytes));
-    if (missing)
+    if (speed->bytes)
+        printf("  %-28s %s/s, verifying %s/s\n", "saving durably", cli_bytes((uint64_t)speed->write_rate, write),
+               cli_bytes((uint64_t)speed->verify_rate, bytes));
+    if (is_full(probe))
+        printf("%s: full: %s free, no room for a checkpoint of any size; see what takes it (cairn du), and make some\n", safe,
+               cli_bytes(probe->free_bytes, bytes));
+    else if (missing)
         printf("%s: usable; %d of %d abilities are missing, and what that means is said above\n", safe, missing, count);
     else
         printf("%s: all that Cairn uses is there\n", safe);
     free(safe);
-    return missing ? EXIT_NO : EXIT_FINE;
+    return missing || is_full(probe) ? EXIT_NO : EXIT_FINE;
 }
 
 static int print_json(const char *dir, const cairn_probe_report *probe, const struct speed *speed)
 {
     struct ability abilities[MOST_ABILITIES];
     int count = list_abilities(probe, abilities), missing = 0;
-    json_t *object = json_object();
+    struct json json;
+    json_start(&json, 0);
+    json_open(&json, NULL, '{');
+    json_count(&json, "version", 1);
+    json_text(&json, "folder", dir);
+    json_open(&json, "abilities", '{');
     for (int i = 0; i < count; i++) {
-        json_object_set_new(object, abilities[i].key, json_boolean(!abilities[i].problem));
+        json_truth(&json, abilities[i].key, !abilities[i].problem);
         missing += abilities[i].problem != 0;
     }
-    int code = cli_print_json(json_pack("{s:i, s:o, s:o, s:I, s:f, s:f, s:f, s:f}", "version", 1, "folder", cli_json_text(dir), "abilities",
-                                        object, "free_bytes", (json_int_t)probe->free_bytes, "file_sync_seconds",
-                                        (double)probe->file_sync_ns / 1e9, "folder_sync_seconds", (double)probe->folder_sync_ns / 1e9,
-                                        "write_bytes_per_second", speed->write_rate, "verify_bytes_per_second", speed->verify_rate));
-    return code ? code : missing ? EXIT_NO : EXIT_FINE;
+    json_close(&json, '}');
+    json_count(&json, "free_bytes", probe->free_bytes);
+    json_number(&json, "file_sync_seconds", (double)probe->file_sync_ns / 1e9);
+    json_number(&json, "folder_sync_seconds", (double)probe->folder_sync_ns / 1e9);
+    if (speed->bytes) {
+        json_number(&json, "write_bytes_per_second", speed->write_rate);
+        json_number(&json, "verify_bytes_per_second", speed->verify_rate);
+    }
+    json_close(&json, '}');
+    int code = json_print(&json);
+    return code ? code : missing || is_full(probe) ? EXIT_NO : EXIT_FINE;
 }
 
 int cmd_doctor(const struct cli *cli)
@@ -234,7 +258,7 @@ int cmd_doctor(const struct cli *cli)
     if (cli->arguments_count != 1) return cli_usage(cli, "give one folder that is there");
     int code = cairn_probe(cli->arguments[0], &probe, &err);
     if (code) return cli_fail(cli, &err);
-    measure_speed(cli->arguments[0], probe.free_bytes, &speed);
+    if (!is_full(&probe)) measure_speed(cli->arguments[0], probe.free_bytes, &speed);
     if (speed.error.code) return cli_fail(cli, &speed.error);
     return cli->json ? print_json(cli->arguments[0], &probe, &speed) : print_report(cli->arguments[0], &probe, &speed);
 }

@@ -33,8 +33,7 @@ static void add_file(struct usage *usage, const struct stat *info, size_t folder
 {
     if (usage->files_count == usage->files_capacity) {
         usage->files_capacity = usage->files_capacity ? 2 * usage->files_capacity : 1024;
-        usage->files = realloc(usage->files, usage->files_capacity * sizeof *usage->files);
-        if (!usage->files) abort();
+        usage->files = cli_grow(usage->files, usage->files_capacity, sizeof *usage->files);
     }
     usage->files[usage->files_count++] = (struct file){ info->st_dev, info->st_ino, info->st_nlink, (uint64_t)info->st_size, folder };
 }
@@ -61,12 +60,14 @@ static int read_tree(struct usage *usage, const char *path, cairn_error *err)
     size_t folder = usage->folders_count - 1;
     if (!tree) return cannot_look(path, errno, err);
     int code = CAIRN_OK;
-    for (FTSENT *entry; !code && (entry = fts_read(tree));) {
+    errno = 0;
+    for (FTSENT *entry; !code && (entry = fts_read(tree)); errno = 0) {
         bool failed = entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS;
         if (entry->fts_level == 1) folder = find_folder(usage, entry->fts_name);
         if (entry->fts_info == FTS_F) add_file(usage, entry->fts_statp, folder);
         if (failed && entry->fts_errno != ENOENT) code = cannot_look(entry->fts_path, entry->fts_errno, err);
     }
+    if (!code && errno) code = cannot_look(path, errno, err);
     (void)fts_close(tree);
     return code;
 }
@@ -102,12 +103,9 @@ static int measure(const char *path, struct usage *usage, cairn_error *err)
     int code = cairn_listing_open(path, &listing, err);
     if (code) return code;
     usage->folders_count = cairn_listing_count(listing) + 1;
-    usage->folders = calloc(usage->folders_count, sizeof *usage->folders);
-    if (!usage->folders) abort();
-    for (size_t i = 0; i < usage->folders_count; i++) {
-        usage->folders[i].name = strdup(i + 1 < usage->folders_count ? cairn_listing_entry(listing, i)->name : "(other)");
-        if (!usage->folders[i].name) abort();
-    }
+    usage->folders = cli_new(usage->folders_count, sizeof *usage->folders);
+    for (size_t i = 0; i < usage->folders_count; i++)
+        usage->folders[i].name = cli_copy(i + 1 < usage->folders_count ? cairn_listing_entry(listing, i)->name : "(other)");
     cairn_listing_close(listing);
     code = read_tree(usage, path, err);
     if (!code) add_up(usage);
@@ -121,17 +119,24 @@ static void forget(struct usage *usage)
     free(usage->files);
 }
 
-static json_t *usage_json(const struct usage *usage, const char *run)
+static void put_usage(struct json *json, const struct usage *usage, const char *run)
 {
-    json_t *rows = json_array();
+    json_open(json, NULL, '{');
+    json_text(json, "run", run);
+    json_open(json, "checkpoints", '[');
     for (size_t i = 0; i + 1 < usage->folders_count; i++) {
         const struct folder *folder = &usage->folders[i];
-        json_array_append_new(rows,
-                              json_pack("{s:o, s:I, s:I, s:I}", "name", cli_json_text(folder->name), "size_bytes", (json_int_t)folder->size,
-                                        "own_bytes", (json_int_t)folder->own, "shared_bytes", (json_int_t)(folder->size - folder->own)));
+        json_open(json, NULL, '{');
+        json_text(json, "name", folder->name);
+        json_count(json, "size_bytes", folder->size);
+        json_count(json, "own_bytes", folder->own);
+        json_count(json, "shared_bytes", folder->size - folder->own);
+        json_close(json, '}');
     }
-    return json_pack("{s:o, s:o, s:I, s:I}", "run", cli_json_text(run), "checkpoints", rows, "other_bytes",
-                     (json_int_t)usage->folders[usage->folders_count - 1].size, "total_bytes", (json_int_t)usage->total);
+    json_close(json, ']');
+    json_count(json, "other_bytes", usage->folders[usage->folders_count - 1].size);
+    json_count(json, "total_bytes", usage->total);
+    json_close(json, '}');
 }
 
 static void print_usage(const struct usage *usage)
@@ -152,8 +157,9 @@ static void print_usage(const struct usage *usage)
 
 struct totals {
     const struct cli *cli;
-    json_t *runs;
+    struct json json;
     uint64_t total;
+    size_t runs;
     int worst;
 };
 
@@ -162,12 +168,12 @@ static void report_run(struct totals *totals, const char *run)
     cairn_error err = CAIRN_ERROR_INIT;
     struct usage usage = { 0 };
     char bytes[32], *path = cli_path(totals->cli, run), *safe = cli_safe(run);
-    int code = measure(path, &usage, &err);
-    if (code) {
-        int exit_code = cli_fail(totals->cli, &err);
-        if (exit_code > totals->worst) totals->worst = exit_code;
-    } else if (totals->runs)
-        json_array_append_new(totals->runs, usage_json(&usage, run));
+    totals->runs++;
+    if (measure(path, &usage, &err)) {
+        int code = cli_fail_name(totals->cli, run, &err);
+        if (code > totals->worst) totals->worst = code;
+    } else if (totals->cli->json)
+        put_usage(&totals->json, &usage, run);
     else {
         print_usage(&usage);
         printf("%s: %s\n", safe, cli_bytes(usage.total, bytes));
@@ -184,14 +190,29 @@ static int report_each(void *user, const char *name)
     return 0;
 }
 
-int cmd_du(const struct cli *cli)
+static int report_store(struct totals *totals)
 {
     cairn_error err = CAIRN_ERROR_INIT;
-    struct totals totals = { .cli = cli, .runs = cli->json ? json_array() : NULL };
+    if (cairn_store_list(cli_store(totals->cli), report_each, totals, &err)) return cli_fail_name(totals->cli, ".", &err);
+    if (!totals->runs && !totals->cli->json) puts("no runs here; -C names the folder that holds them");
+    return totals->worst;
+}
+
+int cmd_du(const struct cli *cli)
+{
+    struct totals totals = { .cli = cli };
+    json_start(&totals.json, 0);
+    json_open(&totals.json, NULL, '{');
+    json_count(&totals.json, "version", 1);
+    json_open(&totals.json, "runs", '[');
+    bool is_run = !cli->arguments_count && cli_is_run(cli_store(cli));
     for (int i = 0; i < cli->arguments_count; i++) report_run(&totals, cli->arguments[i]);
-    if (!cli->arguments_count && cairn_store_list(cli->store ? cli->store : ".", report_each, &totals, &err))
-        return json_decref(totals.runs), cli_fail(cli, &err);
-    if (!totals.runs) return totals.worst;
-    int code = cli_print_json(json_pack("{s:i, s:o, s:I}", "version", 1, "runs", totals.runs, "total_bytes", (json_int_t)totals.total));
-    return code ? code : totals.worst;
+    if (is_run) report_run(&totals, ".");
+    int code = cli->arguments_count || is_run ? totals.worst : report_store(&totals);
+    json_close(&totals.json, ']');
+    json_count(&totals.json, "total_bytes", totals.total);
+    json_close(&totals.json, '}');
+    if (cli->json && code == totals.worst) code = json_print(&totals.json) ? EXIT_FAILED : code;
+    json_drop(&totals.json);
+    return code;
 }

@@ -6,14 +6,16 @@
 
 struct keeping {
     const struct cli *cli;
-    json_t *removed, *stayed; /* JSON only */
+    struct json removed, stayed; /* with --json */
 };
+
+enum { LIST_DEPTH = 4 }; /* of both in the output */
 
 static void tell_removed(void *user, const char *name)
 {
     struct keeping *keeping = user;
-    if (keeping->removed)
-        json_array_append_new(keeping->removed, cli_json_text(name));
+    if (keeping->cli->json)
+        json_text(&keeping->removed, NULL, name);
     else
         printf("%s %s\n", keeping->cli->dry_run ? "would remove" : "removed", name);
 }
@@ -22,17 +24,28 @@ static void tell_stayed(void *user, const char *message)
 {
     struct keeping *keeping = user;
     char *safe = cli_safe(message);
-    if (keeping->stayed)
-        json_array_append_new(keeping->stayed, json_string(safe));
+    if (keeping->cli->json)
+        json_text(&keeping->stayed, NULL, safe);
     else
         printf("%s\n", safe);
     free(safe);
 }
 
-static int keep_run(const struct cli *cli, const char *run, uint32_t last, json_t *runs)
+static void put_run(struct json *runs, const char *run, struct keeping *keeping, uint64_t kept)
+{
+    json_open(runs, NULL, '{');
+    json_text(runs, "run", run);
+    json_truth(runs, "dry_run", keeping->cli->dry_run);
+    json_splice(runs, "removed", &keeping->removed);
+    json_splice(runs, "messages", &keeping->stayed);
+    json_count(runs, "kept", kept);
+    json_close(runs, '}');
+}
+
+static int keep_run(const struct cli *cli, const char *run, uint32_t last, struct json *runs)
 {
     cairn_error err = CAIRN_ERROR_INIT;
-    struct keeping keeping = { cli, runs ? json_array() : NULL, runs ? json_array() : NULL };
+    struct keeping keeping = { .cli = cli };
     cairn_keep_options options = CAIRN_KEEP_OPTIONS_INIT;
     cairn_keep_report report = CAIRN_KEEP_REPORT_INIT;
     options.last = last;
@@ -40,18 +53,20 @@ static int keep_run(const struct cli *cli, const char *run, uint32_t last, json_
     options.removed = tell_removed;
     options.message = tell_stayed;
     options.user = &keeping;
+    json_start(&keeping.removed, LIST_DEPTH);
+    json_start(&keeping.stayed, LIST_DEPTH);
     char *path = cli_path(cli, run), *safe = cli_safe(run);
     int code = cairn_keep(path, &options, &report, &err);
-    if (!code && runs)
-        json_array_append_new(runs, json_pack("{s:o, s:b, s:o, s:o, s:I}", "run", cli_json_text(run), "dry_run", cli->dry_run, "removed",
-                                              keeping.removed, "messages", keeping.stayed, "kept", (json_int_t)report.kept));
+    if (!code && cli->json)
+        put_run(runs, run, &keeping, report.kept);
     else if (!code)
         printf("%s: %llu %s, %llu %s\n", safe, (unsigned long long)report.removed, cli->dry_run ? "would go" : "removed",
                (unsigned long long)report.kept, cli->dry_run ? "would stay" : "kept");
-    if (code && runs) json_decref(keeping.removed), json_decref(keeping.stayed);
+    json_drop(&keeping.removed);
+    json_drop(&keeping.stayed);
     free(path);
     free(safe);
-    return code ? cli_fail(cli, &err) : EXIT_FINE;
+    return code ? cli_fail_name(cli, run, &err) : EXIT_FINE;
 }
 
 int cmd_keep(const struct cli *cli)
@@ -63,12 +78,18 @@ int cmd_keep(const struct cli *cli)
     if (!cli->last) return cli_usage(cli, "say how many stay: --last N");
     if (!last || !end || *end || errno || last > UINT32_MAX) return cli_usage(cli, "--last wants a number from 1");
     if (!cli->arguments_count) return cli_usage(cli, "give a run");
-    json_t *runs = cli->json ? json_array() : NULL;
+    struct json json;
+    json_start(&json, 0);
+    json_open(&json, NULL, '{');
+    json_count(&json, "version", 1);
+    json_open(&json, "runs", '[');
     for (int i = 0; i < cli->arguments_count; i++) {
-        int code = keep_run(cli, cli->arguments[i], (uint32_t)last, runs);
+        int code = keep_run(cli, cli->arguments[i], (uint32_t)last, &json);
         if (code > worst) worst = code;
     }
-    if (!runs) return worst;
-    int code = cli_print_json(json_pack("{s:i, s:o}", "version", 1, "runs", runs));
+    json_close(&json, ']');
+    json_close(&json, '}');
+    int code = cli->json ? json_print(&json) : EXIT_FINE;
+    json_drop(&json);
     return code ? code : worst;
 }

@@ -1,7 +1,6 @@
 /* cairn ls: the runs of a store, or the checkpoints of a run. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli.h"
 
@@ -51,136 +50,235 @@ static void add_row(struct table *table, const cairn_entry *entry)
     table_add(table, (const char *const[]){ step, state, size, marks, metrics, tensors, time, entry->name });
 }
 
-static void print_problems(const cairn_listing *listing)
+/* "NAME: PROBLEM", where the problem does not begin with the name itself. */
+static void print_problem(const char *name, const char *problem)
 {
-    for (size_t i = 0; i < cairn_listing_count(listing); i++) {
-        const cairn_entry *entry = cairn_listing_entry(listing, i);
-        if (!entry->problem) continue;
-        char *name = cli_safe(entry->name), *problem = cli_safe(entry->problem);
-        printf("%s: %s\n", name, problem);
-        free(name);
-        free(problem);
-    }
+    char *safe_name = cli_safe(name), *safe = cli_safe(problem);
+    if (strncmp(problem, name, strlen(name)))
+        printf("%s: %s\n", safe_name, safe);
+    else
+        puts(safe);
+    free(safe_name);
+    free(safe);
 }
 
-static json_t *entry_json(const cairn_entry *entry)
+static void put_texts(struct json *json, const char *key, const char *const *texts, size_t count)
 {
-    json_t *row = json_pack("{s:o, s:s}", "name", cli_json_text(entry->name), "standing", standings[entry->standing]);
-    if (entry->problem) json_object_set_new(row, "problem", cli_json_text(entry->problem));
-    if (entry->standing > CAIRN_SUPERSEDED) return row;
+    json_open(json, key, '[');
+    for (size_t i = 0; i < count; i++) json_text(json, NULL, texts[i]);
+    json_close(json, ']');
+}
+
+static void put_saved(struct json *json, const cairn_entry *entry)
+{
     char time[32];
-    json_t *metrics = json_object(), *tags = json_array(), *dropped = json_array();
-    for (size_t i = 0; i < entry->metrics_count; i++)
-        json_object_set_new(metrics, entry->metrics[i].name, cli_json_number(entry->metrics[i].value));
-    for (size_t i = 0; i < entry->tags_count; i++) json_array_append_new(tags, cli_json_text(entry->tags[i]));
-    for (size_t i = 0; i < entry->dropped_count; i++) json_array_append_new(dropped, cli_json_text(entry->dropped[i]));
-    json_object_update_new(row, json_pack("{s:b, s:o}", "pinned", entry->pinned, "dropped", dropped));
-    json_object_update_new(row,
-                           json_pack("{s:s, s:I, s:I, s:s, s:o, s:b, s:b, s:b, s:b, s:b, s:I, s:I, s:o, s:o}", "id", entry->id, "step",
-                                     (json_int_t)entry->step, "term", (json_int_t)entry->term, "time", cli_time(entry->time_ns, time),
-                                     "epoch", cli_json_number(entry->epoch), "healthy", entry->healthy, "exact", entry->exact, "latest",
-                                     entry->is_latest, "head", entry->is_head, "best", entry->is_best, "size_bytes",
-                                     (json_int_t)entry->bytes, "tensors", (json_int_t)entry->tensors, "metrics", metrics, "tags", tags));
-    return row;
+    json_truth(json, "pinned", entry->pinned);
+    put_texts(json, "dropped", entry->dropped, entry->dropped_count);
+    json_text(json, "id", entry->id);
+    json_count(json, "step", entry->step);
+    json_count(json, "term", entry->term);
+    json_text(json, "time", cli_time(entry->time_ns, time));
+    json_number(json, "epoch", entry->epoch);
+    json_truth(json, "healthy", entry->healthy);
+    json_truth(json, "exact", entry->exact);
+    json_truth(json, "latest", entry->is_latest);
+    json_truth(json, "head", entry->is_head);
+    json_truth(json, "best", entry->is_best);
+    json_count(json, "size_bytes", entry->bytes);
+    json_count(json, "tensors", entry->tensors);
+    json_open(json, "metrics", '{');
+    for (size_t i = 0; i < entry->metrics_count; i++) json_number(json, entry->metrics[i].name, entry->metrics[i].value);
+    json_close(json, '}');
+    put_texts(json, "tags", entry->tags, entry->tags_count);
 }
 
-static int list_run(const struct cli *cli, const char *path)
+static void put_entry(struct json *json, const cairn_entry *entry)
 {
-    cairn_error err = CAIRN_ERROR_INIT;
-    cairn_listing *listing;
-    if (cairn_listing_open(path, &listing, &err)) return cli_fail(cli, &err);
-    if (cli->json) {
-        json_t *rows = json_array();
-        for (size_t i = 0; i < cairn_listing_count(listing); i++) json_array_append_new(rows, entry_json(cairn_listing_entry(listing, i)));
-        json_t *object = json_pack("{s:i, s:o, s:s, s:o}", "version", 1, "run", cli_json_text(path), "id", cairn_listing_run_id(listing),
-                                   "checkpoints", rows);
-        cairn_listing_close(listing);
-        return cli_print_json(object);
-    }
+    json_open(json, NULL, '{');
+    json_text(json, "name", entry->name);
+    json_text(json, "standing", standings[entry->standing]);
+    if (entry->problem) json_text(json, "problem", entry->problem);
+    if (entry->standing <= CAIRN_SUPERSEDED) put_saved(json, entry);
+    json_close(json, '}');
+}
+
+static int print_run_json(const char *path, const cairn_listing *listing)
+{
+    struct json json;
+    json_start(&json, 0);
+    json_open(&json, NULL, '{');
+    json_count(&json, "version", 1);
+    json_text(&json, "run", path);
+    json_text(&json, "id", cairn_listing_run_id(listing));
+    json_open(&json, "checkpoints", '[');
+    for (size_t i = 0; i < cairn_listing_count(listing); i++) put_entry(&json, cairn_listing_entry(listing, i));
+    json_close(&json, ']');
+    json_close(&json, '}');
+    return json_print(&json);
+}
+
+/* What lacks its manifest is another tool's, or one of ours that lost it. */
+static void print_entry_problem(const char *run, const cairn_entry *entry)
+{
+    char *path = cli_format("%s/%s", run, entry->name);
+    const char *sign = entry->standing == CAIRN_FOREIGN_FOLDER ? cli_lost_manifest(path) : NULL;
+    char *lost = sign ? cli_format("damaged: it has no manifest.json, though %s is there; see `cairn verify`", sign) : NULL;
+    print_problem(entry->name, lost ? lost : entry->problem);
+    free(lost);
+    free(path);
+}
+
+static void print_run(const char *path, const cairn_listing *listing)
+{
     struct table table = { .heads = { "STEP", "STATE", "SIZE", "MARKS", "METRICS", "TENSORS", "SAVED (UTC)", "FOLDER" },
                            .right = { true, false, true, false, false, true },
                            .columns = 8,
                            .wide = 4 };
-    for (size_t i = 0; i < cairn_listing_count(listing); i++) add_row(&table, cairn_listing_entry(listing, i));
-    if (table.count)
+    size_t count = cairn_listing_count(listing);
+    for (size_t i = 0; i < count; i++) add_row(&table, cairn_listing_entry(listing, i));
+    if (count)
         table_print(&table);
     else
         puts("no checkpoints yet");
-    print_problems(listing);
-    cairn_listing_close(listing);
-    return EXIT_FINE;
+    for (size_t i = 0; i < count; i++) {
+        const cairn_entry *entry = cairn_listing_entry(listing, i);
+        if (entry->problem) print_entry_problem(path, entry);
+    }
 }
+
+/* name: as it was given. */
+static int list_run(const struct cli *cli, const char *name, const char *path)
+{
+    cairn_error err = CAIRN_ERROR_INIT;
+    cairn_listing *listing;
+    int code = EXIT_FINE;
+    if (cairn_listing_open(path, &listing, &err)) return cli_fail_name(cli, name, &err);
+    if (cli->json)
+        code = print_run_json(path, listing);
+    else
+        print_run(path, listing);
+    cairn_listing_close(listing);
+    return code;
+}
+
+struct run_problem {
+    char *run, *text;
+};
 
 struct store_walk {
     const struct cli *cli;
     struct table table;
-    json_t *rows;
+    struct json json;
+    struct run_problem *problems;
+    size_t problems_count;
 };
+
+/* Of a run that cannot be listed the table has the name alone; why stands below it. */
+static void note_problem(struct store_walk *walk, const char *name, const cairn_error *err)
+{
+    if (err->code == CAIRN_E_NOMEM) cli_no_memory();
+    walk->problems = cli_grow(walk->problems, walk->problems_count + 1, sizeof *walk->problems);
+    walk->problems[walk->problems_count++] = (struct run_problem){ cli_copy(name), cli_copy(err->message) };
+}
+
+struct run_figures {
+    uint64_t current, bytes;
+    const cairn_entry *latest; /* or NULL */
+};
+
+static void put_run(struct json *json, const char *name, const struct run_figures *figures, const cairn_error *err)
+{
+    json_open(json, NULL, '{');
+    json_text(json, "name", name);
+    json_count(json, "checkpoints", figures->current);
+    json_count(json, "size_bytes", figures->bytes);
+    if (err->code) json_text(json, "problem", err->message);
+    json_close(json, '}');
+}
+
+static void add_run_row(struct table *table, const char *name, const struct run_figures *figures, bool known)
+{
+    char count[32] = "-", latest[32] = "-", size[32] = "-", time[32] = "-";
+    if (figures->latest) {
+        snprintf(latest, sizeof latest, "%llu", (unsigned long long)figures->latest->step);
+        cli_time(figures->latest->time_ns, time);
+    }
+    if (known) {
+        snprintf(count, sizeof count, "%llu", (unsigned long long)figures->current);
+        cli_bytes(figures->bytes, size);
+    }
+    table_add(table, (const char *const[]){ name, count, latest, size, time });
+}
 
 static int add_run(void *user, const char *name)
 {
     struct store_walk *walk = user;
-    cairn_listing *listing;
+    struct run_figures figures = { 0 };
+    cairn_listing *listing = NULL;
     cairn_error err = CAIRN_ERROR_INIT;
-    char *path = cli_path(walk->cli, name), count[32] = "-", latest[32] = "-", size[32] = "-", time[32] = "-", note[64] = "";
-    uint64_t current = 0, bytes = 0;
-    if (cairn_listing_open(path, &listing, &err))
-        snprintf(note, sizeof note, "%.60s", err.message);
-    else {
-        for (size_t i = 0; i < cairn_listing_count(listing); i++) {
-            const cairn_entry *entry = cairn_listing_entry(listing, i);
-            current += entry->standing == CAIRN_CURRENT;
-            bytes += entry->bytes;
-            if (!entry->is_latest) continue;
-            snprintf(latest, sizeof latest, "%llu", (unsigned long long)entry->step);
-            cli_time(entry->time_ns, time);
-        }
-        snprintf(count, sizeof count, "%llu", (unsigned long long)current);
-        cli_bytes(bytes, size);
-        cairn_listing_close(listing);
+    char *path = cli_path(walk->cli, name);
+    if (cairn_listing_open(path, &listing, &err)) note_problem(walk, name, &err);
+    for (size_t i = 0; i < cairn_listing_count(listing); i++) {
+        const cairn_entry *entry = cairn_listing_entry(listing, i);
+        figures.current += entry->standing == CAIRN_CURRENT;
+        figures.bytes += entry->bytes;
+        if (entry->is_latest) figures.latest = entry;
     }
-    if (walk->rows) {
-        json_t *row =
-            json_pack("{s:o, s:I, s:I}", "name", cli_json_text(name), "checkpoints", (json_int_t)current, "size_bytes", (json_int_t)bytes);
-        if (err.code) json_object_set_new(row, "problem", cli_json_text(err.message));
-        json_array_append_new(walk->rows, row);
-    } else
-        table_add(&walk->table, (const char *const[]){ name, count, latest, size, time, note });
+    if (walk->cli->json)
+        put_run(&walk->json, name, &figures, &err);
+    else
+        add_run_row(&walk->table, name, &figures, listing != NULL);
+    cairn_listing_close(listing);
     free(path);
     return 0;
 }
 
-static int list_store(const struct cli *cli)
+static void print_store(struct store_walk *walk)
 {
-    const char *store = cli->store ? cli->store : ".";
-    cairn_error err = CAIRN_ERROR_INIT;
-    struct store_walk walk = { .cli = cli,
-                               .rows = cli->json ? json_array() : NULL,
-                               .table = { .heads = { "RUN", "CHECKPOINTS", "LATEST", "SIZE", "SAVED (UTC)", "" },
-                                          .right = { false, true, true, true },
-                                          .columns = 6,
-                                          .wide = 0 } };
-    if (cairn_store_list(store, add_run, &walk, &err)) return cli_fail(cli, &err);
-    if (cli->json) return cli_print_json(json_pack("{s:i, s:o, s:o}", "version", 1, "store", cli_json_text(store), "runs", walk.rows));
-    if (walk.table.count)
-        table_print(&walk.table);
+    if (walk->table.count)
+        table_print(&walk->table);
     else
         puts("no runs here; -C names the folder that holds them");
-    return EXIT_FINE;
+    for (size_t i = 0; i < walk->problems_count; i++) print_problem(walk->problems[i].run, walk->problems[i].text);
+}
+
+/* A run that cannot be listed hides no other one; the exit status tells of it. */
+static int list_store(const struct cli *cli)
+{
+    cairn_error err = CAIRN_ERROR_INIT;
+    struct store_walk walk = { .cli = cli,
+                               .table = { .heads = { "RUN", "CHECKPOINTS", "LATEST", "SIZE", "SAVED (UTC)" },
+                                          .right = { false, true, true, true },
+                                          .columns = 5,
+                                          .wide = 0 } };
+    json_start(&walk.json, 0);
+    json_open(&walk.json, NULL, '{');
+    json_count(&walk.json, "version", 1);
+    json_text(&walk.json, "store", cli_store(cli));
+    json_open(&walk.json, "runs", '[');
+    int code = cairn_store_list(cli_store(cli), add_run, &walk, &err) ? cli_fail_name(cli, ".", &err) : EXIT_FINE;
+    json_close(&walk.json, ']');
+    json_close(&walk.json, '}');
+    if (!code && cli->json)
+        code = json_print(&walk.json);
+    else if (!code)
+        print_store(&walk);
+    json_drop(&walk.json);
+    if (!code && walk.problems_count) code = EXIT_NO;
+    for (size_t i = 0; i < walk.problems_count; i++) {
+        free(walk.problems[i].run);
+        free(walk.problems[i].text);
+    }
+    free(walk.problems);
+    return code;
 }
 
 int cmd_ls(const struct cli *cli)
 {
-    struct stat info;
     if (cli->arguments_count > 1) return cli_usage(cli, "one run at most");
-    if (cli->arguments_count) {
-        char *path = cli_path(cli, cli->arguments[0]);
-        int code = list_run(cli, path);
-        free(path);
-        return code;
-    }
-    char *marker = cli_path(cli, "run.json");
-    bool is_run = !stat(marker, &info);
-    free(marker);
-    return is_run ? list_run(cli, cli->store ? cli->store : ".") : list_store(cli);
+    if (!cli->arguments_count) return cli_is_run(cli_store(cli)) ? list_run(cli, ".", cli_store(cli)) : list_store(cli);
+    char *path = cli_path(cli, cli->arguments[0]);
+    int code = list_run(cli, cli->arguments[0], path);
+    free(path);
+    return code;
 }

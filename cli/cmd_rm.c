@@ -7,7 +7,7 @@ static int remove_one(const struct cli *cli, const char *name)
 {
     cairn_error err = CAIRN_ERROR_INIT;
     int code = cli->item ? cairn_drop_item(cli->store, name, cli->item, &err) : cairn_remove(cli->store, name, &err);
-    if (code) return cli_fail(cli, &err);
+    if (code) return cli_fail_name(cli, name, &err);
     char *safe = cli_safe(name);
     if (cli->item)
         printf("dropped %s from %s\n", cli->item, safe);

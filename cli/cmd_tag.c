@@ -1,35 +1,33 @@
 /* cairn tag: tags, pins and late metrics, beside whoever saves and reads. */
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 
-/* "accuracy=0.83": the name is cut off in place. */
-static bool parse_metric(char *text, cairn_metric *metric)
+/* "accuracy=0.83": the name is cut off in place. What is wrong with it is said. */
+static int parse_metric(const struct cli *cli, char *text, cairn_metric *metric)
 {
-    char *equals = strrchr(text, '='), *end;
-    if (!equals || !equals[1]) return false;
-    metric->value = strtod(equals + 1, &end);
-    if (*end) return false;
-    *equals = 0;
-    metric->name = text;
-    return true;
+    char *equals = strrchr(text, '='), *end = NULL;
+    if (equals && equals > text && equals[1] && !isspace((unsigned char)equals[1])) metric->value = strtod(equals + 1, &end);
+    if (end && !*end && end > equals + 1) {
+        *equals = 0;
+        metric->name = text;
+        return EXIT_FINE;
+    }
+    char *what = !equals || equals == text ? cli_format("--metric %s: give NAME=VALUE, as in accuracy=0.83", text)
+                                           : cli_format("--metric %s: '%s' is no number", text, equals + 1),
+         *safe = cli_safe(what);
+    int code = cli_usage(cli, safe);
+    free(safe);
+    free(what);
+    return code;
 }
 
-int cmd_tag(const struct cli *cli)
+static int mark(const struct cli *cli, const cairn_metric *metrics)
 {
     cairn_error err = CAIRN_ERROR_INIT;
     cairn_mark_options options = CAIRN_MARK_OPTIONS_INIT;
-    if (!cli->arguments_count) return cli_usage(cli, "a checkpoint, then tags");
-    if (cli->arguments_count == 1 && !cli->pin && !cli->metrics_count)
-        return cli_usage(cli, "nothing to change: give tags, --pin, --unpin or --metric");
-    cairn_metric *metrics = calloc((size_t)cli->metrics_count + 1, sizeof *metrics);
-    if (!metrics) return EXIT_FAILED;
-    for (int i = 0; i < cli->metrics_count; i++)
-        if (!parse_metric(cli->metrics[i], &metrics[i])) {
-            free(metrics);
-            return cli_usage(cli, "--metric wants NAME=VALUE");
-        }
     const char *const *tags = (const char *const *)(cli->arguments + 1);
     size_t count = (size_t)cli->arguments_count - 1;
     if (cli->remove)
@@ -39,7 +37,18 @@ int cmd_tag(const struct cli *cli)
     options.metrics = metrics;
     options.metrics_count = (size_t)cli->metrics_count;
     options.pin = cli->pin;
-    int code = cairn_mark(cli->store, cli->arguments[0], &options, &err);
+    return cairn_mark(cli->store, cli->arguments[0], &options, &err) ? cli_fail_name(cli, cli->arguments[0], &err) : EXIT_FINE;
+}
+
+int cmd_tag(const struct cli *cli)
+{
+    int code = EXIT_FINE;
+    if (!cli->arguments_count) return cli_usage(cli, "a checkpoint, then tags");
+    if (cli->arguments_count == 1 && !cli->pin && !cli->metrics_count)
+        return cli_usage(cli, "nothing to change: give tags, --pin, --unpin or --metric");
+    cairn_metric *metrics = cli_new((size_t)cli->metrics_count + 1, sizeof *metrics);
+    for (int i = 0; i < cli->metrics_count && !code; i++) code = parse_metric(cli, cli->metrics[i], &metrics[i]);
+    if (!code) code = mark(cli, metrics);
     free(metrics);
-    return code ? cli_fail(cli, &err) : EXIT_FINE;
+    return code;
 }

@@ -1,38 +1,70 @@
 /* cairn verify: every byte against its digest, every damaged block by name. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "cli.h"
 
 struct verifying {
     const struct cli *cli;
-    json_t *results, *damages, *warnings; /* JSON only */
-    int worst;                            /* exit code */
+    struct json results, passed_over; /* with --json */
+    uint64_t checkpoints, damaged, failed;
+    int worst; /* exit code */
     struct progress progress;
 };
 
-static json_t *damage_json(const cairn_damage *damage)
+enum { RESULT_DEPTH = 2, LIST_DEPTH = 4 }; /* in the output */
+
+/* One name that is looked at. */
+struct looking {
+    struct verifying *verifying;
+    const char *name;
+    enum { NOT_YET, NAMED, NAMED_DAMAGED } named; /* what stands above its findings */
+    struct json damages, warnings;
+    cairn_error err;
+    cairn_verify_report report;
+    int code, exit_code;
+};
+
+/* ---------------------------------------------------------------------------------------------------------------- findings */
+
+static void put_damage(struct json *json, const cairn_damage *damage)
 {
-    json_t *row = json_pack("{s:o, s:s, s:o}", "file", cli_json_text(damage->file), "code", cairn_code_name(damage->code), "message",
-                            cli_json_text(damage->message));
-    if (damage->tensor) json_object_set_new(row, "tensor", cli_json_text(damage->tensor));
-    if (damage->block != CAIRN_NO_OFFSET)
-        json_object_update_new(row, json_pack("{s:I, s:I, s:I}", "block", (json_int_t)damage->block, "offset", (json_int_t)damage->offset,
-                                              "size_bytes", (json_int_t)damage->size_bytes));
-    if (damage->shared_with) json_object_set_new(row, "shared_with", cli_json_text(damage->shared_with));
-    return row;
+    json_open(json, NULL, '{');
+    json_text(json, "file", damage->file);
+    json_text(json, "code", cairn_code_name(damage->code));
+    json_text(json, "message", damage->message);
+    if (damage->tensor) json_text(json, "tensor", damage->tensor);
+    if (damage->block != CAIRN_NO_OFFSET) {
+        json_count(json, "block", damage->block);
+        json_count(json, "offset", damage->offset);
+        json_count(json, "size_bytes", damage->size_bytes);
+    }
+    if (damage->shared_with) json_text(json, "shared_with", damage->shared_with);
+    json_close(json, '}');
+}
+
+/* The name first, then what was found, indented. */
+static void print_name(struct looking *looking, bool damaged)
+{
+    progress_wipe(&looking->verifying->progress);
+    if (looking->named) return;
+    char *safe = cli_safe(looking->name);
+    printf("%s:%s\n", safe, damaged ? " DAMAGED" : "");
+    free(safe);
+    looking->named = damaged ? NAMED_DAMAGED : NAMED;
 }
 
 static void tell_damage(void *user, const cairn_damage *damage)
 {
-    struct verifying *verifying = user;
-    if (verifying->damages) {
-        json_array_append_new(verifying->damages, damage_json(damage));
+    struct looking *looking = user;
+    if (looking->verifying->cli->json) {
+        put_damage(&looking->damages, damage);
         return;
     }
     char *message = cli_safe(damage->message), *sharers = cli_safe(damage->shared_with ? damage->shared_with : "");
-    progress_wipe(&verifying->progress);
+    print_name(looking, true);
     printf("  %s: %s\n", cairn_code_name(damage->code), message);
     if (damage->shared_with) printf("    the file is shared with %s\n", sharers);
     free(message);
@@ -41,12 +73,12 @@ static void tell_damage(void *user, const cairn_damage *damage)
 
 static void tell_warning(void *user, const char *message)
 {
-    struct verifying *verifying = user;
+    struct looking *looking = user;
     char *safe = cli_safe(message);
-    if (verifying->warnings)
-        json_array_append_new(verifying->warnings, json_string(safe));
+    if (looking->verifying->cli->json)
+        json_text(&looking->warnings, NULL, safe);
     else {
-        progress_wipe(&verifying->progress);
+        print_name(looking, false);
         printf("  warning: %s\n", safe);
     }
     free(safe);
@@ -54,70 +86,118 @@ static void tell_warning(void *user, const char *message)
 
 static void tell_progress(void *user, uint64_t done_bytes, uint64_t total_bytes)
 {
-    struct verifying *verifying = user;
-    progress_show(&verifying->progress, done_bytes, total_bytes);
+    const struct looking *looking = user;
+    progress_show(&looking->verifying->progress, done_bytes, total_bytes);
 }
 
-/* What became of one name. */
-struct verdict {
-    const char *name;
-    int code, exit_code;
-    cairn_error err;
-    cairn_verify_report report;
-};
+/* ---------------------------------------------------------------------------------------------------------------- verdicts */
 
-static void add_json(struct verifying *verifying, const struct verdict *verdict)
+static void put_verdict(struct looking *looking)
 {
-    json_t *row =
-        json_pack("{s:o, s:b, s:s, s:I, s:b, s:o, s:o}", "name", cli_json_text(verdict->name), "ok", verdict->exit_code == EXIT_FINE,
-                  "code", cairn_code_name(verdict->code), "checked_bytes", (json_int_t)verdict->report.checked_bytes, "digests_known",
-                  verdict->report.digests_known, "damage", verifying->damages, "warnings", verifying->warnings);
-    if (verdict->code && !verdict->report.findings) json_object_set_new(row, "message", cli_json_text(verdict->err.message));
-    json_array_append_new(verifying->results, row);
+    struct json *json = &looking->verifying->results;
+    json_open(json, NULL, '{');
+    json_text(json, "name", looking->name);
+    json_truth(json, "ok", looking->exit_code == EXIT_FINE);
+    json_text(json, "code", cairn_code_name(looking->code));
+    json_count(json, "checked_bytes", looking->report.checked_bytes);
+    json_truth(json, "digests_known", looking->report.digests_known);
+    json_splice(json, "damage", &looking->damages);
+    json_splice(json, "warnings", &looking->warnings);
+    if (looking->code && !looking->report.findings) json_text(json, "message", looking->err.message);
+    json_close(json, '}');
 }
 
-static void print_verdict(const struct verifying *verifying, const struct verdict *verdict)
+static void print_undigested(const struct looking *looking)
 {
-    const cairn_verify_report *report = &verdict->report;
-    char bytes[32], *safe = cli_safe(verdict->name);
-    if (verdict->code && !report->findings)
-        cli_fail(verifying->cli, &verdict->err);
-    else if (verdict->code)
-        printf("%s: DAMAGED, %llu finding%s, %llu damaged block%s\n", safe, (unsigned long long)report->findings, cli_s(report->findings),
-               (unsigned long long)report->damaged_blocks, cli_s(report->damaged_blocks));
-    else if (verdict->exit_code)
-        printf("%s: well formed, but with %llu warning%s (--strict)\n", safe, (unsigned long long)report->warnings,
-               cli_s(report->warnings));
-    else if (!report->digests_known)
-        printf("%s: well formed (no digests: Cairn did not write it, so its content cannot be checked)\n", safe);
+    char *path = cli_path(looking->verifying->cli, looking->name), *holder = cli_holder(looking->name);
+    if (!holder) holder = cli_holder(path);
+    char *safe = cli_safe(holder ? holder : "");
+    if (holder)
+        printf("well formed; its content is checked by verifying the checkpoint it belongs to, %s\n", safe);
     else
-        printf("%s: ok%s, %s checked\n", safe, verifying->cli->quick ? " (quick)" : "", cli_bytes(report->checked_bytes, bytes));
+        puts("well formed (no digests: Cairn did not write it, so its content cannot be checked)");
     free(safe);
+    free(holder);
+    free(path);
+}
+
+static void print_verdict(const struct looking *looking)
+{
+    const struct cli *cli = looking->verifying->cli;
+    const cairn_verify_report *report = &looking->report;
+    char bytes[32], *safe = cli_safe(looking->name);
+    if (looking->code && !report->findings) {
+        cli_fail_name(cli, looking->name, &looking->err);
+        free(safe);
+        return;
+    }
+    if (looking->named)
+        printf("  ");
+    else
+        printf("%s: ", safe);
+    if (looking->code)
+        printf("%s%llu finding%s, %llu damaged block%s\n", looking->named == NAMED_DAMAGED ? "" : "DAMAGED, ",
+               (unsigned long long)report->findings, cli_s(report->findings), (unsigned long long)report->damaged_blocks,
+               cli_s(report->damaged_blocks));
+    else if (looking->exit_code)
+        printf("well formed, but with %llu warning%s (--strict)\n", (unsigned long long)report->warnings, cli_s(report->warnings));
+    else if (!report->digests_known)
+        print_undigested(looking);
+    else
+        printf("ok%s, %s checked\n", cli->quick ? " (quick)" : "", cli_bytes(report->checked_bytes, bytes));
+    free(safe);
+}
+
+static void count(struct verifying *verifying, int exit_code)
+{
+    verifying->checkpoints++;
+    verifying->damaged += exit_code == EXIT_NO;
+    verifying->failed += exit_code > EXIT_NO;
+    if (exit_code > verifying->worst) verifying->worst = exit_code;
+}
+
+static void conclude(struct looking *looking)
+{
+    bool strict = looking->report.warnings && looking->verifying->cli->strict;
+    looking->exit_code = looking->code ? cli_exit_code(looking->code) : strict ? EXIT_NO : EXIT_FINE;
+    count(looking->verifying, looking->exit_code);
+    if (looking->verifying->cli->json)
+        put_verdict(looking);
+    else
+        print_verdict(looking);
+}
+
+static void start(struct looking *looking, struct verifying *verifying, const char *name)
+{
+    *looking = (struct looking){ .verifying = verifying, .name = name, .err = CAIRN_ERROR_INIT, .report = CAIRN_VERIFY_REPORT_INIT };
+    json_start(&looking->damages, LIST_DEPTH);
+    json_start(&looking->warnings, LIST_DEPTH);
+}
+
+static void done(struct looking *looking)
+{
+    json_drop(&looking->damages);
+    json_drop(&looking->warnings);
 }
 
 static void verify_one(struct verifying *verifying, const char *store, const char *name)
 {
-    struct verdict verdict = { .name = name, .err = CAIRN_ERROR_INIT, .report = CAIRN_VERIFY_REPORT_INIT };
+    struct looking looking;
     cairn_verify_options options = CAIRN_VERIFY_OPTIONS_INIT;
+    start(&looking, verifying, name);
     options.quick = verifying->cli->quick;
     options.damage = tell_damage;
     options.progress = tell_progress;
     options.warning = tell_warning;
-    options.user = verifying;
+    options.user = &looking;
     progress_start(&verifying->progress, verifying->cli);
-    verifying->damages = verifying->cli->json ? json_array() : NULL;
-    verifying->warnings = verifying->cli->json ? json_array() : NULL;
-    verdict.code = cairn_verify(store, name, &options, &verdict.report, &verdict.err);
+    looking.code = cairn_verify(store, name, &options, &looking.report, &looking.err);
     progress_wipe(&verifying->progress);
-    verdict.exit_code = verdict.code                                        ? cli_exit_code(verdict.code)
-                        : verdict.report.warnings && verifying->cli->strict ? EXIT_NO
-                                                                            : EXIT_FINE;
-    if (verdict.exit_code > verifying->worst) verifying->worst = verdict.exit_code;
-    if (verifying->cli->json)
-        add_json(verifying, &verdict);
-    else
-        print_verdict(verifying, &verdict);
+    conclude(&looking);
+    done(&looking);
 }
+
+/* ------------------------------------------------------------------------------------------------------------------- a run */
 
 /* Removed since it was listed: nothing is wrong with a run that is pruned meanwhile. */
 static bool is_gone(const char *path)
@@ -126,44 +206,111 @@ static bool is_gone(const char *path)
     return stat(path, &info) && errno == ENOENT;
 }
 
+/* A checkpoint of ours that has lost its manifest: the one finding. */
+static void tell_lost(struct verifying *verifying, const char *path, const char *sign)
+{
+    struct looking looking;
+    start(&looking, verifying, path);
+    char *message = cli_format("manifest.json: it is missing, though %s is there: put it back from a copy, or move the folder away", sign);
+    const cairn_damage damage = { .file = "manifest.json", .block = CAIRN_NO_OFFSET, .code = CAIRN_E_TRUNCATED, .message = message };
+    looking.code = CAIRN_E_TRUNCATED;
+    looking.report.findings = 1;
+    looking.report.digests_known = 1;
+    tell_damage(&looking, &damage);
+    conclude(&looking);
+    done(&looking);
+    free(message);
+}
+
+static void pass_over(struct verifying *verifying, const char *path, const char *problem)
+{
+    char *safe = cli_safe(path), *why = cli_safe(problem ? problem : "");
+    if (verifying->cli->json) {
+        json_open(&verifying->passed_over, NULL, '{');
+        json_text(&verifying->passed_over, "name", path);
+        json_text(&verifying->passed_over, "problem", why);
+        json_close(&verifying->passed_over, '}');
+    } else
+        printf("%s: passed over: %s\n", safe, why);
+    free(safe);
+    free(why);
+}
+
+static void verify_entry(struct verifying *verifying, const char *path, const cairn_entry *entry)
+{
+    char *below = cli_format("%s/%s", path, entry->name);
+    bool foreign = entry->standing == CAIRN_FOREIGN_FOLDER;
+    const char *sign = foreign ? cli_lost_manifest(below) : NULL;
+    if (is_gone(below))
+        ; /* pruned */
+    else if (sign)
+        tell_lost(verifying, below, sign);
+    else if (foreign)
+        pass_over(verifying, below, entry->problem);
+    else
+        verify_one(verifying, NULL, below);
+    free(below);
+}
+
+static void print_summary(const struct verifying *verifying, const char *path)
+{
+    char *safe = cli_safe(path);
+    if (!verifying->checkpoints)
+        printf("%s: no checkpoints yet\n", safe);
+    else
+        printf("%s: %llu checkpoint%s, %llu damaged", safe, (unsigned long long)verifying->checkpoints, cli_s(verifying->checkpoints),
+               (unsigned long long)verifying->damaged);
+    if (verifying->failed) printf(", %llu not to be checked", (unsigned long long)verifying->failed);
+    if (verifying->checkpoints) putchar('\n');
+    free(safe);
+}
+
 static int verify_run(struct verifying *verifying, const char *path)
 {
     cairn_error err = CAIRN_ERROR_INIT;
     cairn_listing *listing;
     if (cairn_listing_open(path, &listing, &err)) return cli_fail(verifying->cli, &err);
-    size_t looked_at = 0;
-    for (size_t i = 0; i < cairn_listing_count(listing); i++) {
-        const cairn_entry *entry = cairn_listing_entry(listing, i);
-        char *below;
-        if (entry->standing == CAIRN_FOREIGN_FOLDER) continue;
-        looked_at++;
-        if (asprintf(&below, "%s/%s", path, entry->name) < 0) abort();
-        if (!is_gone(below)) verify_one(verifying, NULL, below);
-        free(below);
-    }
+    verifying->checkpoints = verifying->damaged = verifying->failed = 0;
+    for (size_t i = 0; i < cairn_listing_count(listing); i++) verify_entry(verifying, path, cairn_listing_entry(listing, i));
     cairn_listing_close(listing);
-    char *safe = cli_safe(path);
-    if (!looked_at && !verifying->cli->json) printf("%s: no checkpoints yet\n", safe);
-    free(safe);
+    if (!verifying->cli->json) print_summary(verifying, path);
     return EXIT_FINE;
+}
+
+static int print_results(struct verifying *verifying)
+{
+    struct json json;
+    json_start(&json, 0);
+    json_open(&json, NULL, '{');
+    json_count(&json, "version", 1);
+    json_truth(&json, "ok", verifying->worst == EXIT_FINE);
+    json_splice(&json, "results", &verifying->results);
+    json_splice(&json, "passed_over", &verifying->passed_over);
+    json_close(&json, '}');
+    return json_print(&json);
 }
 
 int cmd_verify(const struct cli *cli)
 {
-    struct stat info;
     if (!cli->arguments_count) return cli_usage(cli, "give a checkpoint, a run or a file");
-    struct verifying verifying = { .cli = cli, .results = cli->json ? json_array() : NULL };
+    struct verifying verifying = { .cli = cli };
+    json_start(&verifying.results, RESULT_DEPTH);
+    json_start(&verifying.passed_over, RESULT_DEPTH);
     for (int i = 0; i < cli->arguments_count; i++) {
-        char *path = cli_path(cli, cli->arguments[i]), *marker;
-        if (asprintf(&marker, "%s/run.json", path) < 0) abort();
-        bool is_run = !stat(marker, &info);
-        int code = is_run ? verify_run(&verifying, path) : EXIT_FINE;
-        if (!is_run) verify_one(&verifying, cli->store, cli->arguments[i]);
+        char *path = cli_path(cli, cli->arguments[i]);
+        const char *sign = cli_lost_manifest(path);
+        int code = EXIT_FINE;
+        if (cli_is_run(path))
+            code = verify_run(&verifying, path);
+        else if (sign)
+            tell_lost(&verifying, path, sign);
+        else
+            verify_one(&verifying, cli->store, cli->arguments[i]);
         if (code > verifying.worst) verifying.worst = code;
-        free(marker);
         free(path);
     }
-    if (!cli->json) return verifying.worst;
-    int code = cli_print_json(json_pack("{s:i, s:b, s:o}", "version", 1, "ok", verifying.worst == 0, "results", verifying.results));
+    int code = cli->json ? print_results(&verifying) : EXIT_FINE;
+    json_drop(&verifying.results);
+    json_drop(&verifying.passed_over);
     return code ? code : verifying.worst;
 }

@@ -5,21 +5,26 @@ const struct command cli_commands[] = {
     { "ls", cmd_ls, "Cj", "list runs, or the checkpoints of a run",
       "usage: cairn ls [-C STORE] [--json] [RUN]\n"
       "Lists the runs of a store; with RUN (a name or a path) the run's checkpoints.\n"
-      "Marks: latest = highest of the line, head = what a restore takes, best = by the run's metric.\n"
+      "Marks: latest = highest of the line, head = the newest healthy and exact one, best = by the run's metric.\n"
+      "It reads manifests alone, so that `ok` says nothing of the data: `cairn verify` looks at that.\n"
       "Example: cairn -C ckpts ls gpt-small\n" },
     { "show", cmd_show, "Cja", "what is in a checkpoint, a .safetensors file or a sharded folder",
       "usage: cairn show [-C STORE] [--json] [--all] CKPT|FILE\n"
+      "Step, metrics, tags, tensors with their statistics, plain values, and the provenance of a checkpoint.\n"
       "CKPT is RUN@STEP, RUN@latest, RUN@best, RUN@TAG, or a path. --all lists every tensor.\n"
       "Example: cairn show gpt-small@latest\n" },
     { "verify", cmd_verify, "Cjqs", "check every byte against its digest",
       "usage: cairn verify [-C STORE] [--json] [--quick] [--strict] CKPT|RUN|FILE...\n"
       "Reads everything and names every damaged block; --quick looks at manifests, sizes and headers.\n"
+      "Of a run every checkpoint is checked, and the last line counts.\n"
       "Of a file that Cairn did not write only the structure can be checked; what other tools may stumble over is a warning,\n"
       "and with --strict a failure.\n"
       "Exit status: 0 all well, 1 damage was found.\n"
       "Example: cairn verify gpt-small\n" },
-    { "diff", cmd_diff, "Cj", "compare two checkpoints tensor by tensor",
-      "usage: cairn diff [-C STORE] [--json] A B\n"
+    { "diff", cmd_diff, "Cja", "compare two checkpoints tensor by tensor",
+      "usage: cairn diff [-C STORE] [--json] [--all] A B\n"
+      "Values that differ are shown as A's -> B's; --all prints every difference, not only the first 40. Metrics and the config\n"
+      "are shown, too, but decide nothing.\n"
       "Exit status: 0 they hold the same tensors and values, 1 they differ.\n"
       "Example: cairn diff gpt-small@900 gpt-small@1000\n" },
     { "tag", cmd_tag, "Crpum", "put tags, a pin or late metrics on a checkpoint",
@@ -33,7 +38,7 @@ const struct command cli_commands[] = {
       "as hard links. The last line counts every file once. Without RUN: every run of the store.\n"
       "Example: cairn du gpt-small\n" },
     { "keep", cmd_keep, "Cjnl", "remove old checkpoints, keep the newest",
-      "usage: cairn keep [-C STORE] [--json] [--dry-run] --last N RUN...\n"
+      "usage: cairn keep [-C STORE] [--json] [-n|--dry-run] --last N RUN...\n"
       "Of each run the newest N healthy checkpoints stay, and the best, tagged, pinned and read ones. What the run went back\n"
       "from goes, and unhealthy ones but for two. --dry-run only tells.\n"
       "Example: cairn keep --last 5 --dry-run gpt-small\n" },
@@ -46,7 +51,7 @@ const struct command cli_commands[] = {
       "usage: cairn doctor [--json] DIR\n"
       "Tries out links, locks, renames, direct I/O and syncs, and measures how fast a checkpoint is saved and verified there.\n"
       "Writes 256 MiB (or a quarter of what is free) and removes it again.\n"
-      "Exit status: 0 everything is there, 1 something is missing; the line says what that means.\n"
+      "Exit status: 0 everything is there, 1 something is missing, or the place is full; the line says what that means.\n"
       "Example: cairn doctor /data/ckpts\n" },
 };
 const int cli_commands_count = sizeof cli_commands / sizeof *cli_commands;

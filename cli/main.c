@@ -20,30 +20,45 @@ static int print_help(void)
     for (int i = 0; i < cli_commands_count; i++) printf("  %-8s %s\n", cli_commands[i].name, cli_commands[i].summary);
     puts("\n  -C STORE    the folder that holds the runs (or CAIRN_STORE; default: the current folder)\n"
          "  --json      machine-readable output\n"
-         "  --help      of cairn, or of a command\n"
+         "  -h, --help  of cairn, or of a command\n"
          "  --version\n\n"
          "Exit status: 0 fine, 1 the answer is no or damage was found, 2 bad use, 3 could not do it.");
     return EXIT_FINE;
 }
 
 /* What getopt found wrong: ':' a value is missing, '?' anything else. Of letters it knows the letter alone. */
-static int refuse(const char *argument, int problem)
+static char *describe_refused(const char *argument, int problem)
 {
     bool is_long = !optopt || (!strncmp(argument, "--", 2) && (problem == ':' || strchr(argument, '=')));
     char *safe = cli_safe(is_long ? argument : (char[]){ '-', (char)optopt, 0 });
-    if (problem == ':')
-        fprintf(stderr, "cairn: %s wants a value; see `cairn COMMAND --help`\n", safe);
-    else
-        fprintf(stderr, "cairn: no option %s; `cairn COMMAND --help` lists them\n", safe);
+    char *what = problem == ':' ? cli_format("%s wants a value", safe) : cli_format("no option %s", safe);
     free(safe);
+    return what;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (int i = 0; name && i < cli_commands_count; i++)
+        if (!strcmp(cli_commands[i].name, name)) return &cli_commands[i];
+    return NULL;
+}
+
+/* The command may stand behind the option: it is told when all is parsed. */
+static int refuse(const struct cli *cli, const char *what)
+{
+    const struct command *command = find_command(cli->arguments[0]);
+    if (command)
+        fprintf(stderr, "cairn %s: %s; see `cairn %s --help`\n", command->name, what, command->name);
+    else
+        fprintf(stderr, "cairn: %s; see `cairn --help`, `cairn COMMAND --help`\n", what);
     return EXIT_USAGE;
 }
 
 /* Letters of the options that were given, for check_options. */
 static int parse(struct cli *cli, int argc, char **argv, char *given)
 {
-    cli->metrics = calloc((size_t)argc + 1, sizeof *cli->metrics); /* as many as there are arguments */
-    if (!cli->metrics) return EXIT_FAILED;
+    char *refused = NULL;
+    cli->metrics = cli_new((size_t)argc + 1, sizeof *cli->metrics); /* as many as there are arguments */
     for (int option; (option = getopt_long(argc, argv, ":C:hn", options, NULL)) != -1;) {
         if (!strchr(given, option) && option != 'h') given[strlen(given)] = (char)option;
         switch (option) {
@@ -64,12 +79,15 @@ static int parse(struct cli *cli, int argc, char **argv, char *given)
         case 'l': cli->last = optarg; break;
         case 'm': cli->metrics[cli->metrics_count++] = optarg; break;
         case 'v': printf("cairn %s\n", cairn_version()); return -1;
-        default: return refuse(argv[optind - 1], option);
+        default:
+            if (!refused) refused = describe_refused(argv[optind - 1], option);
         }
     }
     cli->arguments = argv + optind;
     cli->arguments_count = argc - optind;
-    return EXIT_FINE;
+    int code = refused ? refuse(cli, refused) : EXIT_FINE;
+    free(refused);
+    return code;
 }
 
 /* An option that the command does not take is a mistake, never silently ignored. */
@@ -86,6 +104,14 @@ static int check_options(const struct cli *cli, const struct command *command, c
     return EXIT_FINE;
 }
 
+/* An unset variable in a script: "$run". */
+static int check_names(const struct cli *cli)
+{
+    for (int i = 0; i < cli->arguments_count; i++)
+        if (!*cli->arguments[i]) return cli_usage(cli, "a name is empty");
+    return EXIT_FINE;
+}
+
 static int run_command(struct cli *cli, const struct command *command, const char *given)
 {
     if (cli->help) return fputs(command->help, stdout), EXIT_FINE;
@@ -93,14 +119,15 @@ static int run_command(struct cli *cli, const struct command *command, const cha
     cli->arguments++;
     cli->arguments_count--;
     int code = check_options(cli, command, given);
+    if (!code) code = check_names(cli);
     return code ? code : command->run(cli);
 }
 
 static int run(struct cli *cli, const char *given)
 {
     if (!cli->arguments_count) return cli->help ? print_help() : (print_help(), EXIT_USAGE);
-    for (int i = 0; i < cli_commands_count; i++)
-        if (!strcmp(cli_commands[i].name, cli->arguments[0])) return run_command(cli, &cli_commands[i], given);
+    const struct command *command = find_command(cli->arguments[0]);
+    if (command) return run_command(cli, command, given);
     char *safe = cli_safe(cli->arguments[0]);
     fprintf(stderr, "cairn: no command '%s'; `cairn --help` lists them\n", safe);
     free(safe);

@@ -35,11 +35,9 @@ void table_add(struct table *table, const char *const *cells)
 {
     if (table->count == table->capacity) {
         table->capacity = table->capacity ? table->capacity * 2 : 64;
-        table->rows = realloc(table->rows, table->capacity * sizeof *table->rows);
-        if (!table->rows) abort();
+        table->rows = cli_grow(table->rows, table->capacity, sizeof *table->rows);
     }
-    char **row = calloc((size_t)table->columns, sizeof *row);
-    if (!row) abort();
+    char **row = cli_new((size_t)table->columns, sizeof *row);
     for (int i = 0; i < table->columns; i++) row[i] = cli_safe(cells[i]);
     table->rows[table->count++] = row;
 }

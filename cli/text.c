@@ -1,4 +1,4 @@
-/* Text: names made safe for a terminal, numbers for people, errors, JSON. Nothing from a file reaches the terminal unescaped. */
+/* Text: names made safe for a terminal, numbers for people, errors. Nothing from a file reaches the terminal unescaped. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,11 +49,18 @@ static bool is_hidden(uint32_t code)
            (code >= 0xe0000 && code <= 0xe0fff);
 }
 
+bool cli_is_utf8(const char *text)
+{
+    uint32_t code;
+    for (size_t length; *text; text += length)
+        if (!(length = utf8_length((const unsigned char *)text, &code))) return false;
+    return true;
+}
+
 char *cli_safe(const char *text)
 {
     size_t size = strlen(text), used = 0;
-    char *out = malloc(size * 10 + 1);
-    if (!out) abort();
+    char *out = cli_new(size * 10 + 1, 1);
     for (const unsigned char *at = (const unsigned char *)text; *at;) {
         uint32_t code = 0;
         size_t length = utf8_length(at, &code);
@@ -89,43 +96,20 @@ const char *cli_number(double number, char buffer[32])
     return buffer;
 }
 
+const char *cli_exact(double number, char buffer[40])
+{
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(buffer, 40, "%.*g", digits, number);
+        if (strtod(buffer, NULL) == number) break;
+    }
+    if (isfinite(number) && !strpbrk(buffer, ".e")) strcat(buffer, ".0");
+    return buffer;
+}
+
 const char *cli_time(int64_t time_ns, char buffer[32])
 {
     time_t seconds = (time_t)(time_ns / 1000000000);
     struct tm parts;
     if (!gmtime_r(&seconds, &parts) || !strftime(buffer, 32, "%Y-%m-%d %H:%M:%S", &parts)) snprintf(buffer, 32, "?");
     return buffer;
-}
-
-char *cli_path(const struct cli *cli, const char *run)
-{
-    bool join = cli->store && run[0] != '/';
-    size_t size = strlen(run) + (join ? strlen(cli->store) + 1 : 0) + 1;
-    char *path = malloc(size);
-    if (!path) abort();
-    snprintf(path, size, "%s%s%s", join ? cli->store : "", join ? "/" : "", run);
-    return path;
-}
-
-int cli_print_json(json_t *object)
-{
-    int code = json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) ? EXIT_FAILED : EXIT_FINE;
-    putchar('\n');
-    json_decref(object);
-    return code;
-}
-
-json_t *cli_json_number(double number)
-{
-    return isfinite(number) ? json_real(number) : json_string(isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
-}
-
-json_t *cli_json_text(const char *text)
-{
-    json_t *plain = json_string(text);
-    if (plain) return plain;
-    char *safe = cli_safe(text);
-    plain = json_string(safe);
-    free(safe);
-    return plain;
 }

@@ -8,7 +8,6 @@ need() { # need COMMAND-THAT-SUCCEEDS-WHEN-THERE PACKAGE
 need 'command -v gcc' 'gcc libc6-dev'
 need 'command -v pkg-config' pkg-config
 need 'pkg-config --exists libxxhash' libxxhash-dev
-need 'pkg-config --exists jansson' libjansson-dev
 if [ "${1:-demo}" = test ]; then
     need 'pkg-config --exists cmocka' libcmocka-dev
     need 'pkg-config --exists fuse3' 'libfuse3-dev fuse3'

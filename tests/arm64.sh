@@ -20,7 +20,7 @@ fetch() {
     local options=(-qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt/cache"
         -o Dir::State::status=/dev/null)
     apt-get "${options[@]}" update || return 1
-    (cd "$apt/deb" && apt-get "${options[@]}" download libcmocka-dev libcmocka0 libxxhash-dev libjansson-dev libjansson4) || return 1
+    (cd "$apt/deb" && apt-get "${options[@]}" download libcmocka-dev libcmocka0 libxxhash-dev) || return 1
     for package in "$apt"/deb/*.deb; do dpkg -x "$package" "$root" || return 1; done
     touch "$root/.complete"
 }

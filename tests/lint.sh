@@ -22,7 +22,7 @@ flags() { # flags FILE.c: what it is compiled with; a layer sees what it may inc
         layer=${1#src/}
         echo "$common -DCN_SIMD_LEVEL=0 -Ibuild/include/${layer%%/*}"
         ;;
-    cli/*) echo "$common -Icli $(pkg-config --cflags jansson)" ;;
+    cli/*) echo "$common -Icli" ;;
     examples/*) echo "$common -Iexamples" ;;
     tests/fuse/*) echo "$common $(pkg-config --cflags fuse3)" ;;
     *) echo "$common -Isrc -Itests/unit -Itests/fuzz $(pkg-config --cflags cmocka)" ;;

@@ -8,11 +8,13 @@
 #include "base/limits.h"
 #include "store/layout.h"
 
-static int not_found(cairn_error *err, const char *name)
+static int not_found(cairn_error *err, const char *store, const char *name)
 {
-    struct cn_shown shown;
-    return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no such file or folder, and not of the form RUN@STEP, RUN@latest, RUN@best or RUN@TAG",
-                        cn_show_text(&shown, name));
+    struct cn_shown shown, shown_store;
+    bool in_store = store && name[0] != '/';
+    return cn_error_set(err, CAIRN_E_NOTFOUND,
+                        "%s: no such file or folder%s%s, and not of the form RUN@STEP, RUN@latest, RUN@best or RUN@TAG",
+                        cn_show_text(&shown, name), in_store ? ", here or in " : "", in_store ? cn_show_text(&shown_store, store) : "");
 }
 
 static bool join(const char *store, const char *run, size_t run_size, char *ret_path, size_t size)
@@ -117,7 +119,7 @@ int cn_resolve_path(const char *store, const char *name, char *ret_path, size_t 
         if (code || there) return code;
     }
     const char *at = strrchr(name, '@');
-    if (!at || !at[1] || at == name || !join(store, name, (size_t)(at - name), path, sizeof path)) return not_found(err, name);
+    if (!at || !at[1] || at == name || !join(store, name, (size_t)(at - name), path, sizeof path)) return not_found(err, store, name);
     int code = select_path(path, at + 1, ret_path, size, err);
     if (!code && ret_selected) *ret_selected = true;
     return code;

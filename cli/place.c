@@ -1,0 +1,114 @@
+/* What stands where a name leads: runs, stores and checkpoints' folders are told apart, so that a message can say what was meant. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli.h"
+
+const char *cli_store(const struct cli *cli)
+{
+    return cli->store ? cli->store : ".";
+}
+
+char *cli_path(const struct cli *cli, const char *run)
+{
+    return cli->store && run[0] != '/' ? cli_format("%s/%s", cli->store, run) : cli_copy(run);
+}
+
+static bool is_there(const char *folder, const char *name)
+{
+    struct stat info;
+    char *path = cli_format("%s/%s", folder, name);
+    bool there = !stat(path, &info);
+    free(path);
+    return there;
+}
+
+bool cli_is_run(const char *path)
+{
+    return is_there(path, "run.json");
+}
+
+const char *cli_lost_manifest(const char *path)
+{
+    static const char *const signs[] = { "training/tensors.json", "training/state.json" };
+    if (is_there(path, "manifest.json")) return NULL;
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if (is_there(path, signs[i])) return signs[i];
+    return NULL;
+}
+
+/* Whether the folder is a checkpoint of Cairn that has the file. */
+static bool holds(const char *folder, const char *file)
+{
+    cairn_checkpoint *checkpoint;
+    const cairn_file_info *info;
+    bool found = false;
+    if (!is_there(folder, "manifest.json") || cairn_checkpoint_open(NULL, folder, &checkpoint, NULL)) return false;
+    for (size_t i = 0; !found && (info = cairn_checkpoint_file(checkpoint, i)); i++) found = !strcmp(info->name, file);
+    cairn_checkpoint_close(checkpoint);
+    return found;
+}
+
+/* Files of tensors lie in a checkpoint's folder or in its training/. */
+char *cli_holder(const char *file)
+{
+    static const char training[] = "training";
+    const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file;
+    char *folder = slash ? cli_format("%.*s", (int)(slash - file), file) : cli_copy("."), *below = cli_format("%s/%s", training, name),
+         *above;
+    const char *last = strrchr(folder, '/');
+    if (!strcmp(folder, training))
+        above = cli_copy(".");
+    else
+        above = last && !strcmp(last + 1, training) ? cli_format("%.*s", (int)(last - folder), folder)
+                : slash                             ? cli_format("%s/..", folder)
+                                                    : cli_copy("..");
+    char *holder = holds(folder, name) ? folder : holds(above, below) ? above : NULL;
+    if (holder != folder) free(folder);
+    if (holder != above) free(above);
+    free(below);
+    return holder;
+}
+
+struct runs {
+    char *names; /* "one, two" */
+    size_t count;
+};
+
+enum { RUNS_NAMED = 5 };
+
+static int note_run(void *user, const char *name)
+{
+    struct runs *runs = user;
+    char *before = runs->names;
+    if (runs->count++ >= RUNS_NAMED) return 0;
+    runs->names = before ? cli_format("%s, %s", before, name) : cli_copy(name);
+    free(before);
+    return 0;
+}
+
+/* A store where a run or a checkpoint was asked for. */
+static bool explain_store(const char *path, cairn_error *err)
+{
+    struct runs runs = { 0 };
+    if (cli_is_run(path) || cairn_store_list(path, note_run, &runs, NULL) || !runs.count) return free(runs.names), false;
+    snprintf(err->message, sizeof err->message, "%s is a store, not a run: give -C %s and one of its runs: %s%s", path, path, runs.names,
+             runs.count > RUNS_NAMED ? ", ..." : "");
+    free(runs.names);
+    return true;
+}
+
+int cli_fail_name(const struct cli *cli, const char *name, const cairn_error *err)
+{
+    struct stat info;
+    cairn_error told = *err;
+    char *path = cli_path(cli, name);
+    if (err->code == CAIRN_E_NOTFOUND && cli->store && name[0] != '/' && stat(cli->store, &info) && errno == ENOENT)
+        snprintf(told.message, sizeof told.message, "%s: no such folder; -C or CAIRN_STORE names the one that holds the runs", cli->store);
+    else if (err->code != CAIRN_E_NOMEM)
+        (void)(explain_store(path, &told) || explain_store(name, &told));
+    free(path);
+    return cli_fail(cli, &told);
+}

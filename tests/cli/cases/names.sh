@@ -1,0 +1,9 @@
+for command in ls show verify tag du rm doctor "keep --last 1" "diff golden@20"; do $CAIRN $command ""; echo "status $?"; done
+$CAIRN tag golden@20 ""; echo "status $?"
+mkdir st && cp -a golden st/golden
+for command in ls show verify du rm "keep --last 1" "tag --pin"; do $CAIRN $command st; echo "status $?"; done
+for command in "ls x" "show x@1" "verify x" "du x" ls; do $CAIRN -C nowhere $command; echo "status $?"; done
+$CAIRN -C st ls x; echo "status $?"
+$CAIRN -C st show x; echo "status $?"
+$CAIRN -C st show x@3; echo "status $?"
+$CAIRN show st@3; echo "status $?"
