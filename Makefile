@@ -8,7 +8,9 @@ AR ?= ar
 OPT ?= -O2 -g
 SANITIZE ?=
 Q := $(if $(V),,@)
-MAKEFLAGS += -j$(shell nproc) --no-builtin-rules
+# As many jobs as there are cores. A make that another make started has its jobs from there, and -jN in it would be warned of.
+JOBS := $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
+MAKEFLAGS += $(JOBS) --no-builtin-rules
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 HARDEN := -fstack-protector-strong $(if $(SANITIZE),,-D_FORTIFY_SOURCE=2)

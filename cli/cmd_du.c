@@ -1,7 +1,7 @@
 /* cairn du: what checkpoints take on the disk. Unchanged files are hard links, so that an inode counts once: in "own" if removing the checkpoint would
  * free it, else in "shared". */
+#include <dirent.h>
 #include <errno.h>
-#include <fts.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -52,23 +52,39 @@ static int cannot_look(const char *path, int os_errno, cairn_error *err)
     return err->code;
 }
 
-/* Files that go while we look are passed over; what cannot be looked at is an error, for the figures would be too small. */
-static int read_tree(struct usage *usage, const char *path, cairn_error *err)
+enum { DEEPEST = 64 };
+
+static int read_folder(struct usage *usage, const char *path, size_t folder, int depth, cairn_error *err);
+
+static int read_entry(struct usage *usage, const char *path, const char *name, size_t folder, int depth, cairn_error *err)
 {
-    char *const roots[] = { (char *)(uintptr_t)path, NULL };
-    FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
-    size_t folder = usage->folders_count - 1;
-    if (!tree) return cannot_look(path, errno, err);
+    struct stat info;
+    char *below = cli_format("%s/%s", path, name);
     int code = CAIRN_OK;
+    if (lstat(below, &info))
+        code = errno == ENOENT ? CAIRN_OK : cannot_look(below, errno, err);
+    else if (S_ISDIR(info.st_mode))
+        code = depth < DEEPEST ? read_folder(usage, below, folder, depth + 1, err) : cannot_look(below, ELOOP, err);
+    else if (S_ISREG(info.st_mode))
+        add_file(usage, &info, folder);
+    free(below);
+    return code;
+}
+
+/* Files that go while we look are passed over; what cannot be looked at is an error, for the figures would be too small. */
+static int read_folder(struct usage *usage, const char *path, size_t folder, int depth, cairn_error *err)
+{
+    DIR *dir = opendir(path);
+    int code = CAIRN_OK;
+    if (!dir) return errno == ENOENT && depth ? CAIRN_OK : cannot_look(path, errno, err);
     errno = 0;
-    for (FTSENT *entry; !code && (entry = fts_read(tree)); errno = 0) {
-        bool failed = entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR || entry->fts_info == FTS_NS;
-        if (entry->fts_level == 1) folder = find_folder(usage, entry->fts_name);
-        if (entry->fts_info == FTS_F) add_file(usage, entry->fts_statp, folder);
-        if (failed && entry->fts_errno != ENOENT) code = cannot_look(entry->fts_path, entry->fts_errno, err);
+    for (const struct dirent *entry; !code && (entry = readdir(dir)); errno = 0) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        if (!depth) folder = find_folder(usage, entry->d_name);
+        code = read_entry(usage, path, entry->d_name, folder, depth, err);
     }
     if (!code && errno) code = cannot_look(path, errno, err);
-    (void)fts_close(tree);
+    (void)closedir(dir);
     return code;
 }
 
@@ -107,7 +123,7 @@ static int measure(const char *path, struct usage *usage, cairn_error *err)
     for (size_t i = 0; i < usage->folders_count; i++)
         usage->folders[i].name = cli_copy(i + 1 < usage->folders_count ? cairn_listing_entry(listing, i)->name : "(other)");
     cairn_listing_close(listing);
-    code = read_tree(usage, path, err);
+    code = read_folder(usage, path, 0, 0, err);
     if (!code) add_up(usage);
     return code;
 }

@@ -116,8 +116,9 @@ void json_null(struct json *json, const char *key)
 char *json_take(struct json *json)
 {
     bool failed = ferror(json->out) != 0;
-    if (fclose(json->out) || failed) cli_no_memory();
-    char *text = json->text;
+    failed |= fclose(json->out) != 0;
+    char *text = json->text; /* NULL where closing found no memory: that is no error of the stream */
+    if (failed || !text) cli_no_memory();
     *json = (struct json){ 0 };
     return text;
 }
@@ -136,7 +137,10 @@ void json_splice(struct json *json, const char *key, struct json *members)
 
 void json_drop(struct json *json)
 {
-    if (json->out) free(json_take(json));
+    if (!json->out) return;
+    (void)fclose(json->out);
+    free(json->text);
+    *json = (struct json){ 0 };
 }
 
 int json_print(struct json *json)

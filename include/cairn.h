@@ -429,7 +429,7 @@ CAIRN_API int cairn_restore(cairn_run *run, cairn_state *state, const cairn_rest
 typedef enum cairn_standing {
     CAIRN_CURRENT = 0, /* on the current line */
     CAIRN_SUPERSEDED,  /* of a line the run went back from */
-    CAIRN_DAMAGED,     /* has our name, but its manifest cannot be read or it fails the quick check */
+    CAIRN_DAMAGED,     /* has our name, but its manifest cannot be read; of the data a listing looks at nothing: cairn_verify does */
     CAIRN_FOREIGN_FOLDER /* not this run's; never latest, never pruned */
 } cairn_standing;
 
@@ -443,7 +443,7 @@ typedef struct cairn_entry {
     int64_t time_ns; /* since 1970, UTC */
     double epoch;
     int healthy, exact;
-    int is_latest, is_head, is_best; /* highest of the line; newest healthy; best by the run's metric, if one is known */
+    int is_latest, is_head, is_best; /* highest of the line; newest healthy and exact; best by the run's metric, if one is known */
     uint64_t bytes;                  /* of all files, by the manifest */
     uint64_t tensors;
     const cairn_metric *metrics;     /* at the save, and those that were marked later */
@@ -456,7 +456,7 @@ typedef struct cairn_entry {
 } cairn_entry;
 
 typedef struct cairn_listing cairn_listing;
-/* Lists a run's folder, by (term, step) ascending, foreign and damaged ones last. Never waits for the writer.
+/* Lists a run's folder, by (term, step) ascending, foreign and damaged ones last: by the manifests alone. Never waits for the writer.
  * NOTFOUND: no folder there, or not a run. */
 CAIRN_API int cairn_listing_open(const char *run_path, cairn_listing **ret_listing, cairn_error *err);
 CAIRN_API void cairn_listing_close(cairn_listing *listing);
@@ -464,7 +464,8 @@ CAIRN_API size_t cairn_listing_count(const cairn_listing *listing);
 CAIRN_API const cairn_entry *cairn_listing_entry(const cairn_listing *listing, size_t index); /* NULL beyond the end */
 CAIRN_API const char *cairn_listing_run_id(const cairn_listing *listing);
 
-/* Calls each for every run in a store, by name; a non-zero return of each stops and is returned. NOTFOUND, IO: no such folder, or not to be read. */
+/* Calls each for every run in a store, by name, and for each folder that this user may not look into: opening that tells why. A non-zero return of each
+ * stops and is returned. NOTFOUND, IO: no such folder, or not to be read. */
 CAIRN_API int cairn_store_list(const char *store_path, int (*each)(void *user, const char *run_name), void *user, cairn_error *err);
 
 typedef struct cairn_checkpoint cairn_checkpoint;

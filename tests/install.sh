@@ -13,6 +13,7 @@ prefix=$work/prefix
 same() { diff <(printf '%s\n' "$1" | sort) <(printf '%s\n' "$2" | sort); }
 
 # ------------------------------------------------------------------------------------------------------------- installing
+check 'a make within make warns of nothing' bash -c "make -n -j2 demo >'$work/out' 2>&1; ! grep warning '$work/out'"
 check 'make install' make --no-print-directory install PREFIX="$prefix"
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
 flags() { pkg-config "$@" cairn; }

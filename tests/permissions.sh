@@ -116,6 +116,11 @@ for what in model.safetensors training training/tensors.json; do
     check "unreadable $what: the others are verified" grep -c 'checkpoint-[13]: ok' said
     check "unreadable $what: saving goes on" answers 0 '^4$' ./trainer save x/run 1
 done
+fresh
+cp -a x/run x/other && chmod 000 x/run
+check 'unreadable run: ls of the store says so, and shows the others' answers 1 '^run: .*Permission denied' "$cairn" -C x ls
+check 'unreadable run: the others are listed' grep -q '^other  *3 ' said
+chmod 755 x/run && rm -rf x/other
 for what in '' manifest.json; do
     closed "checkpoint-2/$what"
     name=checkpoint-2/$what

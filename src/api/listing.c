@@ -81,13 +81,20 @@ struct runs {
     cairn_error *err;
 };
 
-/* For want of descriptors or memory a run must not look like none. */
+/* What the file system keeps for itself, unreadable, at the top of a disk. */
+static bool is_of_the_system(const char *name)
+{
+    return !strcmp(name, "lost+found");
+}
+
+/* For want of descriptors or memory a run must not look like none, nor for want of permission: whoever opens it learns why it cannot be read. */
 static int look_at(struct runs *runs, const char *name, bool *ret_is_run)
 {
     struct cn_file_info info;
     cn_auto_close cn_file dir = CN_NO_FILE;
     int rc = name[0] == '.' ? -ENOENT : cn_os_open_dir(runs->store, name, &dir);
-    *ret_is_run = !rc && !cn_os_stat_at(dir, CN_NAME_RUN, &info);
+    if (!rc) rc = cn_os_stat_at(dir, CN_NAME_RUN, &info);
+    *ret_is_run = !rc || ((rc == -EACCES || rc == -EPERM) && !is_of_the_system(name));
     return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? cn_error_errno(runs->err, -rc, "%s: looking at it", name) : CAIRN_OK;
 }
 

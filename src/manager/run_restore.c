@@ -205,6 +205,22 @@ static int check_readable(struct attempt *attempt, const struct cn_catalog *cata
     return CAIRN_OK;
 }
 
+/* What stands behind "NAME: " or "NAME/" at the beginning of text, else text. */
+static const char *without_name(const char *text, const char *name)
+{
+    size_t size = strlen(name);
+    if (strncmp(text, name, size)) return text;
+    return !strncmp(text + size, ": ", 2) ? text + size + 2 : text[size] == '/' ? text + size + 1 : text;
+}
+
+/* The reason often begins with the checkpoint's path or name itself. */
+static void tell_passed_over(cairn_run *run, const char *name, const char *why)
+{
+    char path[sizeof run->dir.path + 80];
+    snprintf(path, sizeof path, "%s/%s", run->dir.path, name);
+    cn_run_message(run, "%s is damaged and passed over: %s", path, without_name(without_name(why, path), name));
+}
+
 /* Newest first along the line; what is unhealthy or inexact is only taken by name. */
 static int restore_default(struct attempt *attempt, const struct cn_catalog *catalog, cairn_error *err)
 {
@@ -224,7 +240,7 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
             break;
         }
         attempt->report.skipped_damaged++;
-        cn_run_message(run, "%s/%s is damaged and passed over: %s", run->dir.path, entry->name, attempt->error.message);
+        tell_passed_over(run, entry->name, attempt->error.message);
     }
     return fail(attempt, code, err);
 }
@@ -247,7 +263,7 @@ static int choose(struct attempt *attempt, const struct cn_catalog *catalog, cai
     for (uint64_t i = catalog->readable; i < catalog->count; i++) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
         if (entry->standing != CAIRN_DAMAGED) continue;
-        cn_run_message(run, "%s/%s is damaged and passed over: %s", run->dir.path, entry->name, entry->problem);
+        tell_passed_over(run, entry->name, entry->problem);
         attempt->report.skipped_damaged++;
         damaged++;
     }

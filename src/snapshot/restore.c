@@ -86,6 +86,34 @@ static bool fits(const struct cn_leaf *leaf, const cairn_value *value)
     }
 }
 
+static const char *bound_kind_name(const struct cn_leaf *leaf)
+{
+    switch (leaf->kind) {
+    case CN_LEAF_I64: return "an integer of 64 bits";
+    case CN_LEAF_U64: return "an unsigned integer of 64 bits";
+    case CN_LEAF_F64: return "a float";
+    case CN_LEAF_BOOL: return "a boolean";
+    default: return "a value";
+    }
+}
+
+static const char *value_kind_name(const cairn_value *value)
+{
+    switch (value->kind) {
+    case CAIRN_NULL: return "null";
+    case CAIRN_BOOLEAN: return "a boolean";
+    case CAIRN_INT: return value->as.integer < 0 ? "a negative integer" : "an integer";
+    case CAIRN_BIG_INT: return "an integer of 2^63 or more in size";
+    case CAIRN_FLOAT: return "a float";
+    case CAIRN_STRING: return "a text";
+    case CAIRN_BYTES: return "bytes";
+    case CAIRN_LIST: return "a list";
+    case CAIRN_TUPLE: return "a tuple";
+    case CAIRN_MAP: return "a map";
+    default: return "a tensor";
+    }
+}
+
 static int match_value(struct cn_restore *restore, uint64_t at, cairn_error *err)
 {
     const struct cn_leaf *leaf = restore->state->leaves[at];
@@ -98,8 +126,8 @@ static int match_value(struct cn_restore *restore, uint64_t at, cairn_error *err
     }
     if (!value) return missing(restore, at, err);
     if (!fits(leaf, value))
-        return cn_error_set(err, CAIRN_E_MISMATCH, "%s: the value '%s' is of another kind than what is bound", restore->checkpoint->path,
-                            cn_show_text(&shown, leaf->key));
+        return cn_error_set(err, CAIRN_E_MISMATCH, "%s: '%s' is bound as %s, the checkpoint has %s", restore->checkpoint->path,
+                            cn_show_text(&shown, leaf->key), bound_kind_name(leaf), value_kind_name(value));
     restore->values[at] = cn_value_copy(value);
     restore->outcomes[at] = CAIRN_RESTORED;
     return restore->values[at] ? CAIRN_OK : no_memory(err);

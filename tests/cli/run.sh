@@ -22,4 +22,9 @@ done
 rm -rf "$work" && mkdir -p "$work"
 tar -C "$work" -xzf tests/golden/store-0.1.0.tar.gz
 python3 tests/cli/terminal.py "$work" || status=1
+if ! head -c 4 "$CAIRN" | grep -q ELF; then
+    echo 'skip - out of memory: the program runs under an emulator here'
+elif "${CC:-gcc}" -shared -fPIC -O2 -o "$tree/failing_malloc.so" tests/cli/failing_malloc.c; then
+    python3 tests/cli/memory.py "$work" "$tree/failing_malloc.so" || status=1
+else status=1; fi
 exit $status
