@@ -1,8 +1,16 @@
 #compdef cairn
 # zsh completion for cairn: commands, options, runs of the store and checkpoints of a run.
 
+# The word behind -C into $store, if there is one, as the shell would take it: quotes off, ~ spelled out. _arguments puts a backslash before each.
+_cairn_store() {
+    [[ -n $opt_args[-C] ]] || return
+    store=${(Q)${opt_args[-C]//(#b)\\(?)/$match[1]}}
+    [[ $store == '~' || $store == '~/'* ]] && store=$HOME${store#'~'}
+}
+
 _cairn_runs() {
-    local store=${opt_args[-C]:-${CAIRN_STORE:-.}}
+    local store=$before
+    _cairn_store
     local -a found
     found=($store/*/run.json(N:h:t))
     compadd -a found
@@ -12,7 +20,7 @@ _cairn_runs() {
 }
 
 _cairn() {
-    local -a commands store json
+    local -a commands folder json
     commands=(
         'ls:list runs, or the checkpoints of a run'
         'show:what is in a checkpoint, a .safetensors file or a sharded folder'
@@ -24,21 +32,24 @@ _cairn() {
         'rm:remove checkpoints, or one item of them'
         'doctor:try out a folder before a long run is started there'
     )
-    store=('-C[the folder that holds the runs]:store:_files -/')
+    folder=('-C[the folder that holds the runs]:store:_files -/')
     json=('--json[machine-readable output]' '--help[usage of the command]')
-    local curcontext=$curcontext state line
+    local store curcontext=$curcontext state line before=${CAIRN_STORE:-.}
     typeset -A opt_args
-    _arguments -C $store $json '--version[print the version]' '1:command:->command' '*::argument:->argument'
+    _arguments -C $folder $json '--version[print the version]' '1:command:->command' '*::argument:->argument'
+    store=$before
+    _cairn_store
+    before=$store # -C in front of the command
     case $state in
     command) _describe command commands ;;
     argument)
         case $line[1] in
-        ls | diff | du) _arguments $store $json '*:run:_cairn_runs' ;;
-        show) _arguments $store $json '--all[list every tensor]' '*:checkpoint:_cairn_runs' ;;
-        verify) _arguments $store $json '--quick[manifests, sizes and headers only]' '--strict[fail on warnings]' '*:checkpoint:_cairn_runs' ;;
-        tag) _arguments $store $json '--remove[take the tags off]' '--pin[keep it until unpinned]' '--unpin[no longer]' '*--metric[late metric]:NAME=VALUE:' '*:checkpoint:_cairn_runs' ;;
-        keep) _arguments $store $json '--dry-run[only tell what would go]' '--last[how many stay]:number:' '*:run:_cairn_runs' ;;
-        rm) _arguments $store $json '--item[only this item]:item:(optimizer)' '*:checkpoint:_cairn_runs' ;;
+        ls | du) _arguments $folder $json '*:run:_cairn_runs' ;;
+        show | diff) _arguments $folder $json '--all[list every tensor, or difference]' '*:checkpoint:_cairn_runs' ;;
+        verify) _arguments $folder $json '--quick[manifests, sizes and headers only]' '--strict[fail on warnings]' '*:checkpoint:_cairn_runs' ;;
+        tag) _arguments $folder $json '--remove[take the tags off]' '--pin[keep it until unpinned]' '--unpin[no longer]' '*--metric[late metric]:NAME=VALUE:' '*:checkpoint:_cairn_runs' ;;
+        keep) _arguments $folder $json '(-n --dry-run)'{-n,--dry-run}'[only tell what would go]' '--last[how many stay]:number:' '*:run:_cairn_runs' ;;
+        rm) _arguments $folder $json '--item[only this item]:item:(optimizer)' '*:checkpoint:_cairn_runs' ;;
         doctor) _arguments $json '1:folder:_files -/' ;;
         esac
         ;;

@@ -47,14 +47,24 @@ check 'the man page has every command' same "$commands" "$(sed -n 's/^\.Ss cairn
 check 'bash completion has every command' same "$commands" "$(sed -n "s/.*-W '\(ls [^']*\)'.*/\1/p" completion/cairn.bash | tr ' ' '\n')"
 check 'zsh completion has every command' same "$commands" "$(sed -n "s/^        '\([a-z]*\):.*/\1/p" completion/cairn.zsh)"
 for command in $commands; do
-    options=$(build/cairn "$command" --help | grep '^usage' | grep -oE -- '--[a-z-]+' | sort -u)
-    manual=$(awk -v c=".Cm $command" '/^\.Sh DESCRIPTION/ {exit} $0 == c {on = 1; next} /^\.Nm|^\.Sh/ {on = 0} on' man/cairn.1 | grep -oE -- '-[a-z][a-z-]+' | sed 's/^/-/' | sort -u)
+    options=$(build/cairn "$command" --help | grep '^usage' | grep -oE -- '(^|[][ |])--?[a-zA-Z][a-z-]*' | tr -d '][ |' | sort -u)
+    manual=$(awk -v c=".Cm $command" '/^\.Sh DESCRIPTION/ {exit} $0 == c {on = 1; next} /^\.Nm|^\.Sh/ {on = 0} on' man/cairn.1 | grep -oE -- '(Fl -?[a-zA-Z][a-z-]*|\| -[a-z][a-z-]*)' | sed 's/^[^ ]* /-/' | sort -u)
     check "cairn $command: --help and the manual agree" same "$options" "$manual"
-    offered=$(bash -c ". completion/cairn.bash; COMP_WORDS=(cairn $command -); COMP_CWORD=2; _cairn; printf '%s\n' \"\${COMPREPLY[@]}\"" | grep -- '^--' | grep -vx -- --help | sort -u)
+    offered=$(bash -c ". completion/cairn.bash; COMP_WORDS=(cairn $command -); COMP_CWORD=2; _cairn; printf '%s\n' \"\${COMPREPLY[@]}\"" | grep -vx -- --help | sort -u)
     check "cairn $command: --help and the completion agree" same "$options" "$offered"
 done
 mkdir -p "$work/store" && tar -xzf tests/golden/store-0.1.0.tar.gz -C "$work/store"
 check 'completion finds runs of a store' bash -c ". completion/cairn.bash; COMP_WORDS=(cairn -C '$work/store' ls g); COMP_CWORD=4; _cairn; test \"\${COMPREPLY[*]}\" = golden"
+mkdir -p "$work/home/my store" && cp -r "$work/store/golden" "$work/home/my store/"
+completed() { # completed ANSWER WORD...: what bash offers for the last word, typed like that
+    local want=$1
+    shift
+    test "$(HOME=$work/home bash -c '. completion/cairn.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _cairn; echo "${COMPREPLY[*]}"' - "$@")" = "$want"
+}
+check 'completion of a folder below ~' completed '~/my store' cairn -C '~/my\ s'
+check 'completion of a quoted folder' completed "$work/home/my store" cairn -C "'$work/home/my s"
+check 'completion in a store below ~' completed golden cairn -C '~/my\ store' ls g
+check 'completion in a quoted store' completed golden/checkpoint-10 cairn -C "\"$work/home/my store\"" show golden/checkpoint-1
 if command -v mandoc >/dev/null; then
     check 'the man pages are clean' test -z "$(mandoc -T lint -W all man/* | grep -v 'referenced manual not found')"
 else echo 'skip - mandoc: not installed'; fi

@@ -113,6 +113,21 @@ def interrupted_doctor() -> None:
     check("SIGTERM ends it, too, and nothing is left", status == -signal.SIGTERM and not os.listdir("place"), (status, os.listdir("place")))
 
 
+def full_disk() -> None:
+    """A place where nothing fits any more."""
+    Path("full").mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", "full"], capture_output=True).returncode:
+        print("skip - terminal: the doctor on a full disk: no file system can be mounted here", flush=True)
+        return
+    try:
+        ran = subprocess.run([CAIRN, "doctor", "full"], capture_output=True, text=True)
+        check("the doctor calls a full disk full", ran.returncode == 1 and "full: full: " in ran.stdout and "usable" not in ran.stdout, ran)
+        ran = subprocess.run([CAIRN, "doctor", "--json", "full"], capture_output=True, text=True)
+        check("and measures no speed", ran.returncode == 1 and '"free_bytes"' in ran.stdout and "per_second" not in ran.stdout, ran)
+    finally:
+        subprocess.run(["umount", "full"], check=True)
+
+
 def pipes() -> None:
     for command in (["ls", "golden"], ["show", "--all", "golden@20"], ["show", "--json", "golden@20"], ["--help"]):
         reader, writer = os.pipe()
@@ -131,6 +146,7 @@ def main() -> int:
     tables()
     progress()
     interrupted_doctor()
+    full_disk()
     pipes()
     return failed != 0
 
