@@ -71,6 +71,7 @@ const char *
 cli_lost_manifest(const char *path); /* a checkpoint's folder without manifest.json: the file that shows it to be Cairn's, or NULL */
 int cli_fail_name(const struct cli *cli, const char *name,
                   const cairn_error *err); /* cli_fail; says more of a store, or one that is missing */
+int cli_fail_run(const struct cli *cli, const char *name, const cairn_error *err); /* where a run was asked for: of a checkpoint, too */
 
 /* json.c: key is NULL in a list */
 enum { JSON_ONE_LINE = -1 };

@@ -186,7 +186,7 @@ static void report_run(struct totals *totals, const char *run)
     char bytes[32], *path = cli_path(totals->cli, run), *safe = cli_safe(run);
     totals->runs++;
     if (measure(path, &usage, &err)) {
-        int code = cli_fail_name(totals->cli, run, &err);
+        int code = cli_fail_run(totals->cli, run, &err);
         if (code > totals->worst) totals->worst = code;
     } else if (totals->cli->json)
         put_usage(&totals->json, &usage, run);

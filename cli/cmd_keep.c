@@ -66,7 +66,7 @@ static int keep_run(const struct cli *cli, const char *run, uint32_t last, struc
     json_drop(&keeping.stayed);
     free(path);
     free(safe);
-    return code ? cli_fail_name(cli, run, &err) : EXIT_FINE;
+    return code ? cli_fail_run(cli, run, &err) : EXIT_FINE;
 }
 
 int cmd_keep(const struct cli *cli)

@@ -152,7 +152,7 @@ static int list_run(const struct cli *cli, const char *name, const char *path)
     cairn_error err = CAIRN_ERROR_INIT;
     cairn_listing *listing;
     int code = EXIT_FINE;
-    if (cairn_listing_open(path, &listing, &err)) return cli_fail_name(cli, name, &err);
+    if (cairn_listing_open(path, &listing, &err)) return cli_fail_run(cli, name, &err);
     if (cli->json)
         code = print_run_json(path, listing);
     else

@@ -46,6 +46,8 @@ int cmd_tag(const struct cli *cli)
     if (!cli->arguments_count) return cli_usage(cli, "a checkpoint, then tags");
     if (cli->arguments_count == 1 && !cli->pin && !cli->metrics_count)
         return cli_usage(cli, "nothing to change: give tags, --pin, --unpin or --metric");
+    for (int i = 1; i < cli->arguments_count; i++)
+        if (strchr(cli->arguments[i], '@')) return cli_usage(cli, "a tag has no '@'; the checkpoint comes first, then its tags");
     cairn_metric *metrics = cli_new((size_t)cli->metrics_count + 1, sizeof *metrics);
     for (int i = 0; i < cli->metrics_count && !code; i++) code = parse_metric(cli, cli->metrics[i], &metrics[i]);
     if (!code) code = mark(cli, metrics);

@@ -109,6 +109,7 @@ static int check_names(const struct cli *cli)
 {
     for (int i = 0; i < cli->arguments_count; i++)
         if (!*cli->arguments[i]) return cli_usage(cli, "a name is empty");
+    if (cli->item && !*cli->item) return cli_usage(cli, "--item wants a name, not an empty one");
     return EXIT_FINE;
 }
 

@@ -73,6 +73,7 @@ char *cli_holder(const char *file)
 }
 
 struct runs {
+    const char *store;
     char *names; /* "one, two" */
     size_t count;
 };
@@ -82,8 +83,10 @@ enum { RUNS_NAMED = 5 };
 static int note_run(void *user, const char *name)
 {
     struct runs *runs = user;
-    char *before = runs->names;
-    if (runs->count++ >= RUNS_NAMED) return 0;
+    char *path = cli_format("%s/%s", runs->store, name), *before = runs->names;
+    bool is_run = cli_is_run(path); /* not only a folder that may not be looked into */
+    free(path);
+    if (!is_run || runs->count++ >= RUNS_NAMED) return 0;
     runs->names = before ? cli_format("%s, %s", before, name) : cli_copy(name);
     free(before);
     return 0;
@@ -92,7 +95,7 @@ static int note_run(void *user, const char *name)
 /* A store where a run or a checkpoint was asked for. */
 static bool explain_store(const char *path, cairn_error *err)
 {
-    struct runs runs = { 0 };
+    struct runs runs = { .store = path };
     if (cli_is_run(path) || cairn_store_list(path, note_run, &runs, NULL) || !runs.count) return free(runs.names), false;
     snprintf(err->message, sizeof err->message, "%s is a store, not a run: give -C %s and one of its runs: %s%s", path, path, runs.names,
              runs.count > RUNS_NAMED ? ", ..." : "");
@@ -111,4 +114,16 @@ int cli_fail_name(const struct cli *cli, const char *name, const cairn_error *er
         (void)(explain_store(path, &told) || explain_store(name, &told));
     free(path);
     return cli_fail(cli, &told);
+}
+
+int cli_fail_run(const struct cli *cli, const char *name, const cairn_error *err)
+{
+    cairn_error told = *err;
+    const char *at = strrchr(name, '@');
+    char *run = cli_format("%.*s", (int)(at ? at - name : 0), name), *path = cli_path(cli, run);
+    if (err->code == CAIRN_E_NOTFOUND && *run && cli_is_run(path))
+        snprintf(told.message, sizeof told.message, "%s: the name of a checkpoint; give that of its run, %s", name, run);
+    free(path);
+    free(run);
+    return cli_fail_name(cli, name, &told);
 }

@@ -16,6 +16,7 @@ int cli_exit_code(int code)
 int cli_fail(const struct cli *cli, const cairn_error *err)
 {
     char *safe = cli_safe(err->message);
+    (void)fflush(stdout); /* what was found before stands before; main looks whether it could be written */
     fprintf(stderr, "cairn %s: %s\n", cli->command, safe);
     free(safe);
     return cli_exit_code(err->code);

@@ -7,3 +7,7 @@ $CAIRN -C st ls x; echo "status $?"
 $CAIRN -C st show x; echo "status $?"
 $CAIRN -C st show x@3; echo "status $?"
 $CAIRN show st@3; echo "status $?"
+for command in ls du "keep --last 1"; do $CAIRN $command golden@20; echo "status $?"; done
+$CAIRN tag release golden@20; echo "status $?"
+$CAIRN rm --item "" golden@10; echo "status $?"
+$CAIRN verify golden@20 nowhere golden@10 2>&1
