@@ -179,19 +179,23 @@ static int compare_tensors(struct diff *diff, cairn_error *err)
 
 /* ---------------------------------------------------------------------------------------------------------- plain values */
 
+static bool same_bits(double a, double b)
+{
+    uint64_t a_bits, b_bits;
+    memcpy(&a_bits, &a, sizeof a);
+    memcpy(&b_bits, &b, sizeof b);
+    return a_bits == b_bits;
+}
+
 static bool same_value(const cairn_value *a, const cairn_value *b, int depth)
 {
     size_t a_size = 0, b_size = 0;
     const char *a_data = cairn_value_get_data(a, &a_size), *b_data = cairn_value_get_data(b, &b_size), *a_tag = cairn_value_tag(a),
                *b_tag = cairn_value_tag(b);
-    double x = cairn_value_get_float(a), y = cairn_value_get_float(b);
-    uint64_t x_bits, y_bits;
     if (depth > VALUE_DEEPEST || cairn_value_kind(a) != cairn_value_kind(b) || cairn_value_count(a) != cairn_value_count(b)) return false;
     if (!a_tag != !b_tag || (a_tag && strcmp(a_tag, b_tag))) return false;
-    memcpy(&x_bits, &x, sizeof x);
-    memcpy(&y_bits, &y, sizeof y);
-    if (cairn_value_get_int(a) != cairn_value_get_int(b) || cairn_value_get_bool(a) != cairn_value_get_bool(b) || x_bits != y_bits)
-        return false;
+    if (cairn_value_get_int(a) != cairn_value_get_int(b) || cairn_value_get_bool(a) != cairn_value_get_bool(b)) return false;
+    if (!same_bits(cairn_value_get_float(a), cairn_value_get_float(b))) return false;
     if (a_size != b_size || (a_data && memcmp(a_data, b_data, a_size))) return false;
     for (size_t i = 0; i < cairn_value_count(a); i++) {
         if (!same_value(cairn_value_at(a, i), cairn_value_at(b, i), depth + 1)) return false;
@@ -367,8 +371,7 @@ static void compare_metrics(struct diff *diff)
     const cairn_entry *a = &cairn_checkpoint_get_info(diff->a)->entry, *b = &cairn_checkpoint_get_info(diff->b)->entry;
     for (size_t i = 0; i < a->metrics_count; i++) {
         const cairn_metric *other = find_metric(diff->b, a->metrics[i].name);
-        bool same = other && !memcmp(&other->value, &a->metrics[i].value, sizeof other->value);
-        if (!same) report_metric(diff, &a->metrics[i], other);
+        if (!other || !same_bits(other->value, a->metrics[i].value)) report_metric(diff, &a->metrics[i], other);
     }
     for (size_t i = 0; i < b->metrics_count; i++)
         if (!find_metric(diff->a, b->metrics[i].name)) report_metric(diff, NULL, &b->metrics[i]);

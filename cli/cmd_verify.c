@@ -1,7 +1,6 @@
 /* cairn verify: every byte against its digest, every damaged block by name. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #include "cli.h"

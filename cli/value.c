@@ -1,6 +1,5 @@
 /* Plain values for people and for programs. What a value cannot hold in JSON is said in its place: bytes by their size, tensors by their name. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli.h"
 

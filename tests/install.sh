@@ -61,8 +61,10 @@ completed() { # completed ANSWER WORD...: what bash offers for the last word, ty
     shift
     test "$(HOME=$work/home bash -c '. completion/cairn.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _cairn; echo "${COMPREPLY[*]}"' - "$@")" = "$want"
 }
+# shellcheck disable=SC2088 # the tilde is for the completion to spell out
 check 'completion of a folder below ~' completed '~/my store' cairn -C '~/my\ s'
 check 'completion of a quoted folder' completed "$work/home/my store" cairn -C "'$work/home/my s"
+# shellcheck disable=SC2088
 check 'completion in a store below ~' completed golden cairn -C '~/my\ store' ls g
 check 'completion in a quoted store' completed golden/checkpoint-10 cairn -C "\"$work/home/my store\"" show golden/checkpoint-1
 if command -v mandoc >/dev/null; then
