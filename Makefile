@@ -66,6 +66,7 @@ help:
 	@echo 'make fuzz      every parser under libFuzzer, FUZZ_S=60 seconds each'
 	@echo 'make differential   50,000 files through Cairn and the safetensors crate, DIFF_FILES=50000'
 	@echo 'make arm64     library, unit tests, program and golden bytes on 64-bit ARM (qemu)      make valgrind  unit tests under memcheck'
+	@echo 'make crash     killed, stopped, cut off, starved and rotten: every case of each, an hour'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
@@ -116,6 +117,15 @@ $(BUILD)/demo: $(DEMO_SOURCES) $(wildcard examples/demo/*.h)
 $(BUILD)/passthrough: tests/fuse/passthrough.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 $(OPT) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -o $@ $< $$(pkg-config --cflags --libs fuse3)
+
+# What the crash tests kill, stop and starve, and who looks afterwards. They see the public header alone.
+CRASH_SHARED := $(addprefix tests/crash/,cases.c diary.c state.c tracer.c)
+CRASH_PROGRAMS := $(addprefix $(BUILD)/crash/,trainer checker kill_each_call sleep_each_call)
+.PHONY: crash-programs crash
+crash-programs: $(CRASH_PROGRAMS)
+$(CRASH_PROGRAMS): $(BUILD)/crash/%: tests/crash/%.c $(CRASH_SHARED) $(wildcard tests/crash/*.h) $(BUILD)/libcairn.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(CFLAGS)) -Iinclude $(LDFLAGS) -o $@ $< $(CRASH_SHARED) $(BUILD)/libcairn.a -lm -pthread
 
 # Unit tests look inside: they may include every layer. tests/unit/X.wrap names the functions that test X stands in for.
 $(BUILD)/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h tests/unit/*.wrap) $(BUILD)/libcairn.a
@@ -169,6 +179,10 @@ differential:
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory lib
 	@DIFF_FILES=$(or $(DIFF_FILES),50000) tests/differential.sh $(BUILD)
+
+crash:
+	@scripts/setup.sh crash
+	@tests/crash/run.sh $(BUILD) long $(CRASH)
 
 # On another machine, and under valgrind: minutes each, so not part of `make test`. TESTS="test_os test_run" runs these alone.
 .PHONY: arm64 valgrind

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that a target needs and that are missing: setup.sh demo|test|lint|arm64|valgrind|deb. Quick when nothing is missing.
+# Installs the Debian packages that a target needs and that are missing: setup.sh demo|test|crash|lint|arm64|valgrind|deb. Quick when nothing is missing.
 set -eu
 packages=
 need() { # need COMMAND-THAT-SUCCEEDS-WHEN-THERE PACKAGE
