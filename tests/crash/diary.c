@@ -57,16 +57,15 @@ static struct noted *find(struct diary *diary, uint64_t step)
     abort();
 }
 
-/* A step that is being saved may be there already, and what it supersedes gone with the oldest. */
+/* What was being saved, now or when somebody was killed, may be there: then it counts, and what it supersedes goes. */
 static void note_keeping(struct diary *diary, uint64_t last)
 {
-    const struct noted *newest = diary->count ? &diary->checkpoints[diary->count - 1] : NULL;
-    const struct noted *underway = newest && !newest->saved ? newest : NULL;
-    uint64_t newer = underway ? 1 : 0;
+    uint64_t newer = 0, lowest = UINT64_MAX; /* step of what may be there */
     for (int i = diary->count - 1; i >= 0; i--) {
         struct noted *noted = &diary->checkpoints[i];
-        if (!noted->saved || noted->tag[0]) continue;
-        if (noted->superseded || newer++ >= last || (underway && noted->step >= underway->step)) noted->may_be_gone = true;
+        if (noted->saved && !noted->tag[0] && (noted->superseded || newer >= last || noted->step >= lowest)) noted->may_be_gone = true;
+        if (!noted->saved && noted->step < lowest) lowest = noted->step;
+        if (!noted->superseded && !noted->tag[0]) newer++;
     }
 }
 

@@ -8,6 +8,7 @@
  * tag:STEP:TAG  rm:STEP  keep:LAST  drop:STEP                      as the program does, from outside
  * folder        saves to the single folder RUN.folder, replacing what is there
  * say:WORD      prints it                                         wait               for a line, or the end, of stdin
+ * nap:MS        from here on, sleeps before each step
  * way:NUMBER    from here on, training goes another way         try-again          from here on, an open that is refused as LOCKED is repeated
  *
  * Exit status: 0; 2 bad use; 3 an error of the library; 4 CAIRN_E_LOCKED; 5 CAIRN_E_FENCED; 6 what was restored is not whole. */
@@ -23,6 +24,7 @@ struct trainer {
     const char *path, *diary;
     cairn_run *run;
     uint64_t way;
+    useconds_t nap_us;
     bool tries_again;
 };
 static struct training training;
@@ -67,6 +69,7 @@ static int save(struct trainer *t)
 {
     cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
     cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
+    usleep(t->nap_us);
     training_step(&training, t->way);
     options.step = (uint64_t)training.step;
     options.mode = CAIRN_SAVE_SYNC;
@@ -153,6 +156,7 @@ static int perform(struct trainer *t, char *operation)
     if (!strcmp(what, "folder")) return save_folder(t);
     if (!strcmp(what, "say")) return say(first);
     if (!strcmp(what, "wait")) return getchar(), 0;
+    if (!strcmp(what, "nap")) return t->nap_us = (useconds_t)number * 1000, 0;
     if (!strcmp(what, "way")) return t->way = number, 0;
     if (!strcmp(what, "try-again")) return t->tries_again = true, 0;
     fprintf(stderr, "no operation: %s\n", what);
