@@ -120,7 +120,7 @@ $(BUILD)/passthrough: tests/fuse/passthrough.c
 
 # What the crash tests kill, stop and starve, and who looks afterwards. They see the public header alone.
 CRASH_SHARED := $(addprefix tests/crash/,cases.c diary.c state.c tracer.c)
-CRASH_PROGRAMS := $(addprefix $(BUILD)/crash/,trainer checker reader kill_each_call sleep_each_call)
+CRASH_PROGRAMS := $(addprefix $(BUILD)/crash/,trainer checker reader kill_each_call sleep_each_call bit_rot)
 .PHONY: crash-programs crash
 crash-programs: $(CRASH_PROGRAMS)
 $(CRASH_PROGRAMS): $(BUILD)/crash/%: tests/crash/%.c $(CRASH_SHARED) $(wildcard tests/crash/*.h) $(BUILD)/libcairn.a
