@@ -113,16 +113,18 @@ $(BUILD)/demo: $(DEMO_SOURCES) $(wildcard examples/demo/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Iexamples $(LDFLAGS) -o $@ $(DEMO_SOURCES) -lm
 
-# A FUSE file system for the tests.
+# FUSE file systems for the tests.
 $(BUILD)/passthrough: tests/fuse/passthrough.c
+$(BUILD)/crash/log_disk: tests/crash/log_disk.c tests/crash/disk_log.h
+$(BUILD)/passthrough $(BUILD)/crash/log_disk:
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 $(OPT) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -o $@ $< $$(pkg-config --cflags --libs fuse3)
 
 # What the crash tests kill, stop and starve, and who looks afterwards. They see the public header alone.
 CRASH_SHARED := $(addprefix tests/crash/,cases.c diary.c state.c tracer.c)
-CRASH_PROGRAMS := $(addprefix $(BUILD)/crash/,trainer checker reader kill_each_call sleep_each_call bit_rot)
+CRASH_PROGRAMS := $(addprefix $(BUILD)/crash/,trainer checker reader kill_each_call sleep_each_call bit_rot cut_disk)
 .PHONY: crash-programs crash
-crash-programs: $(CRASH_PROGRAMS)
+crash-programs: $(CRASH_PROGRAMS) $(BUILD)/crash/log_disk
 $(CRASH_PROGRAMS): $(BUILD)/crash/%: tests/crash/%.c $(CRASH_SHARED) $(wildcard tests/crash/*.h) $(BUILD)/libcairn.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(CFLAGS)) -Iinclude $(LDFLAGS) -o $@ $< $(CRASH_SHARED) $(BUILD)/libcairn.a -lm -pthread

@@ -8,18 +8,29 @@ need() { # need COMMAND-THAT-SUCCEEDS-WHEN-THERE PACKAGE
 need 'command -v gcc' 'gcc libc6-dev'
 need 'command -v pkg-config' pkg-config
 need 'pkg-config --exists libxxhash' libxxhash-dev
+case ${1:-demo} in
+test | crash)
+    need 'command -v python3' python3
+    need 'python3 -c "import venv, ensurepip"' python3-venv
+    need 'command -v strace' strace
+    need 'command -v mkfs.ext4' e2fsprogs
+    ;;
+esac
 if [ "${1:-demo}" = test ]; then
     need 'pkg-config --exists cmocka' libcmocka-dev
     need 'pkg-config --exists fuse3' 'libfuse3-dev fuse3'
     need 'command -v g++' g++
-    need 'command -v python3' python3
-    need 'python3 -c "import venv, ensurepip"' python3-venv
     need 'command -v cmake' cmake
     need 'command -v mandoc' mandoc
     need 'command -v clang' clang
     need 'ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' libclang-rt-dev
 fi
 case ${1:-demo} in
+crash)
+    need 'pkg-config --exists fuse3' 'libfuse3-dev fuse3'
+    need 'command -v mkfs.btrfs' btrfs-progs
+    need 'command -v mkfs.xfs' xfsprogs
+    ;;
 deb)
     need 'command -v dh' debhelper
     need 'command -v dpkg-buildpackage' dpkg-dev

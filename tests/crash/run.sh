@@ -12,7 +12,11 @@ tree=$(cd "$tree" && pwd)
 bin=$tree/crash
 disk=$(mktemp -d "$tree/crash.XXXXXX")                   # on whatever the tree lies on
 memory=$(mktemp -d /dev/shm/crash.XXXXXX) || memory=$disk # where a thousand small stores cost nothing
-trap 'umount -q "$memory/overlay"; rm -rf "$disk" "$memory"' EXIT
+away() { # what is mounted below comes off, the last one first
+    awk -v below="$memory/" 'index($2, below) == 1 {print $2}' /proc/mounts | tac | while read -r mount; do umount "$mount" || umount -l "$mount"; done
+    rm -rf "$disk" "$memory"
+}
+trap away EXIT
 trap 'exit 1' INT TERM
 status=0
 pick() { if [ "$long" = long ]; then echo "$2"; else echo "$1"; fi; } # pick SHORT LONG
@@ -40,7 +44,21 @@ contenders() {
         # shellcheck disable=SC2086 # no Python is no argument
         python3 -B tests/crash/contenders.py "$bin" "$place/contenders" "$(pick 4 50)" "$(pick 30 300)" 1 "$(findmnt -fno FSTYPE -T "$place")" $python || bad=1
     done
-    umount -q "$memory/overlay"
+    return "$bad"
+}
+power_cut() {
+    local bad=0 filesystem mib
+    if [ "$(id -u)" != 0 ] || [ ! -e /dev/fuse ] || [ ! -e /dev/loop-control ]; then echo 'skip - crash: power cut: needs root, /dev/fuse and loop devices'; return 0; fi
+    while read -r filesystem mib; do
+        if ! command -v "mkfs.$filesystem" >/dev/null; then echo "skip - crash: power cut on $filesystem: mkfs.$filesystem is not installed"; continue; fi
+        mkdir "$memory/$filesystem"
+        if ! tests/crash/block_log.sh "$bin" "$memory/$filesystem" "$filesystem" "$mib" >"$memory/out" 2>&1; then
+            echo "not ok - crash: power cut on $filesystem: no log can be made: $(tail -1 "$memory/out")"
+            bad=1
+            continue
+        fi
+        "$bin/cut_disk" "$bin" "$memory/$filesystem" "$filesystem" "$(pick 40 1)" "$(pick 25 1500)" 1 || bad=1
+    done < <(if [ "$long" = long ]; then printf '%s\n' 'ext4 48' 'btrfs 128' 'xfs 320'; else echo 'ext4 48'; fi)
     return "$bad"
 }
 overlay() {
@@ -52,6 +70,7 @@ echo "# Linux $(uname -r), $(nproc) cores; $disk: $(findmnt -fno FSTYPE -T "$dis
 harness kill_each_call "$bin/kill_each_call" "$bin" "$memory" "$(pick 90 1)"
 harness sleep_each_call "$bin/sleep_each_call" "$bin" "$memory" "$(pick 50 1)"
 harness contenders contenders
+harness power_cut power_cut
 harness bit_rot "$bin/bit_rot" "$bin" "$memory" "$(pick 40 1)" "$(pick 500 100000)"
 if [ "$long" = long ]; then echo "# took $SECONDS s"; fi
 exit $status
