@@ -124,10 +124,14 @@ $(BUILD)/passthrough $(BUILD)/crash/log_disk:
 CRASH_SHARED := $(addprefix tests/crash/,cases.c diary.c state.c tracer.c)
 CRASH_PROGRAMS := $(addprefix $(BUILD)/crash/,trainer checker reader kill_each_call sleep_each_call bit_rot cut_disk)
 .PHONY: crash-programs crash
-crash-programs: $(CRASH_PROGRAMS) $(BUILD)/crash/log_disk
+crash-programs: $(CRASH_PROGRAMS) $(BUILD)/crash/log_disk $(BUILD)/crash/faults.so
 $(CRASH_PROGRAMS): $(BUILD)/crash/%: tests/crash/%.c $(CRASH_SHARED) $(wildcard tests/crash/*.h) $(BUILD)/libcairn.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(CFLAGS)) -Iinclude $(LDFLAGS) -o $@ $< $(CRASH_SHARED) $(BUILD)/libcairn.a -lm -pthread
+
+$(BUILD)/crash/faults.so: tests/crash/faults.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 $(OPT) $(filter-out -Wmissing-prototypes,$(WARN)) -D_GNU_SOURCE -shared -fPIC -o $@ $< -ldl
 
 # Unit tests look inside: they may include every layer. tests/unit/X.wrap names the functions that test X stands in for.
 $(BUILD)/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h tests/unit/*.wrap) $(BUILD)/libcairn.a

@@ -1,10 +1,10 @@
 /* Holds a store against the diary of who wrote it (diary.h).
  *
- *     checker RUN DIARY [one-line] [read-only]
+ *     checker RUN DIARY [one-line] [all-said] [read-only]
  *
  * Every checkpoint said to be saved is there, whole and of the right bits, and has its tag; what was said to be removed is not; nothing else is there but, wholly
  * or not at all, what was being saved; the newest is resumed from, to the same bits; the next save works and leaves nothing behind. one-line:
- * nobody was killed or went back, so nothing is superseded, and nothing is there that was not said to be saved. read-only: without that next save. Says what is wrong; exit status 1 then, 2 bad use. */
+ * nobody went back, so nothing is superseded. all-said: nobody was killed, so nothing is there that was not said to be saved. read-only: without that next save. Says what is wrong; exit status 1 then, 2 bad use. */
 #include "diary.h"
 #include "state.h"
 
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 static int problems;
+static bool one_line, all_said;
 static cairn_error err = CAIRN_ERROR_INIT;
 static struct training training;
 
@@ -69,7 +70,7 @@ static bool has(const char *const *names, size_t count, const char *name)
     return false;
 }
 
-static void look_at_entry(const char *run, struct diary *diary, const cairn_entry *entry, bool one_line)
+static void look_at_entry(const char *run, struct diary *diary, const cairn_entry *entry)
 {
     char path[4200];
     snprintf(path, sizeof path, "%s/%s", run, entry->name);
@@ -80,7 +81,7 @@ static void look_at_entry(const char *run, struct diary *diary, const cairn_entr
     struct noted *noted = match(diary, entry, chain);
     if (!noted) return wrong("%s is nothing that was ever saved", path);
     noted->is_there = true;
-    if (one_line && !noted->saved) wrong("%s is there, and its save was not said to be done", path);
+    if (all_said && !noted->saved) wrong("%s is there, and its save was not said to be done", path);
     if (entry->is_head) look_at_head(diary, entry->step, chain);
     if (noted->must_be_gone) wrong("%s was said to be removed", path);
     if (noted->tag[0] && !has(entry->tags, entry->tags_count, noted->tag)) wrong("%s has lost its tag %s", path, noted->tag);
@@ -89,12 +90,12 @@ static void look_at_entry(const char *run, struct diary *diary, const cairn_entr
     if (!lacks && noted->must_lack_optimizer) wrong("%s has the optimizer that was dropped", path);
 }
 
-static void look_at_run(const char *run, struct diary *diary, bool one_line)
+static void look_at_run(const char *run, struct diary *diary)
 {
     cairn_listing *listing = NULL;
     int code = cairn_listing_open(run, &listing, &err);
     if (code && (code != CAIRN_E_NOTFOUND || diary->last_saved >= 0)) wrong("%s cannot be listed: %s", run, err.message);
-    for (size_t i = 0; i < cairn_listing_count(listing); i++) look_at_entry(run, diary, cairn_listing_entry(listing, i), one_line);
+    for (size_t i = 0; i < cairn_listing_count(listing); i++) look_at_entry(run, diary, cairn_listing_entry(listing, i));
     cairn_listing_close(listing);
     for (int i = 0; i < diary->count; i++) {
         const struct noted *noted = &diary->checkpoints[i];
@@ -165,17 +166,19 @@ static void look_at_folder(const char *run, const struct diary *diary)
 int main(int argc, char **argv)
 {
     struct diary diary;
-    bool one_line = false, read_only = false;
+    bool read_only = false;
     if (argc < 3 || diary_read(argv[2], &diary) || training_begin(&training, &err)) return 2;
     for (int i = 3; i < argc; i++) {
         if (!strcmp(argv[i], "one-line"))
             one_line = true;
+        else if (!strcmp(argv[i], "all-said"))
+            all_said = true;
         else if (!strcmp(argv[i], "read-only"))
             read_only = true;
         else
             return 2;
     }
-    look_at_run(argv[1], &diary, one_line);
+    look_at_run(argv[1], &diary);
     look_at_folder(argv[1], &diary);
     if (!read_only) go_on(argv[1], &diary);
     training_end(&training);

@@ -103,7 +103,7 @@ def started_together():
     ends = [said(process, (DONE, LOCKED))[0] for process in both]
     if ends == [LOCKED, LOCKED]:
         raise Wrong("neither got it")
-    check("one-line")
+    check("one-line", "all-said")
     return "one was refused" if LOCKED in ends else "one after the other"
 
 
@@ -117,7 +117,7 @@ def taken_over():
     ends = [said(process, (DONE, FENCED))[0] for process in both]
     if ends == [FENCED, FENCED]:
         raise Wrong("both are fenced")
-    check("one-line")
+    check("one-line", "all-said")
     return "one was fenced" if FENCED in ends else "one after the other"
 
 
@@ -131,7 +131,7 @@ def stopped():
     said(train("take-over way:2 resume save:2"))
     sleeper.send_signal(signal.SIGCONT)
     said(sleeper, (FENCED,))
-    check("one-line")
+    check("one-line", "all-said")
 
 
 @case("requeued: the old one ends as the new one starts", ROUNDS)
@@ -142,7 +142,7 @@ def requeued():
     new = train("try-again open way:2 resume save:2")
     said(old, (DONE, LOCKED))  # the new one may have been first
     said(new)
-    check("one-line")
+    check("one-line", "all-said")
 
 
 @case("two pruners beside a trainer", ROUNDS)
@@ -154,7 +154,7 @@ def pruned():
         said(process)
     with open(DIARY, "a", encoding="ascii") as diary:  # what the pruners were told
         diary.write("keeping 2\n")
-    check("one-line")
+    check("one-line", "all-said")
 
 
 def begin_reading(seconds):

@@ -69,8 +69,9 @@ overlay() {
 echo "# Linux $(uname -r), $(nproc) cores; $disk: $(findmnt -fno FSTYPE -T "$disk"); $memory: $(findmnt -fno FSTYPE -T "$memory")"
 harness kill_each_call "$bin/kill_each_call" "$bin" "$memory" "$(pick 90 1)"
 harness sleep_each_call "$bin/sleep_each_call" "$bin" "$memory" "$(pick 50 1)"
-harness contenders contenders
 harness power_cut power_cut
+harness outside tests/crash/outside.sh "$tree" "$memory/outside" "$(pick 12 1)"
+harness contenders contenders
 harness bit_rot "$bin/bit_rot" "$bin" "$memory" "$(pick 40 1)" "$(pick 500 100000)"
 if [ "$long" = long ]; then echo "# took $SECONDS s"; fi
 exit $status

@@ -50,7 +50,7 @@ static bool sleep_at(const struct story *story, uint64_t at, bool only_changing,
     if (sleeper != 0 && sleeper != FENCED)
         case_failed(cases, out, "slept before %s, stop %llu: ended with %d", call, (unsigned long long)at, sleeper);
     if (sleeper == FENCED) fenced++;
-    if (shell("'%s/checker' '%s' '%s' one-line >'%s' 2>&1", bin, run, diary, out))
+    if (shell("'%s/checker' '%s' '%s' one-line all-said >'%s' 2>&1", bin, run, diary, out))
         case_failed(cases, out, "slept before %s, stop %llu, ended with %d", call, (unsigned long long)at, sleeper);
     return true;
 }
