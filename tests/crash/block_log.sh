@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Makes the log that cut_disk replays: a trainer's whole life on a file system that lies on log_disk. block_log.sh BIN WORK FILESYSTEM MIB; WORK on tmpfs.
+# Makes the log that cut_disk replays: a trainer's whole life on a file system that lies on log_disk. block_log.sh BIN WORK FILESYSTEM MIB [lies];
+# WORK on tmpfs. lies: no sync of the trainer does anything, which must be found.
 set -eu
 bin=$1 work=$2 filesystem=$3
+lies=()
+if [ "${5:-}" = lies ]; then lies=("LD_PRELOAD=$bin/faults.so" "CRASH_BELOW=$work/mount" CRASH_NO_SYNC=1); fi
 mkdir -p "$work/fuse" "$work/mount"
 truncate -s "$4M" "$work/base"
 case $filesystem in
@@ -22,7 +25,7 @@ trap end EXIT
 for _ in $(seq 100); do mountpoint -q "$work/fuse" && break; sleep 0.05; done
 loop=$(losetup -f --show "$work/fuse/disk")
 mount -t "$filesystem" "$loop" "$work/mount"
-live() { "$bin/trainer" "$work/mount/run" "$work/fuse/diary" "$@"; }
+live() { env "${lies[@]}" "$bin/trainer" "$work/mount/run" "$work/fuse/diary" "$@"; }
 live open resume save:3
 live tag:2:keeper rm:1
 live open:2 resume save save

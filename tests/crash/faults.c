@@ -78,12 +78,18 @@ static bool fails(const char *call)
     return true;
 }
 
-/* A new name, or so many bytes: is there room? */
+/* Is there room for so many bytes? */
 static bool full(size_t bytes)
 {
     if (!counts_room || __atomic_load_n(&room, __ATOMIC_SEQ_CST) > (long)bytes) return false;
     errno = ENOSPC;
     return true;
+}
+
+/* ... for a name that is not there yet? */
+static bool full_for_name(int folder, const char *name)
+{
+    return counts_room && faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) && full(0);
 }
 
 static bool take_room(size_t bytes)
@@ -179,7 +185,7 @@ int fchmod(int file, mode_t mode)
 /* glibc has it under two names: with and without a mode that its headers check. */
 static int open_at(int folder, const char *name, int flags, mode_t mode)
 {
-    if (concerns_name(folder, name) && (fails("openat") || ((flags & O_CREAT) && faccessat(folder, name, F_OK, 0) && full(0)))) return -1;
+    if (concerns_name(folder, name) && (fails("openat") || ((flags & O_CREAT) && full_for_name(folder, name)))) return -1;
     return REAL(openat64)(folder, name, flags, mode);
 }
 
@@ -209,17 +215,19 @@ int open64(const char *name, int flags, ...)
 
 int mkdirat(int folder, const char *name, mode_t mode)
 {
-    return concerns_name(folder, name) && (fails("mkdirat") || full(0)) ? -1 : REAL(mkdirat)(folder, name, mode);
+    return concerns_name(folder, name) && (fails("mkdirat") || full_for_name(folder, name)) ? -1 : REAL(mkdirat)(folder, name, mode);
 }
 
 int symlinkat(const char *target, int folder, const char *name)
 {
-    return concerns_name(folder, name) && (fails("symlinkat") || full(0)) ? -1 : REAL(symlinkat)(target, folder, name);
+    return concerns_name(folder, name) && (fails("symlinkat") || full_for_name(folder, name)) ? -1 : REAL(symlinkat)(target, folder, name);
 }
 
 int linkat(int from_folder, const char *from, int folder, const char *name, int flags)
 {
-    return concerns_name(folder, name) && (fails("linkat") || full(0)) ? -1 : REAL(linkat)(from_folder, from, folder, name, flags);
+    return concerns_name(folder, name) && (fails("linkat") || full_for_name(folder, name))
+               ? -1
+               : REAL(linkat)(from_folder, from, folder, name, flags);
 }
 
 int renameat(int from_folder, const char *from, int folder, const char *name)

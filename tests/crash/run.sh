@@ -46,19 +46,46 @@ contenders() {
     done
     return "$bad"
 }
+may_mount() { # may_mount NAME: says so if not
+    if [ "$(id -u)" = 0 ] && [ -e /dev/fuse ] && [ -e /dev/loop-control ]; then return 0; fi
+    echo "skip - crash: $1: needs root, /dev/fuse and loop devices"
+    return 1
+}
+has_mkfs() { # has_mkfs FILESYSTEM NAME
+    if command -v "mkfs.$1" >/dev/null; then return 0; fi
+    echo "skip - crash: $2 on $1: mkfs.$1 is not installed"
+    return 1
+}
+cut() { # cut FILESYSTEM MIB PREFIXES SUBSETS [lies]
+    local place
+    place=$(mktemp -d "$memory/cut.XXXXXX")
+    if ! tests/crash/block_log.sh "$bin" "$place" "$1" "$2" "${@:5}" >"$place/out" 2>&1; then
+        echo "not ok - crash: power cut on $1: no log can be made: $(tail -1 "$place/out")"
+        return 1
+    fi
+    "$bin/cut_disk" "$bin" "$place" "$1" "$3" "$4" 1
+}
 power_cut() {
-    local bad=0 filesystem mib
-    if [ "$(id -u)" != 0 ] || [ ! -e /dev/fuse ] || [ ! -e /dev/loop-control ]; then echo 'skip - crash: power cut: needs root, /dev/fuse and loop devices'; return 0; fi
-    while read -r filesystem mib; do
-        if ! command -v "mkfs.$filesystem" >/dev/null; then echo "skip - crash: power cut on $filesystem: mkfs.$filesystem is not installed"; continue; fi
-        mkdir "$memory/$filesystem"
-        if ! tests/crash/block_log.sh "$bin" "$memory/$filesystem" "$filesystem" "$mib" >"$memory/out" 2>&1; then
-            echo "not ok - crash: power cut on $filesystem: no log can be made: $(tail -1 "$memory/out")"
-            bad=1
-            continue
-        fi
-        "$bin/cut_disk" "$bin" "$memory/$filesystem" "$filesystem" "$(pick 40 1)" "$(pick 25 1500)" 1 || bad=1
-    done < <(if [ "$long" = long ]; then printf '%s\n' 'ext4 48' 'btrfs 128' 'xfs 320'; else echo 'ext4 48'; fi)
+    local bad=0
+    may_mount 'power cut' || return 0
+    cut ext4 48 "$(pick 40 1)" "$(pick 25 1500)" || bad=1
+    if [ "$long" = long ]; then
+        if has_mkfs btrfs 'power cut'; then cut btrfs 128 4 300 || bad=1; fi
+        if has_mkfs xfs 'power cut'; then cut xfs 320 4 300 || bad=1; fi
+    fi
+    cut ext4 48 1000000 20 lies >"$memory/lies" 2>&1
+    if grep -q '^#.*is lost' "$memory/lies"; then echo "ok - crash: power cut: a disk that does not sync is found out"; else
+        echo 'not ok - crash: power cut: a disk that does not sync is not found out'
+        bad=1
+    fi
+    return "$bad"
+}
+full_disk() {
+    local bad=0
+    python3 -B tests/crash/errors.py "$bin" "$memory/errors" "$(pick 60 1)" || bad=1
+    may_mount 'full disk' || return "$bad"
+    tests/crash/full_disk.sh "$bin" "$memory/full-ext4" ext4 64 -m 0 || bad=1
+    if [ "$long" = long ] && has_mkfs btrfs 'full disk'; then tests/crash/full_disk.sh "$bin" "$memory/full-btrfs" btrfs 128 || bad=1; fi
     return "$bad"
 }
 overlay() {
@@ -71,6 +98,7 @@ harness kill_each_call "$bin/kill_each_call" "$bin" "$memory" "$(pick 90 1)"
 harness sleep_each_call "$bin/sleep_each_call" "$bin" "$memory" "$(pick 50 1)"
 harness power_cut power_cut
 harness outside tests/crash/outside.sh "$tree" "$memory/outside" "$(pick 12 1)"
+harness full_disk full_disk
 harness contenders contenders
 harness bit_rot "$bin/bit_rot" "$bin" "$memory" "$(pick 40 1)" "$(pick 500 100000)"
 if [ "$long" = long ]; then echo "# took $SECONDS s"; fi

@@ -11,7 +11,7 @@
  * nap:MS        from here on, sleeps before each step
  * way:NUMBER    from here on, training goes another way         try-again          from here on, an open that is refused as LOCKED is repeated
  *
- * Exit status: 0; 2 bad use; 3 an error of the library; 4 CAIRN_E_LOCKED; 5 CAIRN_E_FENCED; 6 what was restored is not whole. */
+ * Messages of the library go to stderr, after "message: ". Exit status: 0; 2 bad use; 3 an error of the library; 4 CAIRN_E_LOCKED; 5 CAIRN_E_FENCED; 6 what was restored is not whole. */
 #include "diary.h"
 #include "state.h"
 
@@ -38,6 +38,12 @@ static int note(const struct trainer *t, const char *what, uint64_t a, uint64_t 
     exit(BAD_USE);
 }
 
+static void print(void *user, const char *message)
+{
+    (void)user;
+    fprintf(stderr, "message: %s\n", message);
+}
+
 static int open_run(struct trainer *t, bool take_over, uint32_t keep)
 {
     cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
@@ -45,6 +51,7 @@ static int open_run(struct trainer *t, bool take_over, uint32_t keep)
     options.arena_bytes = 16 << 20;
     options.keep_last = keep;
     options.take_over = take_over;
+    options.message = print;
     if (keep) note(t, "keeping", keep, 0, 0);
     int code = cairn_run_open(t->path, &options, &t->run, &err);
     while (code == CAIRN_E_LOCKED && t->tries_again) {
