@@ -16,7 +16,9 @@ import time
 BIN, WORK, ROUNDS, KILLS, SEED, PLACE = *sys.argv[1:3], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), sys.argv[6]
 PYTHON = sys.argv[7] if len(sys.argv) > 7 else None
 DONE, LOCKED, FENCED = 0, 4, 5
-RUN, DIARY = f"{WORK}/store/run", f"{WORK}/diary"
+# One folder, seen in two places where there are two hosts: "ONE:OTHER".
+ONE, OTHER = os.environ.get("CRASH_STORES", f"{WORK}/store:{WORK}/store").split(":")
+RUN, FROM_ELSEWHERE, DIARY = f"{ONE}/run", f"{OTHER}/run", f"{WORK}/diary"
 rng = random.Random(SEED)
 all_well = True
 started = []  # processes of the case that runs
@@ -63,8 +65,10 @@ def check(*words, run=RUN, diary=DIARY):
 
 
 def fresh(operations=None):
-    shutil.rmtree(WORK, ignore_errors=True)
-    os.makedirs(f"{WORK}/store")
+    for folder in (WORK, ONE):
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            shutil.rmtree(f"{folder}/{name}", ignore_errors=True) if os.path.isdir(f"{folder}/{name}") else os.unlink(f"{folder}/{name}")
+        os.makedirs(folder, exist_ok=True)
     if operations:
         said(train(operations))
 
@@ -99,7 +103,7 @@ def case(name, rounds):
 @case("two start together", ROUNDS)
 def started_together():
     fresh(rng.choice([None, "open resume save:2"]))
-    both = [train("open way:1 resume save:3"), train("open way:2 resume save:3")]
+    both = [train("open way:1 resume save:3"), train("open way:2 resume save:3", FROM_ELSEWHERE)]
     ends = [said(process, (DONE, LOCKED))[0] for process in both]
     if ends == [LOCKED, LOCKED]:
         raise Wrong("neither got it")
@@ -111,8 +115,8 @@ def started_together():
 def taken_over():
     fresh(rng.choice([None, "open resume save:2"]))
     both = []
-    for way in (1, 2):
-        both.append(train(f"take-over way:{way} resume save:6"))
+    for way, run in ((1, RUN), (2, FROM_ELSEWHERE)):
+        both.append(train(f"take-over way:{way} resume save:6", run))
         pause(0.05)
     ends = [said(process, (DONE, FENCED))[0] for process in both]
     if ends == [FENCED, FENCED]:
@@ -128,7 +132,7 @@ def stopped():
     sleeper.stdout.readline()
     pause(0.05)
     sleeper.send_signal(signal.SIGSTOP)
-    said(train("take-over way:2 resume save:2"))
+    said(train("take-over way:2 resume save:2", FROM_ELSEWHERE))
     sleeper.send_signal(signal.SIGCONT)
     said(sleeper, (FENCED,))
     check("one-line", "all-said")
@@ -139,7 +143,7 @@ def requeued():
     fresh("open resume save")
     old = train(f"open way:1 resume save:{rng.randrange(1, 8)}")
     pause(0.08)
-    new = train("try-again open way:2 resume save:2")
+    new = train("try-again open way:2 resume save:2", FROM_ELSEWHERE)
     said(old, (DONE, LOCKED))  # the new one may have been first
     said(new)
     check("one-line", "all-said")
@@ -149,7 +153,7 @@ def requeued():
 def pruned():
     fresh("open resume save:6 tag:2:keeper")
     trainer = train("open resume save:8")
-    pruners = [train("keep:3 keep:2 keep:2 keep:2", diary=f"{WORK}/other") for _ in range(2)]
+    pruners = [train("keep:3 keep:2 keep:2 keep:2", run, f"{WORK}/other") for run in (RUN, FROM_ELSEWHERE)]
     for process in (trainer, *pruners):
         said(process)
     with open(DIARY, "a", encoding="ascii") as diary:  # what the pruners were told
@@ -171,10 +175,10 @@ def read_meanwhile():
     readers = begin_reading(3)
     trainer = train("open:4 resume save:0")
     while any(reader.poll() is None for reader in readers):
-        train("keep:2", diary=f"{WORK}/other").wait()
+        train("keep:2", FROM_ELSEWHERE, f"{WORK}/other").wait()
         newest = sorted(int(name.split("-")[1]) for name in os.listdir(RUN) if name.startswith("checkpoint-") and "~" not in name)
         for step in newest[:-3]:
-            train(f"rm:{step}", diary=f"{WORK}/other-{step}").wait()
+            train(f"rm:{step}", FROM_ELSEWHERE, f"{WORK}/other-{step}").wait()
     for reader in readers:
         said(reader)
     return "with the stock reader" if PYTHON else "without the stock reader"
@@ -183,7 +187,7 @@ def read_meanwhile():
 @case(f"8 trainers in one store, killed {KILLS} times", 1)
 def killed_at_random():
     fresh()
-    places = [(f"{WORK}/store/run-{i}", f"{WORK}/diary-{i}") for i in range(8)]
+    places = [(f"{ONE}/run-{i}", f"{WORK}/diary-{i}") for i in range(8)]
     trainers = [train("open:3 nap:10 resume save:0", *place) for place in places]
     for _ in range(KILLS):
         pause(0.06)

@@ -44,6 +44,7 @@ contenders() {
         # shellcheck disable=SC2086 # no Python is no argument
         python3 -B tests/crash/contenders.py "$bin" "$place/contenders" "$(pick 4 50)" "$(pick 30 300)" 1 "$(findmnt -fno FSTYPE -T "$place")" $python || bad=1
     done
+    if [ "$long" = long ]; then tests/crash/nfs.sh "$tree" 5 20 || bad=1; fi
     return "$bad"
 }
 may_mount() { # may_mount NAME: says so if not
