@@ -9,7 +9,8 @@
  *     CRASH_NO_SYNC  syncs do nothing and say that all is well: the disk that lies
  *     CRASH_HIT      a file that is made when a call is hit; its text is the call
  *
- * Whoever syncs a file again after that failed is told on stderr, and aborted: what is lost then would be taken for saved. */
+ * Whoever syncs a file again after that failed is told on stderr, and aborted: what is lost then would be taken for saved. (A folder is synced again, for the
+ * names that came since.) */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -156,7 +157,8 @@ int fsync(int file)
         abort();
     }
     if (fails("fsync")) {
-        failed_sync = file;
+        struct stat info;
+        if (!fstat(file, &info) && S_ISREG(info.st_mode)) failed_sync = file;
         return -1;
     }
     return never_syncs ? 0 : REAL(fsync)(file);
