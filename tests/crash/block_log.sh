@@ -28,7 +28,7 @@ mount -t "$filesystem" "$loop" "$work/mount"
 live() { env "${lies[@]}" "$bin/trainer" "$work/mount/run" "$work/fuse/diary" "$@"; }
 live open resume save:3
 live tag:2:keeper rm:1
-live open:2 resume save save
+live buffered open:2 resume save save
 live open:2 back:4 save save
 live keep:1
 live folder folder

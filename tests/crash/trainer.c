@@ -8,7 +8,7 @@
  * tag:STEP:TAG  rm:STEP  keep:LAST  drop:STEP                      as the program does, from outside
  * folder        saves to the single folder RUN.folder, replacing what is there
  * say:WORD      prints it                                         wait               for a line, or the end, of stdin
- * nap:MS        from here on, sleeps before each step
+ * nap:MS        from here on, sleeps before each step                buffered           runs opened from here on write through the page cache
  * way:NUMBER    from here on, training goes another way         try-again          from here on, an open that is refused as LOCKED is repeated
  *
  * Messages of the library go to stderr, after "message: ". Exit status: 0; 2 bad use; 3 an error of the library; 4 CAIRN_E_LOCKED; 5 CAIRN_E_FENCED; 6 what was restored is not whole. */
@@ -25,7 +25,7 @@ struct trainer {
     cairn_run *run;
     uint64_t way;
     useconds_t nap_us;
-    bool tries_again;
+    bool tries_again, buffered;
 };
 static struct training training;
 static cairn_error err = CAIRN_ERROR_INIT;
@@ -52,6 +52,7 @@ static int open_run(struct trainer *t, bool take_over, uint32_t keep)
     options.keep_last = keep;
     options.take_over = take_over;
     options.message = print;
+    if (t->buffered) options.io_mode = CAIRN_IO_BUFFERED;
     if (keep) note(t, "keeping", keep, 0, 0);
     int code = cairn_run_open(t->path, &options, &t->run, &err);
     while (code == CAIRN_E_LOCKED && t->tries_again) {
@@ -164,6 +165,7 @@ static int perform(struct trainer *t, char *operation)
     if (!strcmp(what, "say")) return say(first);
     if (!strcmp(what, "wait")) return getchar(), 0;
     if (!strcmp(what, "nap")) return t->nap_us = (useconds_t)number * 1000, 0;
+    if (!strcmp(what, "buffered")) return t->buffered = true, 0;
     if (!strcmp(what, "way")) return t->way = number, 0;
     if (!strcmp(what, "try-again")) return t->tries_again = true, 0;
     fprintf(stderr, "no operation: %s\n", what);
