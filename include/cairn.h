@@ -420,7 +420,7 @@ typedef struct cairn_restore_report {
 
 /* Brings a checkpoint back into the bound memory, checking every byte against its digest.
  * MISMATCH: dtype, shape, or a missing leaf; nothing was touched. NOTFOUND: no such step. CORRUPT: only damaged checkpoints are
- * there. TORN_STATE: failed after the first byte was written. */
+ * there. FENCED: another writer took the run over and removed what was chosen. TORN_STATE: failed after the first byte was written. */
 CAIRN_API int cairn_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,
                             cairn_error *err);
 

@@ -9,7 +9,10 @@
 #include "store/check.h"
 #include "store/held.h"
 #include "store/layout.h"
+#include "store/term.h"
 #include "store/tidy.h"
+
+enum { LOOKS = 20 };
 
 struct attempt {
     cairn_run *run;
@@ -18,6 +21,8 @@ struct attempt {
     cairn_restore_report report;
     bool torn;         /* an attempt failed after its first byte: the bound memory is a mixture */
     bool *torn_leaves; /* per leaf: such an attempt may have overwritten it */
+    bool looks_again;  /* where what was chosen has gone meanwhile */
+    bool has_gone;     /* so it is */
     bool refused;      /* the caller's own memory did not take what it was given: an older checkpoint mends nothing */
     cairn_error error; /* of the last attempt */
 };
@@ -133,6 +138,7 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
     attempt->refused = false;
     cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int code = cn_held_open(run->dir.dir, entry->name, &pool, &held, &manifest, &attempt->error);
+    attempt->has_gone = attempt->looks_again && (code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE);
     if (!code) {
         code = try_held(attempt, entry->name, &held, &manifest);
         cn_held_close(&run->resumed);
@@ -235,6 +241,7 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
         if (entry->standing != CAIRN_CURRENT || !entry->manifest.healthy || !entry->manifest.exact) continue;
         code = try_entry(attempt, entry);
         if (!code) return succeed(attempt, catalog, entry);
+        if (attempt->has_gone) return code;
         if (!is_damage(attempt, code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) {
             if (!strstr(attempt->error.message, entry->name)) cn_error_prefix(&attempt->error, code, "%s/%s", run->dir.path, entry->name);
             break;
@@ -252,6 +259,7 @@ static int restore_step(struct attempt *attempt, const struct cn_catalog *catalo
         return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no checkpoint of step %llu on the current line", attempt->run->dir.path,
                             (unsigned long long)attempt->options->step);
     int code = try_entry(attempt, entry);
+    if (code && attempt->has_gone) return code;
     return code ? fail(attempt, code, err) : succeed(attempt, catalog, entry);
 }
 
@@ -280,29 +288,42 @@ static int choose(struct attempt *attempt, const struct cn_catalog *catalog, cai
     return CAIRN_OK;
 }
 
+/* What has gone since the run was looked at is no damage: it is looked at again. Unless another writer removed it, who has taken the run over. */
+static int look_and_choose(struct attempt *attempt, cairn_error *err)
+{
+    cairn_run *run = attempt->run;
+    for (int looks = 1;; looks++) {
+        struct cn_catalog catalog;
+        int code = cn_catalog_load(&run->dir, &catalog, &attempt->error);
+        if (code) return fail(attempt, code, err);
+        attempt->looks_again = looks < LOOKS;
+        attempt->has_gone = false;
+        attempt->report.skipped_damaged = 0;
+        code = choose(attempt, &catalog, err);
+        cn_catalog_done(&catalog);
+        if (!attempt->has_gone) return code;
+        code = cn_term_check(&run->dir, run->term, run->uuid, &attempt->error);
+        if (code) return fail(attempt, code, err);
+    }
+}
+
 int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,
                    cairn_error *err)
 {
-    struct cn_catalog catalog;
     struct attempt attempt = {
         .run = run, .state = state, .options = options, .report = CAIRN_RESTORE_REPORT_INIT, .error = CAIRN_ERROR_INIT
     };
     int code = cn_run_check_process(run, err);
     if (!code) code = cn_job_collect(run, err);
-    if (!code) code = cn_catalog_load(&run->dir, &catalog, err);
     if (code) return code;
     attempt.torn_leaves = cn_os_new_array(state->count, sizeof *attempt.torn_leaves);
-    if (!attempt.torn_leaves) {
-        cn_catalog_done(&catalog);
-        return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to restore a state", run->dir.path);
-    }
+    if (!attempt.torn_leaves) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to restore a state", run->dir.path);
     if (ret_report) attempt.report.leaf = ret_report->leaf, attempt.report.user = ret_report->user;
     uint64_t started = cn_os_now_ns();
     cn_run_begin_job(run, CAIRN_PHASE_RESTORING, options->step == CAIRN_STEP_DEFAULT ? 0 : options->step);
     /* whatever is resumed from, what this term has committed so far is left behind: the next commit needs a term of its own */
     if (run->term_used) code = cn_run_take_term(run, err);
-    if (!code) code = choose(&attempt, &catalog, err);
-    cn_catalog_done(&catalog);
+    if (!code) code = look_and_choose(&attempt, err);
     cn_os_free(attempt.torn_leaves);
     cn_run_end_job(run, code, false);
     if (code) return code;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
+#include "store/catalog.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
 static char path[600], told[8192];
@@ -113,6 +114,19 @@ int __wrap_cn_os_append(cn_file file, const void *data, size_t size)
     tear = false;
     (void)__real_cn_os_append(file, data, size / 2);
     return -ENOSPC;
+}
+
+/* What happens right after the run was looked at. */
+static void (*meanwhile)(void);
+int __real_cn_catalog_load(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *error);
+int __wrap_cn_catalog_load(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *error);
+int __wrap_cn_catalog_load(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *error)
+{
+    void (*happens)(void) = meanwhile;
+    int code = __real_cn_catalog_load(run, catalog, error);
+    meanwhile = NULL;
+    if (happens) happens();
+    return code;
 }
 
 static void a_torn_row_takes_no_other_with_it(void **unused)
@@ -316,6 +330,50 @@ static void an_overtaken_writer_reports_in_vain(void **unused)
     cairn_run_close(run, NULL);
 }
 
+static void remove_the_newest(void)
+{
+    test_shell("rm -r %s/checkpoint-30", path);
+}
+
+/* Another writer takes the run over, saves and prunes all that was there. */
+static void take_over_and_prune(void)
+{
+    int status;
+    pid_t child = fork();
+    if (!child) {
+        cairn_run *mine;
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        cairn_save_options saving = TEST_SAVE_OPTIONS;
+        options.take_over = 1;
+        options.keep_last = 1;
+        int code = cairn_run_open(path, &options, &mine, &err);
+        if (!code) code = cairn_restore(mine, state, NULL, NULL, &err);
+        for (saving.step = 40; !code && saving.step <= 50; saving.step += 10) code = cairn_save(mine, state, &saving, NULL, &err);
+        _exit(code || cairn_run_close(mine, &err));
+    }
+    assert_true(waitpid(child, &status, 0) == child && status == 0);
+}
+
+/* What goes between a look at the run and the opening of what was chosen is not damaged: the run is looked at again. */
+static void what_goes_meanwhile_is_no_damage(void **unused)
+{
+    (void)unused;
+    cairn_run *run = open_run("meanwhile");
+    save(run, 10, 0);
+    save(run, 20, 0);
+    save(run, 30, 0);
+    meanwhile = remove_the_newest;
+    assert_int_equal(restore(run, CAIRN_STEP_DEFAULT), 20);
+    assert_null(strstr(told, "damaged"));
+    test_ok(cairn_run_close(run, &err)); /* what it resumed from was held */
+    run = open_run(NULL);
+    meanwhile = take_over_and_prune;
+    test_code(cairn_restore(run, state, NULL, NULL, &err), CAIRN_E_FENCED);
+    assert_null(strstr(told, "damaged"));
+    cairn_run_close(run, NULL);
+    expect_line("50H");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +383,7 @@ int main(void)
         cmocka_unit_test(names_are_hints),
         cmocka_unit_test(rows_wait_for_their_terms_first_checkpoint),
         cmocka_unit_test(an_overtaken_writer_reports_in_vain),
+        cmocka_unit_test(what_goes_meanwhile_is_no_damage),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     cairn_state_free(state);
