@@ -24,7 +24,7 @@ flags() { # flags FILE.c: what it is compiled with; a layer sees what it may inc
         ;;
     cli/*) echo "$common -Icli" ;;
     examples/*) echo "$common -Iexamples" ;;
-    tests/fuse/*) echo "$common $(pkg-config --cflags fuse3)" ;;
+    tests/fuse/* | tests/crash/log_disk.c) echo "$common $(pkg-config --cflags fuse3)" ;;
     *) echo "$common -Isrc -Itests/unit -Itests/fuzz $(pkg-config --cflags cmocka)" ;;
     esac
 }

@@ -26,13 +26,6 @@ struct victim { /* a file, as it ought to be */
 static char run[PATH - 100], folder[PATH - 50];
 static struct training training;
 static cairn_error err = CAIRN_ERROR_INIT;
-static uint64_t seed = 1;
-
-static uint64_t random_below(uint64_t limit)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (seed >> 33) % limit;
-}
 
 /* ------------------------------------------------------------------------------------------------------------ who finds it */
 
@@ -197,8 +190,7 @@ static bool rot_data(uint64_t flips)
         expect(&flipped, found_by_verify() && found_by_restore(), one, "flip in byte", at, bit);
         write_all(one->file, one->bytes + at, 1, at);
         const size_t blocks = (one->size - one->header) / BLOCK;
-        const size_t first = one->header + BLOCK * (blocks ? random_below(blocks) : 0),
-                     second = one->header + BLOCK * (blocks ? random_below(blocks) : 0);
+        const size_t first = one->header + BLOCK * random_below(blocks), second = one->header + BLOCK * random_below(blocks);
         if (k % 10 || !blocks || !swap(one, BLOCK, first, second)) continue;
         expect(&swapped, found_by_verify() && found_by_restore(), one, "blocks swapped", first, second);
         write_all(one->file, one->bytes + first, BLOCK, first);

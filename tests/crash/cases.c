@@ -5,6 +5,19 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+static uint64_t random_state = 1;
+
+void random_seed(uint64_t seed)
+{
+    random_state = seed;
+}
+
+uint64_t random_below(uint64_t limit)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u; /* Knuth's MMIX */
+    return limit ? (random_state >> 33) % limit : 0;
+}
+
 int shell(const char *format, ...)
 {
     char command[8192];

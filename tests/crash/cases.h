@@ -1,4 +1,4 @@
-/* What the crash tests share: shell commands, and how their cases are counted and told. */
+/* What the crash tests share: shell commands, random numbers, and how their cases are counted and told. */
 #ifndef CRASH_CASES_H
 #define CRASH_CASES_H
 
@@ -7,6 +7,10 @@
 
 /* Runs a command line; its exit status, 128 and the signal if one ended it. */
 int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The same numbers for the same seed, everywhere. */
+void random_seed(uint64_t seed);
+uint64_t random_below(uint64_t limit); /* 0 where limit is 0 */
 
 struct cases {
     const char *name;

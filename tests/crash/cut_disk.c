@@ -27,7 +27,7 @@ static size_t disk_size;
 static const uint8_t *record_log;
 static size_t log_size;
 static uint64_t refused; /* mounts */
-static unsigned seed;
+static uint64_t seed;
 
 static const uint8_t *map_file(const char *name, int protection, size_t *ret_size)
 {
@@ -90,7 +90,7 @@ static void look_at(const uint8_t *bytes, size_t cut, struct cases *cases)
         return;
     }
     if (shell("'%s/checker' '%s/mount/run' '%s/diary' >'%s' 2>&1", bin, work, work, out))
-        case_failed(cases, out, "cut at byte %zu of the log (seed %u)", cut, seed);
+        case_failed(cases, out, "cut at byte %zu of the log (seed %llu)", cut, (unsigned long long)seed);
     if (shell("umount '%s/mount'", work)) exit(2);
 }
 
@@ -128,14 +128,14 @@ static void keep_some(struct cases *cases, size_t cut)
         }
         count = 0;
     }
-    const int chance = 1 + rand() % 99;
+    const uint64_t chance = 1 + random_below(99);
     for (size_t left = count; left; left--) {
-        const size_t pick = (size_t)rand() % left, at = loose[pick];
+        const size_t pick = random_below(left), at = loose[pick];
         loose[pick] = loose[left - 1];
-        if (rand() % 100 >= chance) continue;
+        if (random_below(100) >= chance) continue;
         next(at, &record);
-        const bool torn = rand() % 5 == 0;
-        apply(disk, &record, at, torn ? SECTOR * ((size_t)rand() % (record.size / SECTOR + 1)) : record.size);
+        const bool torn = random_below(5) == 0;
+        apply(disk, &record, at, torn ? SECTOR * random_below(record.size / SECTOR + 1) : record.size);
     }
     look_at(disk, cut, cases);
 }
@@ -146,7 +146,7 @@ static size_t random_cut(void)
     size_t count = 0, at = 0;
     for (size_t after; (after = next(at, &record)); at = after) count++;
     at = 0;
-    for (size_t i = 1 + (size_t)rand() % count; i; i--) at = next(at, &record);
+    for (size_t i = 1 + random_below(count); i; i--) at = next(at, &record);
     return at;
 }
 
@@ -160,8 +160,8 @@ int main(int argc, char **argv)
     record_log = map_file("log", PROT_READ, &log_size);
     disk = malloc(disk_size);
     if (!disk) return 2;
-    seed = (unsigned)atoi(argv[6]);
-    srand(seed);
+    seed = strtoull(argv[6], NULL, 10);
+    random_seed(seed);
     snprintf(told[0], sizeof told[0], "%s, power cut: all that was written", filesystem);
     snprintf(told[1], sizeof told[1], "%s, power cut: a part of what was not flushed", filesystem);
     struct cases all = { .name = told[0] }, some = { .name = told[1] };

@@ -24,7 +24,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+/* Ours by its name for the linker; another one here, for the headers have it, too. */
+#define STANDS_FOR(type, name, parameters)                                                                                                 \
+    type faulty_##name parameters __asm__(#name);                                                                                          \
+    type faulty_##name parameters
+#define REAL(name) ((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
 
 static char below[PATH_MAX];
 static long at, error, shortness, room = -1, calls;
@@ -108,7 +112,7 @@ static size_t shortened(const char *call, size_t size)
 
 /* ------------------------------------------------------------------------------------------------------ reading and writing */
 
-ssize_t pread64(int file, void *data, size_t size, off64_t offset)
+STANDS_FOR(ssize_t, pread64, (int file, void *data, size_t size, off64_t offset))
 {
     if (!concerns(file)) return REAL(pread64)(file, data, size, offset);
     if (fails("pread")) return -1;
@@ -123,7 +127,7 @@ static size_t fitting(size_t size)
     return left > 0 && (size_t)left < size ? (size_t)left : 0;
 }
 
-ssize_t pwrite64(int file, const void *data, size_t size, off64_t offset)
+STANDS_FOR(ssize_t, pwrite64, (int file, const void *data, size_t size, off64_t offset))
 {
     if (!concerns(file)) return REAL(pwrite64)(file, data, size, offset);
     if (fails("pwrite")) return -1;
@@ -133,7 +137,7 @@ ssize_t pwrite64(int file, const void *data, size_t size, off64_t offset)
     return -1;
 }
 
-ssize_t write(int file, const void *data, size_t size)
+STANDS_FOR(ssize_t, write, (int file, const void *data, size_t size))
 {
     if (!concerns(file)) return REAL(write)(file, data, size);
     if (fails("write")) return -1;
@@ -143,13 +147,13 @@ ssize_t write(int file, const void *data, size_t size)
     return -1;
 }
 
-int fallocate64(int file, int mode, off64_t offset, off64_t size)
+STANDS_FOR(int, fallocate64, (int file, int mode, off64_t offset, off64_t size))
 {
     if (concerns(file) && (fails("fallocate") || !take_room((size_t)size))) return -1;
     return REAL(fallocate64)(file, mode, offset, size);
 }
 
-int fsync(int file)
+STANDS_FOR(int, fsync, (int file))
 {
     if (!concerns(file)) return REAL(fsync)(file);
     if (file == failed_sync) {
@@ -164,7 +168,7 @@ int fsync(int file)
     return never_syncs ? 0 : REAL(fsync)(file);
 }
 
-int close(int file)
+STANDS_FOR(int, close, (int file))
 {
     const bool ours = concerns(file);
     if (file == failed_sync) failed_sync = -1;
@@ -172,12 +176,12 @@ int close(int file)
     return ours && fails("close") ? -1 : rc;
 }
 
-int ftruncate64(int file, off64_t size)
+STANDS_FOR(int, ftruncate64, (int file, off64_t size))
 {
     return concerns(file) && fails("ftruncate") ? -1 : REAL(ftruncate64)(file, size);
 }
 
-int fchmod(int file, mode_t mode)
+STANDS_FOR(int, fchmod, (int file, mode_t mode))
 {
     return concerns(file) && fails("fchmod") ? -1 : REAL(fchmod)(file, mode);
 }
@@ -191,7 +195,7 @@ static int open_at(int folder, const char *name, int flags, mode_t mode)
     return REAL(openat64)(folder, name, flags, mode);
 }
 
-int openat64(int folder, const char *name, int flags, ...)
+STANDS_FOR(int, openat64, (int folder, const char *name, int flags, ...))
 {
     va_list arguments;
     va_start(arguments, flags);
@@ -200,13 +204,12 @@ int openat64(int folder, const char *name, int flags, ...)
     return open_at(folder, name, flags, mode);
 }
 
-int __openat64_2(int folder, const char *name, int flags);
-int __openat64_2(int folder, const char *name, int flags)
+STANDS_FOR(int, __openat64_2, (int folder, const char *name, int flags))
 {
     return open_at(folder, name, flags, 0);
 }
 
-int open64(const char *name, int flags, ...)
+STANDS_FOR(int, open64, (const char *name, int flags, ...))
 {
     va_list arguments;
     va_start(arguments, flags);
@@ -215,35 +218,35 @@ int open64(const char *name, int flags, ...)
     return open_at(AT_FDCWD, name, flags, mode);
 }
 
-int mkdirat(int folder, const char *name, mode_t mode)
+STANDS_FOR(int, mkdirat, (int folder, const char *name, mode_t mode))
 {
     return concerns_name(folder, name) && (fails("mkdirat") || full_for_name(folder, name)) ? -1 : REAL(mkdirat)(folder, name, mode);
 }
 
-int symlinkat(const char *target, int folder, const char *name)
+STANDS_FOR(int, symlinkat, (const char *target, int folder, const char *name))
 {
     return concerns_name(folder, name) && (fails("symlinkat") || full_for_name(folder, name)) ? -1 : REAL(symlinkat)(target, folder, name);
 }
 
-int linkat(int from_folder, const char *from, int folder, const char *name, int flags)
+STANDS_FOR(int, linkat, (int from_folder, const char *from, int folder, const char *name, int flags))
 {
     return concerns_name(folder, name) && (fails("linkat") || full_for_name(folder, name))
                ? -1
                : REAL(linkat)(from_folder, from, folder, name, flags);
 }
 
-int renameat(int from_folder, const char *from, int folder, const char *name)
+STANDS_FOR(int, renameat, (int from_folder, const char *from, int folder, const char *name))
 {
     return concerns_name(folder, name) && fails("renameat") ? -1 : REAL(renameat)(from_folder, from, folder, name);
 }
 
-int unlinkat(int folder, const char *name, int flags)
+STANDS_FOR(int, unlinkat, (int folder, const char *name, int flags))
 {
     return concerns_name(folder, name) && fails("unlinkat") ? -1 : REAL(unlinkat)(folder, name, flags);
 }
 
 /* renameat2, which is called by its number. */
-long syscall(long number, ...)
+STANDS_FOR(long, syscall, (long number, ...))
 {
     long a[6];
     va_list arguments;

@@ -2,6 +2,7 @@
  * remove what they can.
  *
  *     reader RUN SECONDS       prints "opened N, came too late for M"; exit status 1: a bit was wrong, or an error that a reader must not see */
+#include "cases.h"
 #include "state.h"
 
 #include <stdio.h>
@@ -37,7 +38,7 @@ int main(int argc, char **argv)
     cairn_error err = CAIRN_ERROR_INIT;
     unsigned long opened = 0, late = 0;
     if (argc < 3) return 2;
-    srand((unsigned)getpid());
+    random_seed((uint64_t)getpid());
     for (const double end = now() + atof(argv[2]); now() < end;) {
         cairn_listing *listing = NULL;
         cairn_checkpoint *checkpoint = NULL;
@@ -45,7 +46,7 @@ int main(int argc, char **argv)
         int code = cairn_listing_open(argv[1], &listing, &err);
         if (code) return printf("%s: %s\n", argv[1], err.message), 1;
         const size_t count = cairn_listing_count(listing);
-        if (count) snprintf(path, sizeof path, "%s/%s", argv[1], cairn_listing_entry(listing, (size_t)rand() % count)->name);
+        if (count) snprintf(path, sizeof path, "%s/%s", argv[1], cairn_listing_entry(listing, random_below(count))->name);
         cairn_listing_close(listing);
         if (!count) continue;
         code = cairn_checkpoint_open(NULL, path, &checkpoint, &err);

@@ -42,7 +42,7 @@ contenders() {
     if [ "$long" != long ]; then places=("$disk"); fi
     for place in "${places[@]}"; do
         # shellcheck disable=SC2086 # no Python is no argument
-        python3 -B tests/crash/contenders.py "$bin" "$place/contenders" "$(pick 4 50)" "$(pick 30 300)" 1 "$(findmnt -fno FSTYPE -T "$place")" $python || bad=1
+        python3 -B tests/crash/contenders.py "$bin" "$place/contenders" "$(pick 3 50)" "$(pick 20 300)" 1 "$(findmnt -fno FSTYPE -T "$place")" $python || bad=1
     done
     if [ "$long" = long ]; then tests/crash/nfs.sh "$tree" 5 20 || bad=1; fi
     return "$bad"
@@ -83,7 +83,7 @@ power_cut() {
 }
 full_disk() {
     local bad=0
-    python3 -B tests/crash/errors.py "$bin" "$memory/errors" "$(pick 60 1)" || bad=1
+    python3 -B tests/crash/errors.py "$bin" "$memory/errors" "$(pick 150 1)" || bad=1
     may_mount 'full disk' || return "$bad"
     tests/crash/full_disk.sh "$bin" "$memory/full-ext4" ext4 64 -m 0 || bad=1
     if [ "$long" = long ] && has_mkfs btrfs 'full disk'; then tests/crash/full_disk.sh "$bin" "$memory/full-btrfs" btrfs 128 || bad=1; fi
