@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes the log that cut_disk replays: a trainer's whole life on a file system that lies on log_disk. block_log.sh BIN WORK FILESYSTEM MIB [lies];
-# WORK on tmpfs. lies: no sync of the trainer does anything, which must be found.
+# Makes the log that cut_disk replays: a trainer's whole life on a file system that lies on log_disk. block_log.sh BIN WORK FILESYSTEM MIB
+# [files|folders|all]; WORK on tmpfs. files, folders, all: no sync of these does anything, which must be found.
 set -eu
 bin=$1 work=$2 filesystem=$3
 lies=()
-if [ "${5:-}" = lies ]; then lies=("LD_PRELOAD=$bin/faults.so" "CRASH_BELOW=$work/mount" CRASH_NO_SYNC=1); fi
+if [ -n "${5:-}" ]; then lies=("LD_PRELOAD=$bin/faults.so" "CRASH_BELOW=$work/mount" "CRASH_NO_SYNC=$5"); fi
 mkdir -p "$work/fuse" "$work/mount"
 truncate -s "$4M" "$work/base"
 case $filesystem in

@@ -6,7 +6,7 @@
  *     CRASH_ERRNO    ... and fails with this errno; a close closes all the same
  *     CRASH_SHORT    ... if it reads or writes: moves 1 byte, half (2), or all but one (3)
  *     CRASH_ROOM     so many bytes may still be written or reserved, then all that needs room fails with ENOSPC; what just does not fit is written in part
- *     CRASH_NO_SYNC  syncs do nothing and say that all is well: the disk that lies
+ *     CRASH_NO_SYNC  syncs of files, of folders, or of all do nothing and say that all is well: the disk that lies
  *     CRASH_HIT      a file that is made when a call is hit; its text is the call
  *
  * Whoever syncs a file again after that failed is told on stderr, and aborted: what is lost then would be taken for saved. (A folder is synced again, for the
@@ -32,7 +32,7 @@
 
 static char below[PATH_MAX];
 static long at, error, shortness, room = -1, calls;
-static bool never_syncs, counts_room;
+static bool files_never_sync, folders_never_sync, counts_room;
 static int failed_sync = -1; /* a descriptor whose sync has failed */
 
 __attribute__((constructor)) static void begin(void)
@@ -43,7 +43,9 @@ __attribute__((constructor)) static void begin(void)
     if ((text = getenv("CRASH_ERRNO"))) error = atol(text);
     if ((text = getenv("CRASH_SHORT"))) shortness = atol(text);
     if ((text = getenv("CRASH_ROOM"))) room = atol(text), counts_room = true;
-    never_syncs = getenv("CRASH_NO_SYNC") != NULL;
+    if (!(text = getenv("CRASH_NO_SYNC"))) return;
+    files_never_sync = strcmp(text, "folders") != 0;
+    folders_never_sync = strcmp(text, "files") != 0;
 }
 
 static bool is_below(const char *path)
@@ -160,12 +162,13 @@ STANDS_FOR(int, fsync, (int file))
         dprintf(2, "a failed fsync is repeated\n");
         abort();
     }
+    struct stat info;
+    const bool is_file = !fstat(file, &info) && S_ISREG(info.st_mode);
     if (fails("fsync")) {
-        struct stat info;
-        if (!fstat(file, &info) && S_ISREG(info.st_mode)) failed_sync = file;
+        if (is_file) failed_sync = file;
         return -1;
     }
-    return never_syncs ? 0 : REAL(fsync)(file);
+    return (is_file ? files_never_sync : folders_never_sync) ? 0 : REAL(fsync)(file);
 }
 
 STANDS_FOR(int, close, (int file))
