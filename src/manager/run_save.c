@@ -159,7 +159,7 @@ static int explain(struct cn_job *job, int code, cairn_error *err)
 {
     cairn_run *run = job->run;
     cairn_error fenced = CAIRN_ERROR_INIT;
-    if (code == CAIRN_E_NOTFOUND && cn_term_check(&run->dir, run->term, run->uuid, &fenced) == CAIRN_E_FENCED) {
+    if ((code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE) && cn_term_check(&run->dir, run->term, run->uuid, &fenced) == CAIRN_E_FENCED) {
         if (err) *err = fenced;
         return CAIRN_E_FENCED;
     }
