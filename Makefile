@@ -67,6 +67,7 @@ help:
 	@echo 'make differential   50,000 files through Cairn and the safetensors crate, DIFF_FILES=50000'
 	@echo 'make arm64     library, unit tests, program and golden bytes on 64-bit ARM (qemu)      make valgrind  unit tests under memcheck'
 	@echo 'make crash     killed, stopped, cut off, starved and rotten: every case of each, an hour'
+	@echo 'make model     the commit protocol as a model: every order of steps, kills and power cuts; minutes'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
@@ -206,5 +207,6 @@ clean:
 	rm -rf $(BUILD)
 
 include packaging/install.mk
+include tests/model/model.mk
 
 -include $(OBJECTS:.o=.d)

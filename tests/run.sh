@@ -38,6 +38,7 @@ sanitized() { # sanitized BUILD FLAGS TESTS...: unit tests under a sanitizer
     make --no-print-directory BUILD="$tree" OPT='-O1 -g' SANITIZE="$flags" $(printf "$tree/tests/%s " "$@") || return 1
     tests/unit.sh "$tree" "$@"
 }
+model() { make --no-print-directory build/model && build/model quick; }
 header() { # the public header alone, and each of its INIT macros
     local use=build/test-logs/init.c c99='gcc -std=c99 -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only -x c' cxx='g++ -std=c++11 -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only -x c++'
     { echo '#include "cairn.h"'
@@ -78,6 +79,7 @@ beside follow-two-minutes env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FOLLOW_S=120 CAIRN_
 beside every-fault env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FAULTS=all tests/unit.sh build test_faults
 part 'header' header
 part 'layer borders' tests/borders.sh
+part 'protocol model' model
 part 'a test for each file' tests/complete.sh
 part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
