@@ -69,6 +69,7 @@ help:
 	@echo 'make crash     killed, stopped, cut off, starved and rotten: every case of each, an hour'
 	@echo 'make model     the commit protocol as a model: every order of steps, kills and power cuts; minutes'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
+	@echo 'make bench     how fast, against plain code on the same hardware; BENCH="--size 64M"      make bench-growth  how cost grows'
 	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
 	@echo 'Variables: CC=clang BUILD=folder SANITIZE="-fsanitize=address,undefined"'
@@ -113,6 +114,10 @@ $(GPT_PROGRAMS:%=$(BUILD)/%): $(BUILD)/%: examples/%.c $(GPT_SOURCES) $(wildcard
 $(BUILD)/demo: $(DEMO_SOURCES) $(wildcard examples/demo/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Iexamples $(LDFLAGS) -o $@ $(DEMO_SOURCES) -lm
+
+# The benchmark sees the public header, too; what it holds against the library it does with its own system calls.
+$(BUILD)/bench: $(wildcard bench/*.c bench/*.h) include/cairn.h $(BUILD)/libcairn.a
+	$(Q)$(CC) $(CFLAGS) -O3 -Iinclude -Ibench $(LDFLAGS) -o $@ $(wildcard bench/*.c) $(BUILD)/libcairn.a -lm -pthread
 
 # FUSE file systems for the tests.
 $(BUILD)/passthrough: tests/fuse/passthrough.c
@@ -196,6 +201,16 @@ crash:
 arm64 valgrind:
 	@scripts/setup.sh $@
 	@tests/$@.sh $(TESTS)
+
+# How fast, against plain code on the same hardware: BENCH="--size 64M --rounds 3", see build/bench --help.
+.PHONY: bench bench-growth
+bench:
+	@scripts/setup.sh demo
+	@$(MAKE) --no-print-directory all $(BUILD)/bench
+	@$(BUILD)/bench --program $(BUILD)/cairn $(BENCH)
+
+bench-growth:
+	@$(MAKE) --no-print-directory bench BENCH='--only none --growth --size 8G $(BENCH)'
 
 coverage:
 	@tests/coverage.sh
