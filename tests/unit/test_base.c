@@ -160,6 +160,72 @@ static void statistics_agree_on_every_level(void **unused)
     assert_true(stats.max_abs == 2 && stats.nan_count == 1 && stats.inf_count == 1);
 }
 
+/* The definition in plain words, for elements whose value as a double is given. */
+static struct cn_stats defined(const double *values, int count)
+{
+    struct cn_stats stats = { 0 };
+    double squares[8] = { 0 };
+    for (int i = 0; i < count; i++) {
+        stats.nan_count += isnan(values[i]) != 0;
+        stats.inf_count += isinf(values[i]) != 0;
+        if (!isfinite(values[i])) continue;
+        stats.max_abs = fmax(stats.max_abs, fabs(values[i]));
+        squares[i % 8] += values[i] * values[i];
+    }
+    for (int lane = 0; lane < 8; lane++) stats.sum_squares += squares[lane];
+    return stats;
+}
+
+static double widened(cairn_dtype dtype, uint64_t bits)
+{
+    double wide;
+    float single;
+    uint32_t word = (uint32_t)(dtype == CAIRN_BF16 ? bits << 16 : bits);
+    memcpy(&wide, &bits, sizeof wide);
+    memcpy(&single, &word, sizeof single);
+    if (dtype == CAIRN_F64) return wide;
+    if (dtype != CAIRN_F16) return (double)single;
+    int exponent = (int)(bits >> 10 & 31);
+    double fraction = (double)(bits & 0x3ff) * 0x1p-10;
+    double magnitude = exponent == 31 ? (bits & 0x3ff ? NAN : INFINITY)
+                       : exponent     ? ldexp(1 + fraction, exponent - 15)
+                                      : ldexp(fraction, -14);
+    return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+/* Random bits: every kind of number comes up, subnormal ones, Inf and NaN among them. */
+static void statistics_are_as_defined(void **unused)
+{
+    static const struct {
+        cairn_dtype dtype;
+        size_t width;
+    } kinds[] = { { CAIRN_F64, 8 }, { CAIRN_F32, 4 }, { CAIRN_F16, 2 }, { CAIRN_BF16, 2 } };
+    static unsigned char data[8 * 4099 + 1];
+    static double values[4099];
+    uint64_t random = 1;
+    (void)unused;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        for (int count = 0; count <= 4099; count = count < 20 ? count + 1 : count * 5 + 4) {
+            for (int i = 0; i < count; i++) {
+                random = random * 6364136223846793005u + 1442695040888963407u;
+                uint64_t bits = random >> (64 - 8 * kinds[k].width);
+                if (i % 9 == 0)
+                    bits |= UINT64_C(0x7ff0) << (8 * kinds[k].width - 16); /* Inf and NaN in numbers */
+                else if (kinds[k].width > 2)
+                    bits &= ~(UINT64_C(0x7000) << (8 * kinds[k].width - 16)); /* no square overflows */
+                if (i % 27 == 0) bits &= ~(UINT64_MAX >> 12);
+                memcpy(data + 1 + (size_t)i * kinds[k].width, &bits, kinds[k].width);
+                values[i] = widened(kinds[k].dtype, bits);
+            }
+            struct cn_stats expected = defined(values, count);
+            for (int level = 0; level < CN_SIMD_COUNT; level++) {
+                if (!cn_simd_available((enum cn_simd)level)) continue;
+                struct cn_stats found = cn_stats_of_at((enum cn_simd)level, kinds[k].dtype, data + 1, (size_t)count * kinds[k].width);
+                assert_memory_equal(&found, &expected, sizeof found);
+            }
+        }
+}
+
 static void a_number_has_one_spelling(void **unused)
 {
     static const char *const bad[] = { "", "-1", "+1", " 1", "01", "00", "x", "18446744073709551616", "99999999999999999999999" };
@@ -290,6 +356,7 @@ int main(void)
         cmocka_unit_test(mutated_json_does_no_harm),
         cmocka_unit_test(digests_agree_on_every_level),
         cmocka_unit_test(statistics_agree_on_every_level),
+        cmocka_unit_test(statistics_are_as_defined),
         cmocka_unit_test(a_number_has_one_spelling),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(messages_are_one_line_of_utf8),
