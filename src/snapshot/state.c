@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/copy.h"
 #include "base/dtype.h"
 #include "base/limits.h"
 #include "base/utf8.h"
@@ -356,7 +357,7 @@ int cn_leaf_fetch(const struct cn_leaf *leaf, uint64_t offset, size_t size, void
 {
     if (!size) return CAIRN_OK;
     if (leaf->address) {
-        memcpy(destination, (const char *)leaf->address + offset, size);
+        cn_copy(destination, (const char *)leaf->address + offset, size);
         return CAIRN_OK;
     }
     int rc = leaf->fetch(leaf->user, offset, size, destination);
@@ -369,7 +370,7 @@ int cn_leaf_store(const struct cn_leaf *leaf, uint64_t offset, size_t size, cons
 {
     if (!size) return CAIRN_OK;
     if (leaf->address) {
-        memcpy((char *)leaf->address + offset, source, size);
+        cn_copy((char *)leaf->address + offset, source, size);
         return CAIRN_OK;
     }
     int rc = leaf->store(leaf->user, offset, size, source);

@@ -1,10 +1,11 @@
-/* Covers src/base/alloc.c, quota.c, buf.c, decimal.c, digest.c, digest_simd.c, dtype.c, error.c, hash.c, json_read.c, json_write.c, stats.c, stats_simd.c
+/* Covers src/base/alloc.c, quota.c, buf.c, copy.c, copy_simd.c, decimal.c, digest.c, digest_simd.c, dtype.c, error.c, hash.c, json_read.c, json_write.c, stats.c, stats_simd.c
  * and utf8.c: JSON, digests and statistics on every vector level, pool, buffer, hash, UTF-8, names shown. */
 #include "support.h"
 
 #include <math.h>
 
 #include "base/check.h"
+#include "base/copy.h"
 #include "base/decimal.h"
 #include "base/dtype.h"
 #include "base/hash.h"
@@ -158,6 +159,25 @@ static void statistics_agree_on_every_level(void **unused)
     assert_true(stats.max_abs == 2 && stats.nan_count == 1 && stats.inf_count == 1 && stats.sum_squares == 5 + 0x1p-48);
     stats = cn_stats_of(CAIRN_BF16, brain, sizeof brain);
     assert_true(stats.max_abs == 2 && stats.nan_count == 1 && stats.inf_count == 1);
+}
+
+/* Every byte arrives and none beside it is touched, wherever the copy begins and ends. */
+static void a_copy_is_one_on_every_level(void **unused)
+{
+    static unsigned char source[3000], destination[3000], expected[3000];
+    static const size_t sizes[] = { 0, 1, 63, 64, 255, 256, 257, 1000, 2777 };
+    (void)unused;
+    for (size_t i = 0; i < sizeof source; i++) source[i] = (unsigned char)(i * 7 + i / 256);
+    for (int level = 0; level < CN_SIMD_COUNT; level++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes && cn_simd_available((enum cn_simd)level); k++)
+            for (size_t to = 0; to < 70; to += 3)
+                for (size_t from = 0; from < 70; from += 23) {
+                    memset(destination, 0xaa, sizeof destination);
+                    memset(expected, 0xaa, sizeof expected);
+                    memcpy(expected + to, source + from, sizes[k]);
+                    cn_copy_at((enum cn_simd)level, destination + to, source + from, sizes[k]);
+                    assert_memory_equal(destination, expected, sizeof expected);
+                }
 }
 
 /* The definition in plain words, for elements whose value as a double is given. */
@@ -357,6 +377,7 @@ int main(void)
         cmocka_unit_test(digests_agree_on_every_level),
         cmocka_unit_test(statistics_agree_on_every_level),
         cmocka_unit_test(statistics_are_as_defined),
+        cmocka_unit_test(a_copy_is_one_on_every_level),
         cmocka_unit_test(a_number_has_one_spelling),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(messages_are_one_line_of_utf8),
