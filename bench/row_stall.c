@@ -9,6 +9,8 @@
 #include "scratch.h"
 #include "session.h"
 
+#define MANY_BYTES (UINT64_C(10000) * (128 << 10)) /* tensors under 64 KiB are copied at once, and would be another row */
+
 struct stalling {
     struct bench *bench;
     struct state *state;
@@ -116,7 +118,7 @@ void rows_stall(struct bench *bench, struct state *state, const struct buffer *b
         measure_lazy(bench, row, state, buffer, 1);
     if (!(row = bench_row(bench, "lazy-many", "stall of a lazy save with its fence, 10,000 tensors", ""))) return;
     struct state many;
-    state_make(&many, state->bytes, 10000, 0);
+    state_make(&many, state->bytes > MANY_BYTES ? state->bytes : MANY_BYTES, 10000, 0);
     measure_lazy(bench, row, &many, buffer, 10);
     state_free(&many);
 }

@@ -62,6 +62,16 @@ uint32_t cn_arena_slots(const struct cn_arena *arena)
     return arena->slots;
 }
 
+uint64_t cn_arena_bytes(const struct cn_arena *arena)
+{
+    return arena->slot_bytes * arena->slots;
+}
+
+unsigned char *cn_arena_at(const struct cn_arena *arena, uint64_t offset)
+{
+    return arena->pages + offset;
+}
+
 unsigned char *cn_arena_take(struct cn_arena *arena)
 {
     unsigned char *slot = NULL;

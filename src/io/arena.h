@@ -15,6 +15,9 @@ int cn_arena_new(uint64_t slot_bytes, uint32_t slots, struct cn_arena **ret_aren
 void cn_arena_free(struct cn_arena *arena); /* takes NULL */
 uint64_t cn_arena_slot_bytes(const struct cn_arena *arena);
 uint32_t cn_arena_slots(const struct cn_arena *arena);
+uint64_t cn_arena_bytes(const struct cn_arena *arena);
+/* The memory at an offset, for who divides the arena otherwise while nobody takes slots. */
+unsigned char *cn_arena_at(const struct cn_arena *arena, uint64_t offset);
 
 /* A free slot; waits for one. NULL: the arena was stopped. */
 unsigned char *cn_arena_take(struct cn_arena *arena);

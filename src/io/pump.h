@@ -5,7 +5,10 @@
  * Pieces are independent: no stage waits for another piece, so an arena of few slots cannot deadlock. With threads == 1 the caller's
  * task does both, piece by piece. Without produce (verify, restore) the consumers take piece numbers directly, each with a slot of
  * its own for the whole job. The first failure stops everything and is returned; so does cancel. Locks are held to hand a piece
- * over (one per 4 MiB), never while bytes are copied, digested or written; nothing is allocated after the tasks have started. */
+ * over (one per 4 MiB), never while bytes are copied, digested or written; nothing is allocated after the tasks have started.
+ *
+ * Where all pieces fit into the arena at once each has its place there and none waits for a slot. Then the first stage may also have the machine to
+ * itself: the second begins when the first has ended. */
 #ifndef CN_IO_PUMP_H
 #define CN_IO_PUMP_H
 
@@ -24,8 +27,12 @@ struct cn_pump {
     cn_pump_fn produce; /* may be NULL */
     cn_pump_fn consume;
     int (*staged)(void *user, cairn_error *err); /* called once, when the last piece has been produced: a failure stops all; may be NULL */
+    int (*begin)(void *user,
+                 cairn_error *err); /* called once, before the first piece is consumed and, staging first, after staged; may be NULL */
     void *user;
     struct cn_arena *arena;
+    const uint64_t *places;    /* of each piece, its offset in the arena; NULL: slots are taken and given back */
+    bool stage_first;          /* with places: nothing is consumed before all is produced */
     uint32_t threads;          /* writers; 1: the caller's task does it all */
     uint32_t stagers;          /* staging tasks when threads > 1: at least 1 */
     const atomic_bool *cancel; /* may be NULL; looked at between pieces */

@@ -186,8 +186,7 @@ static int write_and_commit(struct cn_job *job, cairn_error *err)
 {
     cairn_run *run = job->run;
     struct cn_manifest manifest;
-    int code = cn_staging_begin(&run->dir, run->term, &job->staging, err);
-    if (!code) code = cn_save_run(&job->save, err);
+    int code = cn_save_run(&job->save, err);
     if (!code) code = cn_save_finish(&job->save, err);
     if (!code) code = put_extras(job, err);
     if (!code) code = describe(job, &manifest, err);
@@ -214,6 +213,12 @@ static int work(struct cn_job *job, cairn_error *err)
 }
 
 /* ------------------------------------------------------------------------------------------------------- starting a job */
+
+static int open_staging(void *user, cairn_error *err)
+{
+    struct cn_job *job = user;
+    return cn_staging_begin(&job->run->dir, job->run->term, &job->staging, err);
+}
 
 static void tick(void *user)
 {
@@ -268,6 +273,8 @@ static struct cn_job *new_job(cairn_run *run, cairn_state *state, const cairn_sa
                                   .lazy = options->mode == CAIRN_SAVE_LAZY,
                                   .check_writes = run->options.check_early_writes,
                                   .early = &run->early,
+                                  .stage_first = options->mode != CAIRN_SAVE_SYNC,
+                                  .open = open_staging,
                                   .tick = tick,
                                   .captured = captured,
                                   .staged = staged,

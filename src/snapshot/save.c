@@ -43,10 +43,12 @@ static int make_arrays(struct cn_save *save, cairn_error *err)
     save->sources = cn_os_new_array(plan->tensors_count, sizeof *save->sources);
     save->totals = cn_os_new_array(plan->tensors_count, sizeof *save->totals);
     save->list = cn_os_new_array(plan->pieces_count, sizeof *save->list);
+    save->places = cn_os_new_array(plan->pieces_count, sizeof *save->places);
     save->blocks = cn_os_new_array(plan->blocks_count, sizeof *save->blocks);
     save->stats = cn_os_new_array(plan->blocks_count, sizeof *save->stats);
     for (uint32_t i = 0; i < plan->files_count && save->files; i++) save->files[i].out.file = CN_NO_FILE;
-    return save->files && save->sources && save->totals && save->list && save->blocks && save->stats ? CAIRN_OK : no_memory(err);
+    return save->files && save->sources && save->totals && save->list && save->places && save->blocks && save->stats ? CAIRN_OK
+                                                                                                                     : no_memory(err);
 }
 
 int cn_save_prepare(struct cn_save *save, cairn_error *err)
@@ -230,6 +232,7 @@ void cn_save_free(struct cn_save *save)
     cn_os_free(save->captured_blocks);
     cn_os_free(save->totals);
     cn_os_free(save->list);
+    cn_os_free(save->places);
     cn_os_free(save->blocks);
     cn_os_free(save->stats);
     cn_os_free(save->rows);

@@ -52,7 +52,7 @@ struct cn_save_file {
 struct cn_save {
     /* set by the caller before prepare */
     cairn_state *state;
-    const struct cn_staging *staging; /* needed from run on */
+    const struct cn_staging *staging; /* stands when run begins, or when open has returned */
     struct cn_plan_limits limits;
     cairn_io_mode io_mode;
     uint32_t threads;
@@ -60,10 +60,12 @@ struct cn_save {
     struct cn_save_figures *figures;
     const struct cn_base *base;
     bool lazy, check_writes;
-    struct cn_scratch *early;     /* for copies; lazily only */
-    void (*tick)(void *user);     /* about ten times a second while run works; these three may be NULL */
-    void (*captured)(void *user); /* lazily: the caller may go on, but must not modify */
-    void (*staged)(void *user);   /* the caller may modify */
+    struct cn_scratch *early;                  /* for copies; lazily only */
+    bool stage_first;                          /* the caller waits: nothing is written before all is staged, if the arena holds it */
+    int (*open)(void *user, cairn_error *err); /* makes the staging folder, once, before the first file; these four may be NULL */
+    void (*tick)(void *user);                  /* about ten times a second while run works */
+    void (*captured)(void *user);              /* lazily: the caller may go on, but must not modify */
+    void (*staged)(void *user);                /* the caller may modify */
     void *user;
     /* the job's own */
     struct cn_plan plan;
@@ -74,6 +76,8 @@ struct cn_save {
     struct cn_save_file *files;        /* per file of the plan */
     uint64_t *list;                    /* pieces of the pump that runs */
     uint64_t list_count;
+    uint64_t *places; /* of the listed pieces in the arena, if it holds all of them */
+    bool opened;
     struct cn_digest *blocks; /* per block of the plan */
     struct cn_stats *stats;
     struct cn_base_tensor *totals; /* per tensor: set by finish */
@@ -102,6 +106,7 @@ uint64_t cn_save_written_bytes(const struct cn_save *save); /* of data files tha
 void cn_save_free(struct cn_save *save);                    /* closes what is open; takes a zeroed one */
 
 /* For the parts of the job. */
+int cn_save_open(struct cn_save *save, cairn_error *err); /* the staging folder stands after it */
 int cn_save_capture(struct cn_save *save, cairn_error *err);
 bool cn_save_is_early(const struct cn_save *save, const struct cn_plan_piece *piece); /* holds bytes of a large VOLATILE tensor */
 int cn_save_fetch(const struct cn_save *save, uint64_t tensor, uint64_t offset, size_t size, void *destination, cairn_error *err);

@@ -79,7 +79,9 @@ int cn_save_link_unchanged(struct cn_save *save, cairn_error *err)
     for (uint64_t i = 0; i < save->plan.pieces_count; i++)
         if (save->files[save->plan.pieces[i].file].fate == CN_FATE_EXPECT_LINK) save->list[save->list_count++] = i;
     pump.pieces = save->list_count;
+    if (!pump.pieces) return CAIRN_OK;
     int code = cn_pump_run(&pump, err);
+    if (!code) code = cn_save_open(save, err);
     for (uint32_t i = 0; i < save->plan.files_count && !code; i++)
         if (save->files[i].fate == CN_FATE_EXPECT_LINK) link_file(save, i);
     return code;

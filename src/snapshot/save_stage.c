@@ -70,27 +70,34 @@ static int write_piece(void *user, uint64_t index, unsigned char *slot, cairn_er
 
 /* ---------------------------------------------------------------------------------------------------------------- files */
 
-/* Headers are whole pages; they pass through a slot because direct I/O wants aligned memory. */
+int cn_save_open(struct cn_save *save, cairn_error *err)
+{
+    int code = !save->opened && save->open ? save->open(save->user, err) : CAIRN_OK;
+    save->opened = !code;
+    return code;
+}
+
+/* Headers are whole pages; they pass through the arena because direct I/O wants aligned memory: through its last slot, where no piece has its
+ * place and which none has taken yet. */
 static int write_header(struct cn_save *save, uint32_t file, cairn_error *err)
 {
     const struct cn_buf *header = &save->plan.files[file].header;
     uint64_t slot_bytes = cn_arena_slot_bytes(save->arena);
-    unsigned char *slot = cn_arena_take(save->arena);
-    if (!slot) return cn_error_set(err, CAIRN_E_CANCELLED, "the save was cancelled");
+    unsigned char *slot = cn_arena_at(save->arena, cn_arena_bytes(save->arena) - slot_bytes);
     int code = CAIRN_OK;
     for (uint64_t at = 0; at < header->size && !code; at += slot_bytes) {
         uint64_t size = cn_min_u64(slot_bytes, header->size - at);
         memcpy(slot, header->data + at, size);
         code = cn_outfile_write(&save->files[file].out, at, slot, size, err);
     }
-    cn_arena_give(save->arena, slot);
     return code;
 }
 
 /* Files that are to be written and do not stand yet. */
-static int create_files(struct cn_save *save, cairn_error *err)
+static int create_files(void *user, cairn_error *err)
 {
-    int code = CAIRN_OK;
+    struct cn_save *save = user;
+    int code = cn_save_open(save, err);
     for (uint32_t i = 0; i < save->plan.files_count && !code; i++) {
         const struct cn_plan_file *file = &save->plan.files[i];
         const char *last;
@@ -129,6 +136,19 @@ static int all_staged(void *user, cairn_error *err)
     return code;
 }
 
+/* A place for each listed piece, as large as what it copies; none if they are too many for the arena without its last slot. */
+static const uint64_t *give_places(struct cn_save *save)
+{
+    uint64_t at = 0, room = cn_arena_bytes(save->arena) - cn_arena_slot_bytes(save->arena);
+    for (uint64_t i = 0; i < save->list_count; i++) {
+        const struct cn_plan_piece *piece = &save->plan.pieces[save->list[i]];
+        save->places[i] = at;
+        at += cn_align_up(piece->end, CN_PAGE_BYTES) - cn_align_down(piece->begin, CN_PAGE_BYTES);
+        if (at > room) return NULL;
+    }
+    return save->places;
+}
+
 /* Pieces of files that are written: the early ones, or all others. */
 static int move_pieces(struct cn_save *save, bool early, cairn_error *err)
 {
@@ -140,6 +160,7 @@ static int move_pieces(struct cn_save *save, bool early, cairn_error *err)
                             .stagers = save->threads > 2 ? 2 : 1,
                             .cancel = save->cancel,
                             .tick = tick,
+                            .begin = create_files,
                             .staged = early ? NULL : all_staged };
     save->list_count = 0;
     for (uint64_t i = 0; i < save->plan.pieces_count; i++) {
@@ -147,6 +168,9 @@ static int move_pieces(struct cn_save *save, bool early, cairn_error *err)
         if (save->files[piece->file].fate == CN_FATE_WRITE && cn_save_is_early(save, piece) == early) save->list[save->list_count++] = i;
     }
     pump.pieces = save->list_count;
+    pump.places = give_places(save);
+    pump.stage_first = save->stage_first && !early;
+    if (pump.stage_first && !save->lazy) pump.stagers = save->threads; /* the caller waits, and nobody writes yet */
     return pump.pieces || !early ? cn_pump_run(&pump, err) : CAIRN_OK;
 }
 
@@ -167,10 +191,7 @@ static int move_early(struct cn_save *save, cairn_error *err)
 {
     int code = CAIRN_OK;
     if (!save->lazy) return CAIRN_OK;
-    if (mark_early(save)) {
-        code = create_files(save, err);
-        if (!code) code = move_pieces(save, true, err);
-    }
+    if (mark_early(save)) { code = move_pieces(save, true, err); }
     if (!code && save->captured) save->captured(save->user);
     return code;
 }
@@ -180,7 +201,6 @@ int cn_save_run(struct cn_save *save, cairn_error *err)
     cn_arena_start(save->arena);
     int code = move_early(save, err);
     if (!code) code = cn_save_link_unchanged(save, err);
-    if (!code) code = create_files(save, err);
     if (!code) code = move_pieces(save, false, err);
     return code ? code : finish_files(save, err);
 }
