@@ -7,7 +7,7 @@
 #include "base/copy_simd.h"
 #include "base/tsan.h"
 
-enum { WORTHWHILE_BYTES = 256 << 10 };
+enum { WORTHWHILE_BYTES = 8 << 10 };
 
 void cn_copy_at(enum cn_simd level, void *destination, const void *source, size_t size)
 {

@@ -59,7 +59,7 @@ struct cairn_run {
     struct cn_arena *arena;
     struct cn_reserve reserve;
     struct cn_base base;     /* what the next save may link to */
-    struct cn_scratch early; /* for a lazy save's copies */
+    struct cn_scratch early; /* for a lazy save's copies and witnesses */
     struct cn_metricslog metrics;
     bool stall_told;
     atomic_bool cancel;

@@ -228,7 +228,6 @@ void cn_save_free(struct cn_save *save)
     for (uint32_t i = 0; i < save->plan.files_count && save->files; i++) cn_outfile_abandon(&save->files[i].out);
     cn_os_free(save->files);
     cn_os_free(save->sources);
-    cn_os_free(save->witnesses);
     cn_os_free(save->captured_blocks);
     cn_os_free(save->totals);
     cn_os_free(save->list);

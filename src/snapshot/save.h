@@ -60,7 +60,7 @@ struct cn_save {
     struct cn_save_figures *figures;
     const struct cn_base *base;
     bool lazy, check_writes;
-    struct cn_scratch *early;                  /* for copies; lazily only */
+    struct cn_scratch *early;                  /* for copies and witnesses; lazily only */
     bool stage_first;                          /* the caller waits: nothing is written before all is staged, if the arena holds it */
     int (*open)(void *user, cairn_error *err); /* makes the staging folder, once, before the first file; these four may be NULL */
     void (*tick)(void *user);                  /* about ten times a second while run works */
@@ -71,7 +71,7 @@ struct cn_save {
     struct cn_plan plan;
     struct cn_arena *arena;            /* lent by the caller between prepare and run: it knows the size then */
     struct cn_source *sources;         /* per tensor of the plan */
-    unsigned char *witnesses;          /* CN_WITNESS_BYTES each */
+    unsigned char *witnesses;          /* CN_WITNESS_BYTES each, in early */
     struct cn_digest *captured_blocks; /* check_writes: digests of late tensors' blocks at the capture */
     struct cn_save_file *files;        /* per file of the plan */
     uint64_t *list;                    /* pieces of the pump that runs */

@@ -59,13 +59,26 @@ static int grow_scratch(struct cn_scratch *scratch, uint64_t size, cairn_error *
     return CAIRN_OK;
 }
 
-static int copy_small(struct cn_save *save, cairn_error *err)
+/* Room for the witnesses, and behind them for the copies. It is kept from save to save: memory that was never touched costs more than what is put there. */
+static int make_room(struct cn_save *save, uint64_t *ret_copies, cairn_error *err)
+{
+    uint64_t witnesses = 0, copies = 0;
+    for (uint64_t i = 0; i < save->plan.tensors_count; i++) {
+        const struct cn_leaf *leaf = save->plan.tensors[i].leaf;
+        if (is_late(leaf)) witnesses += (uint64_t)CN_WITNESSES * CN_WITNESS_BYTES;
+        if (is_small(leaf)) copies += cn_align_up(leaf->size_bytes, CN_WITNESS_BYTES);
+    }
+    int code = grow_scratch(save->early, witnesses + copies, err);
+    save->witnesses = save->early->bytes;
+    *ret_copies = witnesses;
+    return code;
+}
+
+/* `at`: where in the room the copies go. */
+static int copy_small(struct cn_save *save, uint64_t at, cairn_error *err)
 {
     const struct cn_plan *plan = &save->plan;
-    uint64_t total = 0, at = 0;
-    for (uint64_t i = 0; i < plan->tensors_count; i++)
-        if (is_small(plan->tensors[i].leaf)) total += cn_align_up(plan->tensors[i].leaf->size_bytes, CN_WITNESS_BYTES);
-    int code = grow_scratch(save->early, total, err);
+    int code = CAIRN_OK;
     for (uint64_t i = 0; i < plan->tensors_count && !code; i++) {
         const struct cn_leaf *leaf = plan->tensors[i].leaf;
         if (!is_small(leaf)) continue;
@@ -80,10 +93,6 @@ static int take_witnesses(struct cn_save *save, cairn_error *err)
 {
     const struct cn_plan *plan = &save->plan;
     uint64_t count = 0;
-    for (uint64_t i = 0; i < plan->tensors_count; i++) count += is_late(plan->tensors[i].leaf);
-    save->witnesses = cn_os_new_array(count, (size_t)CN_WITNESSES * CN_WITNESS_BYTES);
-    if (!save->witnesses) return no_memory(err);
-    count = 0;
     for (uint64_t i = 0; i < plan->tensors_count; i++) {
         const struct cn_leaf *leaf = plan->tensors[i].leaf;
         struct cn_source *source = &save->sources[i];
@@ -125,7 +134,9 @@ static int digest_sources(const struct cn_save *save, struct cn_digest *blocks, 
 
 int cn_save_capture(struct cn_save *save, cairn_error *err)
 {
-    int code = copy_small(save, err);
+    uint64_t copies;
+    int code = make_room(save, &copies, err);
+    if (!code) code = copy_small(save, copies, err);
     if (!code) code = take_witnesses(save, err);
     if (code || !save->check_writes) return code;
     save->captured_blocks = cn_os_new_array(save->plan.blocks_count, sizeof *save->captured_blocks);
