@@ -620,7 +620,14 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* Training computes while the copy goes on: when it comes to the fence most is staged, and the fence hardly waits. */
+static int compare_times(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* Training computes while the copy goes on: when it comes to the fence most is staged, and the fence hardly waits. The median of five saves, for a
+ * busy machine may take the processor away from any of them. */
 static void the_fence_hardly_waits(void **unused)
 {
     enum { BYTES = FENCED };
@@ -629,7 +636,7 @@ static void the_fence_hardly_waits(void **unused)
     cairn_tensor tensor = CAIRN_TENSOR_INIT;
     struct trainer t = { 0 };
     unsigned char *bytes = malloc(BYTES);
-    double copy = 0, waited = 0;
+    double copy = 0, waited[5];
     (void)unused;
     memset(bytes, 7, BYTES);
     test_ok(cairn_state_new(&state, &err));
@@ -651,16 +658,17 @@ static void the_fence_hardly_waits(void **unused)
         memset(bytes, (int)step, BYTES);
         double start = seconds();
         test_ok(save(run, &t, step, CAIRN_SAVE_LAZY));
-        waited += seconds() - start;
+        waited[step - 7] = seconds() - start;
         usleep((useconds_t)(copy / 5 * 6e6)); /* the forward and backward pass */
         assert_true(status_of(run).staged_bytes > BYTES / 2);
         start = seconds();
         test_ok(cairn_fence(run, &err));
-        waited += seconds() - start;
+        waited[step - 7] += seconds() - start;
         test_ok(cairn_wait(run, &err));
     }
-    print_message("copy %.1f ms, lazy save and fence %.2f ms\n", copy / 5 * 1e3, waited / 5 * 1e3);
-    assert_true(waited < 0.1 * (2 * copy));
+    qsort(waited, 5, sizeof *waited, compare_times);
+    print_message("copy %.1f ms, lazy save and fence %.2f ms\n", copy / 5 * 1e3, waited[2] * 1e3);
+    assert_true(waited[2] < 0.1 * (2 * copy / 5));
     test_ok(cairn_run_close(run, &err));
     cairn_state_free(state);
     free(bytes);
