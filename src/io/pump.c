@@ -151,6 +151,7 @@ static void consume_staged(void *user)
     struct engine *engine = user;
     const struct cn_pump *pump = engine->pump;
     struct staged staged;
+    if (pump->behind) cn_task_step_back();
     while (next_staged(engine, &staged)) {
         cairn_error error = CAIRN_ERROR_INIT;
         int code = cancelled(pump) ? cn_error_set(&error, CAIRN_E_CANCELLED, "cancelled")

@@ -32,6 +32,7 @@ struct cn_pump {
     void *user;
     struct cn_arena *arena;
     const uint64_t *places;    /* of each piece, its offset in the arena; NULL: slots are taken and given back */
+    bool behind;               /* writers let others go first: nobody waits for them, and training goes on */
     bool stage_first;          /* with places: nothing is consumed before all is produced */
     uint32_t threads;          /* writers; 1: the caller's task does it all */
     uint32_t stagers;          /* staging tasks when threads > 1: at least 1 */

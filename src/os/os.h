@@ -102,6 +102,7 @@ void cn_os_lease_give(cn_file file);
 struct cn_task;
 int cn_task_start(void (*run)(void *user), void *user, struct cn_task **ret_task);
 void cn_task_join(struct cn_task *task); /* and frees it; takes NULL */
+void cn_task_step_back(void);            /* the calling task lets others go first from now on */
 unsigned cn_os_cores(void);              /* that this process may use, at least 1 */
 
 struct cn_mutex;

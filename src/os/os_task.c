@@ -5,7 +5,10 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 struct cn_task {
     pthread_t thread;
@@ -52,6 +55,16 @@ void cn_task_join(struct cn_task *task)
     if (!task) return;
     pthread_join(task->thread, NULL);
     cn_os_free(task);
+}
+
+/* On Linux priorities are each thread's own. A lower one than asked for stays. */
+void cn_task_step_back(void)
+{
+    enum { BACK = 10 };
+    id_t thread = (id_t)syscall(SYS_gettid);
+    errno = 0;
+    int priority = getpriority(PRIO_PROCESS, thread);
+    if (!errno && priority < BACK) (void)setpriority(PRIO_PROCESS, thread, BACK);
 }
 
 unsigned cn_os_cores(void)

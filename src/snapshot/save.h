@@ -60,8 +60,8 @@ struct cn_save {
     struct cn_save_figures *figures;
     const struct cn_base *base;
     bool lazy, check_writes;
-    struct cn_scratch *early;                  /* for copies and witnesses; lazily only */
-    bool stage_first;                          /* the caller waits: nothing is written before all is staged, if the arena holds it */
+    struct cn_scratch *early; /* for copies and witnesses; lazily only */
+    bool behind; /* the caller waits for the staging alone: it comes first, if the arena holds all, and writers let others go first */
     int (*open)(void *user, cairn_error *err); /* makes the staging folder, once, before the first file; these four may be NULL */
     void (*tick)(void *user);                  /* about ten times a second while run works */
     void (*captured)(void *user);              /* lazily: the caller may go on, but must not modify */

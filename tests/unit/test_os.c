@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/syscall.h>
@@ -235,6 +236,23 @@ static void make_ready(void *user)
     cn_mutex_unlock(waiting->mutex);
 }
 
+static void step_back(void *user)
+{
+    cn_task_step_back();
+    *(int *)user = getpriority(PRIO_PROCESS, 0);
+}
+
+static void a_task_steps_back_alone(void **unused)
+{
+    struct cn_task *task;
+    int priority = -1, before = getpriority(PRIO_PROCESS, 0);
+    (void)unused;
+    assert_int_equal(cn_task_start(step_back, &priority, &task), 0);
+    cn_task_join(task);
+    assert_int_equal(priority, before < 10 ? 10 : before);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), before);
+}
+
 static void who_waits_is_woken(void **unused)
 {
     struct waiting waiting = { .ready = false };
@@ -412,6 +430,7 @@ int main(void)
                                         cmocka_unit_test(clocks_go_on),
                                         cmocka_unit_test(memory_is_bounded_and_aligned),
                                         cmocka_unit_test(links_and_maps),
+                                        cmocka_unit_test(a_task_steps_back_alone),
                                         cmocka_unit_test(who_waits_is_woken),
                                         cmocka_unit_test(what_is_cached_is_known_on_old_kernels_too) };
     return cmocka_run_group_tests(tests, NULL, NULL);
