@@ -1,7 +1,7 @@
 /* Statistics of F64, F32, F16 and BF16 tensors: largest magnitude, norm, NaN and Inf counts.
  *
- * The same numbers on every processor: 8 fixed double lanes per block (element i goes to lane i % 8), no fused multiply-add, lanes
- * combined in order 0..7, blocks combined in block order. NaN and Inf are counted and take no part in the rest. */
+ * The same numbers on every processor: 16 fixed double lanes per block (element i goes to lane i % 16), no fused multiply-add, lanes
+ * combined in order 0..15, blocks combined in block order. NaN and Inf are counted and take no part in the rest. */
 #ifndef CN_BASE_STATS_H
 #define CN_BASE_STATS_H
 

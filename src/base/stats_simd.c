@@ -12,7 +12,7 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum {
-    LANES = 8,
+    LANES = 16,
     WIDTH = CN_SIMD_LEVEL == 2 ? 8 : 4, /* of a vector, in elements */
     PARTS = LANES / WIDTH,
     GROUPS = 1 << 24 /* so many groups of lanes do not overflow a lane's count */

@@ -184,15 +184,15 @@ static void a_copy_is_one_on_every_level(void **unused)
 static struct cn_stats defined(const double *values, int count)
 {
     struct cn_stats stats = { 0 };
-    double squares[8] = { 0 };
+    double squares[16] = { 0 };
     for (int i = 0; i < count; i++) {
         stats.nan_count += isnan(values[i]) != 0;
         stats.inf_count += isinf(values[i]) != 0;
         if (!isfinite(values[i])) continue;
         stats.max_abs = fmax(stats.max_abs, fabs(values[i]));
-        squares[i % 8] += values[i] * values[i];
+        squares[i % 16] += values[i] * values[i];
     }
-    for (int lane = 0; lane < 8; lane++) stats.sum_squares += squares[lane];
+    for (int lane = 0; lane < 16; lane++) stats.sum_squares += squares[lane];
     return stats;
 }
 
