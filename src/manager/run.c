@@ -118,9 +118,9 @@ void cn_run_end_job(cairn_run *run, int code, bool abandoned)
 
 /* --------------------------------------------------------------------------------------------------------------- limits */
 
-uint32_t cn_run_threads(const cairn_run *run)
+uint32_t cn_run_threads(const cairn_run *run, bool alone)
 {
-    return cn_defaults_threads(run->options.io_threads);
+    return cn_defaults_threads(run->options.io_threads, alone);
 }
 
 uint64_t cn_run_piece_bytes(const cairn_run *run)

@@ -82,7 +82,7 @@ static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoin
     struct cn_restore restore = { .state = attempt->state,
                                   .checkpoint = checkpoint,
                                   .options = attempt->options,
-                                  .threads = cn_run_threads(run),
+                                  .threads = cn_run_threads(run, true),
                                   .cancel = &run->cancel,
                                   .read_bytes = &run->figures.staged_bytes,
                                   .stored_bytes = &run->figures.written_bytes,

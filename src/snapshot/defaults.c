@@ -6,10 +6,11 @@
 
 enum { MAX_SLOTS = 1 << 20 };
 
-uint32_t cn_defaults_threads(uint32_t wish)
+uint32_t cn_defaults_threads(uint32_t wish, bool alone)
 {
+    enum { LEAST = 2, MOST = 4 };
     unsigned cores = cn_os_cores();
-    return wish ? wish : cores < 2 ? 2 : cores > 4 ? 4 : cores;
+    return wish ? wish : alone || cores > MOST ? MOST : cores < LEAST ? LEAST : cores;
 }
 
 uint32_t cn_defaults_slots(uint64_t slot_bytes, uint64_t wanted, uint64_t limit_bytes)

@@ -2,13 +2,16 @@
 #ifndef CN_SNAPSHOT_DEFAULTS_H
 #define CN_SNAPSHOT_DEFAULTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/limits.h"
 
 #define CN_DEFAULT_SHARD_BYTES UINT64_C(5000000000)
 
-uint32_t cn_defaults_threads(uint32_t wish); /* 0: 2 to 4, by the cores there are */
+/* For a wish of 0. alone: the caller waits and nobody computes beside it, so there are 4, for most of them wait for the disk; else 2 to 4, by the cores
+ * there are. */
+uint32_t cn_defaults_threads(uint32_t wish, bool alone);
 /* How many slots of an arena: those wanted, within limit_bytes (0: half of the free memory), but never fewer than work needs. */
 uint32_t cn_defaults_slots(uint64_t slot_bytes, uint64_t wanted, uint64_t limit_bytes);
 

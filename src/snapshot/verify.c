@@ -133,7 +133,7 @@ static void tick(void *user)
 static int check_data(struct verifier *verifier, cairn_error *err)
 {
     struct cn_arena *arena;
-    uint32_t threads = cn_defaults_threads(verifier->options->io_threads);
+    uint32_t threads = cn_defaults_threads(verifier->options->io_threads, true);
     if (threads > CN_MAX_IO_THREADS) return cn_error_set(err, CAIRN_E_USAGE, "at most %d I/O threads", CN_MAX_IO_THREADS);
     int code = cn_pieces_cut(&verifier->checkpoint->table, NULL, &verifier->pieces, err);
     if (code) return code;
