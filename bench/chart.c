@@ -1,6 +1,5 @@
 /* The charts (see report.h), as SVG that follows the reader's light or dark page. */
 #include <math.h>
-#include <string.h>
 
 #include "report.h"
 #include "stats.h"
@@ -96,11 +95,11 @@ static struct axes axes_for(double left, double top, const struct growth_point *
 static void grid(const struct axes *axes, FILE *out)
 {
     static const char *const names[] = { "10 µs", "0.1 ms", "1 ms", "10 ms", "0.1 s", "1 s", "10 s", "100 s" };
-    for (double decade = axes->y0; decade <= axes->y1; decade++) {
+    for (int decade = (int)axes->y0; decade <= (int)axes->y1; decade++) {
         double y = place_y(axes, pow(10, decade));
         fprintf(out, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>\n", axes->left, axes->left + axes->width, y,
                 y);
-        if (decade >= -5 && decade <= 2) text_at(out, axes->left - 6, y + 4, "end", names[(int)decade + 5]);
+        if (decade >= -5 && decade <= 2) text_at(out, axes->left - 6, y + 4, "end", names[decade + 5]);
     }
 }
 

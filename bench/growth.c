@@ -52,7 +52,7 @@ static void measure_kept(struct bench *bench, struct growth *growth)
     double saves[MAX_ROUNDS], lists[MAX_ROUNDS];
     struct state state;
     struct session session;
-    state_make(&state, 4 * 4096, 4, 0);
+    state_make(&state, UINT64_C(4) * 4096, 4, 0);
     session_open(&session, bench, &state, "growth", 0);
     for (uint64_t goal = 1; goal <= bench->options.checkpoints && growth->kept_count < 16; goal *= 10) {
         int count = 0;

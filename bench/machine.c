@@ -2,7 +2,6 @@
 #include "machine.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/statfs.h>
@@ -55,6 +54,7 @@ bool machine_wait_idle(double minutes)
 {
     double start = now_s();
     bool told = false;
+    if (minutes <= 0) return false;
     for (;;) {
         double before = others_cpu_s();
         sleep(1);

@@ -19,7 +19,8 @@ double process_cpu_s(void); /* of all threads of this process */
 /* Processor seconds that others used: all of the machine's but those of this process and its ended children. */
 double others_cpu_s(void);
 
-/* Waits until others use less than 3 % of the machine for a second. false: it did not come to that within the minutes. */
+/* Waits until others use less than 3 % of the machine for a second. false: it did not come to that within the minutes; at
+ * once for 0. */
 bool machine_wait_idle(double minutes);
 
 #endif

@@ -62,7 +62,7 @@ void rows_listing(struct bench *bench)
     struct program program = { bench->options.program, &many };
     char what[120];
     if (!bench_wants(bench, "ls") && !bench_wants(bench, "save-after-many")) return;
-    state_make(&state, 4 * 4096, 4, 0);
+    state_make(&state, UINT64_C(4) * 4096, 4, 0);
     session_open(&many, bench, &state, "many", 0);
     session_open(&few, bench, &state, "few", 0);
     save_until(&many, bench->options.checkpoints);

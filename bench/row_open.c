@@ -1,5 +1,4 @@
 /* Opening a checkpoint of very many tensors: reading and checking its tables. */
-#include <stdio.h>
 
 #include "rows.h"
 #include "session.h"

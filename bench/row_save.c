@@ -1,6 +1,4 @@
 /* Durable saves: of a state of few large tensors, of one of 10,000 tensors, and of 10,000 tensors so small that the metadata counts. */
-#include <stdio.h>
-#include <string.h>
 
 #include "raw.h"
 #include "rows.h"

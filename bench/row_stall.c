@@ -1,12 +1,10 @@
 /* How long a save holds the training loop: eagerly as long as the copy; lazily, with compute in between that lasts longer than the copy, hardly at
  * all. */
-#include <stdio.h>
 
 #include "child.h"
 #include "compute.h"
 #include "raw.h"
 #include "rows.h"
-#include "scratch.h"
 #include "session.h"
 
 #define MANY_BYTES (UINT64_C(10000) * (128 << 10)) /* tensors under 64 KiB are copied at once, and would be another row */

@@ -2,7 +2,6 @@
 #include "session.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "scratch.h"
 

@@ -2,7 +2,6 @@
 #include "state.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "bench.h"
 #include "raw.h"

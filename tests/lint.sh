@@ -24,6 +24,7 @@ flags() { # flags FILE.c: what it is compiled with; a layer sees what it may inc
         ;;
     cli/*) echo "$common -Icli" ;;
     examples/*) echo "$common -Iexamples" ;;
+    bench/*) echo "$common -Ibench" ;;
     tests/fuse/* | tests/crash/log_disk.c) echo "$common $(pkg-config --cflags fuse3)" ;;
     *) echo "$common -Isrc -Itests/unit -Itests/fuzz $(pkg-config --cflags cmocka)" ;;
     esac
@@ -51,10 +52,10 @@ if [ $# = 0 ]; then
     mandoc -T lint -W all man/* | grep -v 'referenced manual not found' >"$work/man"
     verdict 'mandoc' "$work/man"
     # shellcheck disable=SC2046
-    set -- $(git ls-files 'src/*.c' 'cli/*.c' 'examples/*.c' 'tests/fuse/*.c')
+    set -- $(git ls-files 'src/*.c' 'cli/*.c' 'examples/*.c' 'bench/*.c' 'tests/fuse/*.c')
 fi
 printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} bash -c 'tidy {}' | sort -u >"$work/tidy"
 verdict 'clang-tidy' "$work/tidy"
-printf '%s\n' "$@" | grep '^\(src\|cli\|examples\)/' | xargs -P "$(nproc)" -I{} bash -c 'includes {}' | sort -u >"$work/includes"
+printf '%s\n' "$@" | grep '^\(src\|cli\|examples\|bench\)/' | xargs -P "$(nproc)" -I{} bash -c 'includes {}' | sort -u >"$work/includes"
 verdict 'includes that nothing uses' "$work/includes"
 exit $status

@@ -85,7 +85,7 @@ part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
 part 'fuzz corpora' tests/fuzz.sh replay
 part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
-for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/permissions.sh tests/places.sh tests/docs.sh tests/fuse/run.sh tests/crash/run.sh; do
+for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/permissions.sh tests/places.sh tests/docs.sh tests/bench.sh tests/fuse/run.sh tests/crash/run.sh; do
     if [ -x "$script" ]; then part "$script" "$script" build; fi
 done
 finish follow-two-minutes

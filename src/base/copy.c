@@ -1,7 +1,6 @@
 /* Copying past the caches (see copy.h): the choice of the vector level. */
 #include "base/copy.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #include "base/copy_simd.h"

@@ -11,7 +11,7 @@
 #define COPY JOIN(cn_copy_level, CN_SIMD_LEVEL)
 
 #if defined(__x86_64__)
-#include <immintrin.h>
+#include <immintrin.h> /* IWYU pragma: keep */
 
 #if CN_SIMD_LEVEL == 2
 typedef __m512i unit;

@@ -33,15 +33,26 @@ struct part {
 };
 
 /* magnitude: bits without the sign; infinity: those of Inf. Leaves 0 where it was NaN or Inf. A comparison gives -1 where it holds. */
-#define COUNT(magnitude, infinity, largest, nan, odd)                                                                                      \
-    do {                                                                                                                                   \
-        __typeof__(magnitude) is_odd = magnitude >= infinity;                                                                              \
-        nan -= magnitude > infinity;                                                                                                       \
-        odd -= is_odd;                                                                                                                     \
-        magnitude &= ~is_odd;                                                                                                              \
-        __typeof__(magnitude) is_larger = magnitude > largest;                                                                             \
-        largest = (magnitude & is_larger) | (largest & ~is_larger);                                                                        \
-    } while (0)
+ALWAYS_INLINE void count_narrow(struct part *part, words *magnitude, int32_t infinity)
+{
+    words odd = *magnitude >= infinity;
+    part->nan -= *magnitude > infinity;
+    part->odd -= odd;
+    *magnitude &= ~odd;
+    words larger = *magnitude > part->largest;
+    part->largest = (*magnitude & larger) | (part->largest & ~larger);
+}
+
+ALWAYS_INLINE void count_wide(struct part *part, wides *magnitude)
+{
+    const int64_t infinity = INT64_C(0x7ff0000000000000);
+    wides odd = *magnitude >= infinity;
+    part->wide_nan -= *magnitude > infinity;
+    part->wide_odd -= odd;
+    *magnitude &= ~odd;
+    wides larger = *magnitude > part->wide_largest;
+    part->wide_largest = (*magnitude & larger) | (part->wide_largest & ~larger);
+}
 
 ALWAYS_INLINE void add_narrow(struct part *part, cairn_dtype dtype, const unsigned char *at)
 {
@@ -56,7 +67,7 @@ ALWAYS_INLINE void add_narrow(struct part *part, cairn_dtype dtype, const unsign
         magnitude = __builtin_convertvector(narrow, words) & 0x7fff;
     }
     const int32_t infinity = dtype == CAIRN_F32 ? 0x7f800000 : dtype == CAIRN_BF16 ? 0x7f80 : 0x7c00;
-    COUNT(magnitude, infinity, part->largest, part->nan, part->odd);
+    count_narrow(part, &magnitude, infinity);
     magnitude = dtype == CAIRN_F32 ? magnitude : dtype == CAIRN_BF16 ? magnitude << 16 : magnitude << 13;
     memcpy(&values, &magnitude, sizeof values);
     doubles finite = __builtin_convertvector(values, doubles);
@@ -70,7 +81,7 @@ ALWAYS_INLINE void add_wide(struct part *part, const unsigned char *at)
     doubles finite;
     memcpy(&magnitude, at, sizeof magnitude);
     magnitude &= INT64_MAX;
-    COUNT(magnitude, INT64_C(0x7ff0000000000000), part->wide_largest, part->wide_nan, part->wide_odd);
+    count_wide(part, &magnitude);
     memcpy(&finite, &magnitude, sizeof finite);
     part->squares += finite * finite;
 }
