@@ -109,6 +109,39 @@ static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoin
     return code;
 }
 
+/* Not to be read by this user: nobody knows whether it is whole. */
+static bool is_forbidden(int os_errno)
+{
+    return os_errno == EACCES || os_errno == EPERM;
+}
+
+/* What a damaged checkpoint gives. Anything else is not mended by an older one: what this process lacks - descriptors, threads - least of all. */
+static bool is_damage(const struct attempt *attempt, int code)
+{
+    int os_errno = attempt->error.os_errno;
+    if (attempt->refused || os_errno == EMFILE || os_errno == ENFILE || os_errno == EAGAIN || is_forbidden(os_errno)) return false;
+    return (code <= CAIRN_E_FORMAT && code >= CAIRN_E_PATH) || code == CAIRN_E_IO || code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE;
+}
+
+/* A writer that goes back renames what stands in its way, a pruner removes. That is no damage, and what is newest is known from a new listing only. */
+static bool has_moved(const cairn_run *run, const struct cn_catalog_entry *entry)
+{
+    struct cn_pool pool;
+    struct cn_manifest manifest;
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
+    int code = cn_held_read(run->dir.dir, entry->name, &pool, &manifest, NULL);
+    bool moved = code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE || (!code && strcmp(manifest.id, entry->manifest.id) != 0);
+    cn_pool_done(&pool);
+    return moved;
+}
+
+/* A name may lead to another checkpoint by now: what comes back and what is said of it must be of one. */
+static int check_same(const char *name, const struct cn_manifest *found, const struct cn_manifest *wanted, cairn_error *err)
+{
+    if (!strcmp(found->id, wanted->id)) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_GONE, "%s: its name leads to another checkpoint by now: list again", name);
+}
+
 /* The folder is held from here on. On success it stays so until the next save is durable. */
 static int try_held(struct attempt *attempt, const char *name, const struct cn_held *held, const struct cn_manifest *manifest)
 {
@@ -120,6 +153,7 @@ static int try_held(struct attempt *attempt, const char *name, const struct cn_h
     int code = cn_check_quick(held->dir, manifest, NULL, NULL, &attempt->error);
     if (!code) code = make_line(run, manifest, &line, &attempt->error);
     if (!code) code = cn_checkpoint_open_at(run->dir.dir, name, path, run->options.io_mode, &checkpoint, &attempt->error);
+    if (!code) code = check_same(path, &checkpoint->manifest, manifest, &attempt->error);
     if (!code) code = fill_state(attempt, checkpoint);
     cn_checkpoint_close(checkpoint);
     if (code)
@@ -138,9 +172,9 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
     attempt->refused = false;
     cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int code = cn_held_open(run->dir.dir, entry->name, &pool, &held, &manifest, &attempt->error);
-    attempt->has_gone = attempt->looks_again && (code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE);
     if (!code) {
-        code = try_held(attempt, entry->name, &held, &manifest);
+        code = check_same(entry->name, &manifest, &entry->manifest, &attempt->error);
+        if (!code) code = try_held(attempt, entry->name, &held, &manifest);
         cn_held_close(&run->resumed);
         if (!code)
             run->resumed = held;
@@ -148,21 +182,8 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
             cn_held_close(&held);
     }
     cn_pool_done(&pool);
+    attempt->has_gone = code && attempt->looks_again && is_damage(attempt, code) && has_moved(run, entry);
     return code;
-}
-
-/* Not to be read by this user: nobody knows whether it is whole. */
-static bool is_forbidden(int os_errno)
-{
-    return os_errno == EACCES || os_errno == EPERM;
-}
-
-/* What a damaged checkpoint gives. Anything else is not mended by an older one: what this process lacks - descriptors, threads - least of all. */
-static bool is_damage(const struct attempt *attempt, int code)
-{
-    int os_errno = attempt->error.os_errno;
-    if (attempt->refused || os_errno == EMFILE || os_errno == ENFILE || os_errno == EAGAIN || is_forbidden(os_errno)) return false;
-    return (code <= CAIRN_E_FORMAT && code >= CAIRN_E_PATH) || code == CAIRN_E_IO || code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE;
 }
 
 static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, const struct cn_catalog_entry *entry)

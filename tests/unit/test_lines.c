@@ -239,6 +239,67 @@ static void names_are_hints(void **unused)
     }
 }
 
+static unsigned opens_left; /* until checkpoint-30 gets another name, as by a writer that goes back; 0: never */
+static bool name_is_given_on;
+
+int __real_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
+{
+    if (!strcmp(name, "checkpoint-30") && opens_left && !--opens_left) {
+        test_shell("mv %s/checkpoint-30 %s/checkpoint-30~1", path, path);
+        if (name_is_given_on) test_shell("mv %s.other %s/checkpoint-30", path, path);
+    }
+    return __real_cn_os_open_dir(dir, name, ret_dir);
+}
+
+/* What came back and what the report says of it are of one checkpoint. */
+static void restore_either(cairn_run *run, uint64_t step)
+{
+    cairn_restore_options options = CAIRN_RESTORE_OPTIONS_INIT;
+    cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+    options.step = step;
+    weights[0] = 0;
+    test_ok(cairn_restore(run, state, &options, &report, &err));
+    assert_int_equal(report.step, 30);
+    if (weights[0] != (report.term == 1 ? 300 : 301))
+        fail_msg("%g, term %d, opens left %u of %s", weights[0], (int)report.term, opens_left, path);
+}
+
+/* It moves between being listed and being opened, at every one of its openings; its name leads nowhere then, or to one of another line. */
+static void move_at_every_opening(const char *name, uint64_t step)
+{
+    for (unsigned opening = 1, moved = 1; moved; opening++) {
+        char folder[64];
+        snprintf(folder, sizeof folder, "%s-%u", name, opening);
+        cairn_run *run = open_run(folder);
+        for (uint64_t at = 10; at <= 30; at += 10) save(run, at, 0);
+        restore(run, 20);
+        save(run, 30, 1);
+        test_ok(cairn_run_close(run, &err));
+        test_shell("cd %s && mv checkpoint-30 ../run.other && mv checkpoint-30~1 checkpoint-30", path);
+        run = open_run(NULL);
+        opens_left = opening;
+        restore_either(run, step);
+        moved = !opens_left;
+        opens_left = 0;
+        assert_string_equal(told, "");
+        test_ok(cairn_run_close(run, &err));
+        assert_true(moved || opening > 3);
+    }
+}
+
+static void what_is_renamed_meanwhile_is_no_damage(void **unused)
+{
+    (void)unused;
+    move_at_every_opening("moved", CAIRN_STEP_DEFAULT);
+    move_at_every_opening("moved-named", 30);
+    name_is_given_on = true;
+    move_at_every_opening("given-on", CAIRN_STEP_DEFAULT);
+    move_at_every_opening("given-on-named", 30);
+    name_is_given_on = false;
+}
+
 /* ------------------------------------------------------------------------------------------------------------ metrics.jsonl */
 
 static void rows_wait_for_their_terms_first_checkpoint(void **unused)
@@ -381,6 +442,7 @@ int main(void)
         cmocka_unit_test(three_ways_in_one_process),
         cmocka_unit_test(after_damage_and_after_nan),
         cmocka_unit_test(names_are_hints),
+        cmocka_unit_test(what_is_renamed_meanwhile_is_no_damage),
         cmocka_unit_test(rows_wait_for_their_terms_first_checkpoint),
         cmocka_unit_test(an_overtaken_writer_reports_in_vain),
         cmocka_unit_test(what_goes_meanwhile_is_no_damage),
