@@ -24,7 +24,7 @@ static int load(cn_file file, struct cn_pool *pool, struct cn_manifest *ret_mani
 }
 
 /* By the whole path again: still that inode, else somebody retired or replaced it between our open and our lease. */
-static int look_again(cn_file parent, const char *name, const struct cn_held *held)
+int cn_held_look_again(cn_file parent, const char *name, const struct cn_held *held)
 {
     struct cn_file_info ours, found;
     cn_auto_close cn_file dir = CN_NO_FILE;
@@ -70,7 +70,7 @@ int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct 
     struct cn_held held = { .dir = CN_NO_FILE, .manifest_file = CN_NO_FILE };
     struct cn_shown shown;
     int code = open_both(parent, name, &held, err);
-    int rc = code ? 0 : lease(&held) == -EWOULDBLOCK ? -ESTALE : look_again(parent, name, &held);
+    int rc = code ? 0 : lease(&held) == -EWOULDBLOCK ? -ESTALE : cn_held_look_again(parent, name, &held);
     if (rc && rc != -ESTALE) code = cn_error_opening(err, -rc, name);
     if (rc == -ESTALE)
         code = cn_error_set(err, CAIRN_E_GONE, "%s: removed or changed while it was being opened: list again", cn_show_text(&shown, name));

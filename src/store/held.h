@@ -15,6 +15,8 @@ struct cn_held {
 };
 int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
                  cairn_error *err);
+/* Is the manifest still the one the name leads to? 0; -ESTALE: it is not; or what this process lacks. */
+int cn_held_look_again(cn_file parent, const char *name, const struct cn_held *held);
 void cn_held_close(struct cn_held *held);
 /* The same without lease and second look, which never waits: for listings, which hold nothing. */
 int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,

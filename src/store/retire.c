@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/limits.h"
 #include "store/layout.h"
 #include "store/marks.h"
@@ -24,10 +25,18 @@ enum { TRIES = 100, WAITS = 1000, WAIT_NS = 10000000, KEPT_UNHEALTHY = 2 };
 
 /* --------------------------------------------------------------------------------------------------- retired where it stands */
 
+static int stop_at_first(void *user, const char *name)
+{
+    (void)user, (void)name;
+    return 1;
+}
+
+/* Nothing in it any more: whoever removed it died before its last step. */
 static bool is_retired(cn_file dir)
 {
     struct cn_file_info info;
-    return cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT && !cn_os_stat_at(dir, CN_NAME_RETIRED, &info);
+    if (cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) != -ENOENT) return false;
+    return !cn_os_stat_at(dir, CN_NAME_RETIRED, &info) || !cn_os_list(dir, stop_at_first, NULL);
 }
 
 bool cn_retire_is_retired(cn_file run_dir, const char *name)
@@ -37,15 +46,18 @@ bool cn_retire_is_retired(cn_file run_dir, const char *name)
 }
 
 /* Through its own descriptor: by the time we act the name may lead to a new checkpoint, whose folder cannot be removed for it is full. What says
- * that it is retired goes last: a kill before leaves it to whoever comes next. */
+ * that it is retired is durable before anything goes, for who began may have died before its own sync, and goes last, when the rest is durably gone: a
+ * cut or a kill before leaves it to whoever comes next. */
 int cn_retire_finish(cn_file run_dir, const char *name)
 {
     cn_auto_close cn_file dir = CN_NO_FILE;
     int rc = cn_os_open_dir(run_dir, name, &dir);
     if (!rc && !is_retired(dir)) return 0;
+    if (!rc) rc = cn_os_sync_dir(dir);
     if (!rc) rc = cn_tree_empty(dir, CN_NAME_RETIRED);
+    if (!rc) rc = cn_os_sync_dir(dir);
     if (!rc) rc = cn_os_unlink(dir, CN_NAME_RETIRED);
-    if (!rc) rc = cn_os_remove_dir(run_dir, name);
+    if (!rc || rc == -ENOENT) rc = cn_os_remove_dir(run_dir, name);
     return rc == -ENOENT || rc == -ENOTEMPTY || rc == -EEXIST ? 0 : rc;
 }
 
@@ -95,6 +107,8 @@ static int lock_victim(struct pruner *pruner, const struct cn_catalog_entry *vic
     if (!rc && strcmp(manifest.id, victim->manifest.id)) rc = -EAGAIN;
     /* a place that has no locks at all has no readers' leases either */
     if (!rc && cn_os_lease(held->manifest_file, true) == -EWOULDBLOCK) rc = -EBUSY;
+    /* from shared to alone the lease is given up for a moment: a drop may have put another manifest there, which is a reader's by now */
+    if (!rc && cn_held_look_again(pruner->run->dir, victim->name, held)) rc = -EAGAIN;
     if (!rc && (cn_marks_merge(held->dir, &pool, &manifest, &pinned, NULL) || pinned || manifest.tags_count)) rc = -EPERM;
     cn_pool_done(&pool);
     if (rc) cn_held_close(held);
@@ -130,7 +144,6 @@ static int move_victim(struct pruner *pruner, const struct cn_catalog_entry *vic
 static int retire_in_place(struct pruner *pruner, const struct cn_catalog_entry *victim, cn_file dir)
 {
     int rc = cn_os_rename_new(dir, CN_NAME_MANIFEST, dir, CN_NAME_RETIRED);
-    if (!rc) rc = cn_os_sync_dir(dir);
     return rc ? rc : cn_retire_finish(pruner->run->dir, victim->name);
 }
 
@@ -375,16 +388,22 @@ static int settle_leftover(void *user, const char *name)
     return 0;
 }
 
-static int empty_one(void *user, const char *name)
+static void empty_one(const struct cn_rundir *run, const char *name)
 {
-    const struct cn_rundir *run = user;
     struct leftover leftover = { run, CN_NO_FILE };
     if (name[0] == 's') (void)cn_tree_remove(run->trash, name);
-    if (name[0] != 'x' || cn_os_open_dir(run->trash, name, &leftover.dir)) return 0;
+    if (name[0] != 'x' || cn_os_open_dir(run->trash, name, &leftover.dir)) return;
     (void)cn_os_list(leftover.dir, settle_leftover, &leftover);
     (void)cn_os_close(leftover.dir);
     (void)cn_os_remove_dir(run->trash, name);
-    return 0;
+}
+
+/* What was seen in trash: names, each ended by NUL. */
+static int note_leftover(void *user, const char *name)
+{
+    struct cn_buf *names = user;
+    cn_buf_append(names, name, strlen(name) + 1);
+    return names->failed ? -ENOMEM : 0;
 }
 
 /* Who retired it in place died before it was gone. */
@@ -396,11 +415,14 @@ static int finish_retired(void *user, const char *name)
     return 0;
 }
 
+/* First the look, then the sync: what lies there may have been renamed by a pruner that died before its own, and what comes after the sync is not
+ * ours to empty yet. */
 void cn_retire_empty_trash(const struct cn_rundir *run)
 {
-    /* what lies in x... may have been renamed there by a pruner that died before its sync */
-    if (cn_os_sync_dir(run->dir)) return;
-    (void)cn_os_list(run->trash, empty_one, (void *)(uintptr_t)run);
+    cn_auto_buf struct cn_buf names;
+    cn_buf_init(&names, cn_os_alloc(), CN_MAX_CATALOG_BYTES);
+    if (cn_os_list(run->trash, note_leftover, &names) || !names.size || cn_os_sync_dir(run->dir)) return;
+    for (size_t at = 0; at < names.size; at += strlen(names.data + at) + 1) empty_one(run, names.data + at);
 }
 
 void cn_retire_finish_all(const struct cn_rundir *run)

@@ -18,36 +18,33 @@ static void tell(const struct cn_rundir *run, const char *name, int rc, void (*m
     if (message) message(user, error.message);
 }
 
-static void right_name(const struct cn_catalog_entry *entry, char ret_name[CN_FOLDER_NAME_BYTES])
+/* A superseded one must not have the name of one of the current line. */
+static bool is_in_the_way(const struct cn_catalog_entry *entry, char ret_name[CN_FOLDER_NAME_BYTES])
 {
-    cn_layout_folder(entry->manifest.step, entry->standing == CAIRN_SUPERSEDED ? entry->manifest.term : 0, ret_name);
+    cn_layout_folder(entry->manifest.step, entry->manifest.term, ret_name);
+    return entry->standing == CAIRN_SUPERSEDED && strcmp(ret_name, entry->name) != 0;
 }
 
 bool cn_tidy_names_are_right(const struct cn_catalog *catalog)
 {
     char right[CN_FOLDER_NAME_BYTES];
-    for (uint64_t i = 0; i < catalog->readable; i++) {
-        right_name(&catalog->entries[i], right);
-        if (strcmp(right, catalog->entries[i].name) != 0) return false;
-    }
+    for (uint64_t i = 0; i < catalog->readable; i++)
+        if (is_in_the_way(&catalog->entries[i], right)) return false;
     return true;
 }
 
-/* Superseded ones first: they may hold the name that one of the current line should have. */
+/* One of the line keeps the name it has, for nobody can give it another one safely: a power cut may keep the rename that takes a name, and drop the one
+ * by which some other process freed it a moment ago. What bears the term in its name takes no name that was ever anybody else's. */
 void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const char *), void *user)
 {
     struct cn_catalog catalog;
     if (cn_catalog_load(run, &catalog, NULL)) return;
-    for (int superseded = 1; superseded >= 0; superseded--)
-        for (uint64_t i = 0; i < catalog.readable; i++) {
-            const struct cn_catalog_entry *entry = &catalog.entries[i];
-            char right[CN_FOLDER_NAME_BYTES];
-            if ((entry->standing == CAIRN_SUPERSEDED) != superseded) continue;
-            right_name(entry, right);
-            if (!strcmp(right, entry->name)) continue;
-            int rc = cn_os_rename_new(run->dir, entry->name, run->dir, right);
-            if (rc && rc != -ENOENT && rc != -EEXIST) tell(run, entry->name, rc, message, user);
-        }
+    for (uint64_t i = 0; i < catalog.readable; i++) {
+        char right[CN_FOLDER_NAME_BYTES];
+        if (!is_in_the_way(&catalog.entries[i], right)) continue;
+        int rc = cn_os_rename_new(run->dir, catalog.entries[i].name, run->dir, right);
+        if (rc && rc != -ENOENT && rc != -EEXIST) tell(run, catalog.entries[i].name, rc, message, user);
+    }
     cn_catalog_done(&catalog);
 }
 

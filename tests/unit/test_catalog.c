@@ -86,7 +86,7 @@ static void odd_folders_are_set_aside(void **unused)
     (void)unused;
     make("odd");
     test_shell(
-        "cd %s && mkdir checkpoint-7 checkpoint-x && echo x > checkpoint-8 && ln -s checkpoint-10 checkpoint-11 && mkfifo checkpoint-12"
+        "cd %s && mkdir checkpoint-6 checkpoint-7 checkpoint-x && touch checkpoint-7/theirs && echo x > checkpoint-8 && ln -s checkpoint-10 checkpoint-11 && mkfifo checkpoint-12"
         " && cp -a checkpoint-10 checkpoint-13 && truncate -s -1 checkpoint-13/manifest.json && cp -a checkpoint-10 checkpoint-14"
         " && rm checkpoint-14/manifest.json && mkfifo checkpoint-14/manifest.json && cp -a checkpoint-10 checkpoint-15"
         " && truncate -s 2M checkpoint-15/manifest.json && mkdir -p checkpoint-16/manifest.json",

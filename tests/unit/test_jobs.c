@@ -203,7 +203,7 @@ static void a_failure_is_told_once_by_the_next_call(void **unused)
         open_trainer(&t);
         train(&t, 1);
         cairn_run *run = open_run("failure", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
-        test_shell("mkdir %s/checkpoint-1", path); /* in the way, found at the commit */
+        test_shell("mkdir -p %s/checkpoint-1/theirs", path); /* in the way, found at the commit */
         test_ok(save(run, &t, 1, CAIRN_SAVE_EAGER));
         err = (cairn_error)CAIRN_ERROR_INIT;
         if (teller == 0) test_code(save(run, &t, 2, CAIRN_SAVE_EAGER), CAIRN_E_FOREIGN);

@@ -213,7 +213,7 @@ static void after_damage_and_after_nan(void **unused)
     test_ok(cairn_run_close(run, &err));
 }
 
-/* Folders renamed at random: the manifests are the truth, and only the names change. */
+/* Folders renamed at random: the manifests are the truth. */
 static void names_are_hints(void **unused)
 {
     (void)unused;
@@ -232,8 +232,10 @@ static void names_are_hints(void **unused)
         assert_int_equal(restore(run, CAIRN_STEP_DEFAULT), 30);
         assert_true(weights[0] == 301);
         if (round == 19) {
-            save(run, 50, 0); /* the next commit puts the names right */
-            expect_names("10 20 30 30~1 40~1 50");
+            save(run, 50, 0); /* the next commit gives superseded ones a name that is in nobody's way; those of the line keep theirs */
+            test_shell(
+                "cd %s && test \"$(ls -d checkpoint-30~1 checkpoint-40~1 checkpoint-50 | wc -l)\" = 3 && test $(ls -d checkpoint-* | wc -l) = 6",
+                path);
         }
         test_ok(cairn_run_close(run, &err));
     }

@@ -66,6 +66,25 @@ int __wrap_cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, 
     return __real_cn_os_rename_new(from_dir, from, to_dir, to);
 }
 
+static int drop_and_read = CN_NO_FILE; /* a reader's descriptor, once somebody dropped an item right before a pruner was alone */
+static bool drops;
+
+int __real_cn_os_lease(cn_file file, bool exclusive);
+int __wrap_cn_os_lease(cn_file file, bool exclusive);
+int __wrap_cn_os_lease(cn_file file, bool exclusive)
+{
+    if (exclusive && drops) {
+        cn_file dir;
+        drops = false;
+        test_shell("cd %s/checkpoint-10 && cp -p manifest.json next && mv next manifest.json", path);
+        assert_int_equal(cn_os_open_dir(writer.run.dir, "checkpoint-10", &dir), 0);
+        assert_int_equal(cn_os_open_read(dir, "manifest.json", &drop_and_read), 0);
+        assert_int_equal(__real_cn_os_lease(drop_and_read, false), 0);
+        cn_os_close(dir);
+    }
+    return __real_cn_os_lease(file, exclusive);
+}
+
 static void old_ones_go_and_trash_is_empty(void **unused)
 {
     (void)unused;
@@ -137,6 +156,36 @@ static void readers_keep_what_they_hold(void **unused)
     assert_int_equal(retire(1), 1);
     expect("40");
     cn_pool_done(&pool);
+    cn_rundir_close(&writer.run);
+}
+
+/* The lock that a pruner gets alone may be that of a manifest which is none any more; a reader has the new one. */
+static void a_manifest_replaced_under_the_lock_is_looked_at_again(void **unused)
+{
+    (void)unused;
+    make("replaced", 20);
+    drops = true;
+    assert_int_equal(retire(1), 0);
+    assert_non_null(strstr(told, "somebody reads it"));
+    expect("10 20");
+    cn_os_close(drop_and_read);
+    assert_int_equal(retire(1), 1);
+    expect("20");
+    cn_rundir_close(&writer.run);
+}
+
+/* Whoever removed what was retired in place died before the last step: an empty folder is no other tool's. */
+static void an_empty_folder_is_in_nobodys_way(void **unused)
+{
+    (void)unused;
+    make("empty", 20);
+    test_shell("mkdir %s/checkpoint-30 %s/checkpoint-40", path, path);
+    cn_rundir_close(&writer.run);
+    writer_open(&writer, path, &err);
+    writer_go_back(&writer, 20, &err);
+    test_ok(writer_save(&writer, 30, &err));
+    cn_retire_finish_all(&writer.run);
+    expect("10 20 30");
     cn_rundir_close(&writer.run);
 }
 
@@ -437,6 +486,8 @@ int main(void)
                                         cmocka_unit_test(a_dry_run_touches_nothing),
                                         cmocka_unit_test(what_is_counted_must_be_good),
                                         cmocka_unit_test(readers_keep_what_they_hold),
+                                        cmocka_unit_test(a_manifest_replaced_under_the_lock_is_looked_at_again),
+                                        cmocka_unit_test(an_empty_folder_is_in_nobodys_way),
                                         cmocka_unit_test(leftovers_are_settled),
                                         cmocka_unit_test(trees_go_without_following),
                                         cmocka_unit_test(what_is_retired_goes_by_its_folder_not_its_name),

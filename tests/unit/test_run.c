@@ -335,7 +335,7 @@ static void a_second_writer_is_locked_out_or_fences(void **unused)
 
 static void what_stands_in_the_way_is_refused_and_stays(void **unused)
 {
-    static const char *const plants[] = { "mkdir %s/checkpoint-20",
+    static const char *const plants[] = { "mkdir -p %s/checkpoint-20/theirs",
                                           "mkdir %s/checkpoint-20 && echo hi > %s/checkpoint-20/model.safetensors",
                                           "ln -s /etc %s/checkpoint-20", "mkfifo %s/checkpoint-20", "echo hi > %s/checkpoint-20" };
     (void)unused;
