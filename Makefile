@@ -64,6 +64,7 @@ help:
 	@echo 'make test-unit unit tests alone      make test-cli  the program end to end'
 	@echo 'make test-asan unit tests under ASan and UBSan      make test-tsan  threaded ones under TSan'
 	@echo 'make fuzz      every parser under libFuzzer, FUZZ_S=60 seconds each'
+	@echo 'make sim       power cuts, crashes and races on a simulated disk: 20,000 random workloads, SIM="--seed 7 --trace"'
 	@echo 'make differential   50,000 files through Cairn and the safetensors crate, DIFF_FILES=50000'
 	@echo 'make arm64     library, unit tests, program and golden bytes on 64-bit ARM (qemu)      make valgrind  unit tests under memcheck'
 	@echo 'make crash     killed, stopped, cut off, starved and rotten: every case of each, an hour'
@@ -144,6 +145,10 @@ $(BUILD)/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h tests/unit/*.wrap) $(
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(CFLAGS)) -Iinclude -Isrc -Itests/unit $(LDFLAGS) $$(sed 's/^/-Wl,--wrap=/' tests/unit/$*.wrap 2>/dev/null) -o $@ $< $(BUILD)/libcairn.a $$(pkg-config --cflags --libs cmocka) -lm -pthread
 
+# The simulated machine (tests/sim): every object of the library but those of os.
+$(BUILD)/sim: $(wildcard tests/sim/*.[ch]) $(filter-out $(BUILD)/obj/src/os/%,$(OBJECTS)) Makefile
+	$(Q)$(CC) $(CFLAGS) -Iinclude -Isrc $(LDFLAGS) -o $@ $(wildcard tests/sim/*.c) $(filter-out $(BUILD)/obj/src/os/%,$(OBJECTS)) -lm
+
 # A fuzz target: tests/fuzz.sh builds it in a tree of its own.
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/driver.c tests/fuzz/mutate.c tests/fuzz/fuzz.h $(BUILD)/libcairn.a
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer -Iinclude -Isrc -Itests/fuzz $(LDFLAGS) -o $@ $< tests/fuzz/driver.c tests/fuzz/mutate.c $(BUILD)/libcairn.a -lm -pthread
@@ -177,6 +182,12 @@ test-asan test-tsan: test-%:
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory BUILD=build/$* OPT='-O1 -g' SANITIZE='$(SANITIZE)' unit-tests
 	@tests/unit.sh build/$* $(if $(filter tsan,$*),$$(grep -v '^#' tests/tsan.list))
+
+# Power cuts, crashes and races by the ten thousand, on a simulated disk. SIM=--long is the default; SIM='--seed 7 --trace' replays one.
+.PHONY: sim
+sim:
+	@$(MAKE) --no-print-directory $(BUILD)/sim
+	@$(BUILD)/sim $(or $(SIM),--long)
 
 fuzz:
 	@scripts/setup.sh test

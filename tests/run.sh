@@ -27,7 +27,7 @@ part() { # part NAME COMMAND...
     count "$log/${name//[ \/]/-}.log" $status "$name" $((SECONDS - start))
 }
 
-build() { make --no-print-directory all unit-tests build/passthrough && echo 'ok - builds without a warning'; }
+build() { make --no-print-directory all unit-tests build/passthrough build/sim && echo 'ok - builds without a warning'; }
 build_clang() {
     if ! command -v clang >/dev/null; then echo 'skip - clang: not installed'; return 0; fi
     make --no-print-directory CC=clang BUILD=build/clang all && echo 'ok - clang builds without a warning'
@@ -81,6 +81,7 @@ part 'header' header
 part 'layer borders' tests/borders.sh
 part 'protocol model' model
 part 'a test for each file' tests/complete.sh
+part 'simulated disk' build/sim
 part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
 part 'fuzz corpora' tests/fuzz.sh replay

@@ -1,0 +1,136 @@
+/* The simulated disk's program:
+ *
+ *     sim                     the short form: cuts after every change with 2 seeds each, 2,000 random workloads
+ *     sim --long              20 seeds each, 20,000 workloads
+ *     sim --seed N            one random workload, and what came of it; --trace: every call of the system
+ *     sim --case C --seed N --cut K    one operation, the power going before its change number K
+ *     sim --workloads COUNT [--from N]  random workloads alone */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "workload.h"
+#include "world.h"
+
+struct options {
+    uint64_t seed, cut, from, workloads, case_seeds;
+    int case_number; /* from 1; 0: none */
+    bool one, trace;
+};
+
+enum { SHOWN = 10 }; /* failures of each line that are told */
+
+static const char *program;
+
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void tell_failure(unsigned *failed, const char *command)
+{
+    if (++*failed <= SHOWN) printf("  failed: %s\n    replay: %s %s --trace\n", world.message, program, command);
+}
+
+static void tell_line(const char *name, uint64_t runs, const char *what, unsigned failed, double since)
+{
+    printf("%s - %-32s %7llu %s, %u failed, %.1f s\n", failed ? "not ok" : "ok", name, (unsigned long long)runs, what, failed,
+           now_s() - since);
+    fflush(stdout);
+}
+
+/* One run without a cut says how many changes there are; then one run for each of them. */
+static unsigned cut_everywhere(unsigned index, uint64_t seeds)
+{
+    char command[128];
+    unsigned failed = 0;
+    uint64_t runs = 0;
+    double since = now_s();
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        uint64_t changes, unused;
+        for (uint64_t cut = 0, last = 0; cut <= last; cut++, runs++) {
+            bool good = sim_case_run(index, seed, cut, false, cut ? &unused : &changes);
+            if (!cut) last = changes;
+            snprintf(command, sizeof command, "--case %u --seed %llu --cut %llu", index + 1, (unsigned long long)seed,
+                     (unsigned long long)cut);
+            if (!good) tell_failure(&failed, command);
+        }
+    }
+    tell_line(sim_case_name(index), runs, "cuts", failed, since);
+    return failed;
+}
+
+static unsigned work_at_random(uint64_t from, uint64_t count)
+{
+    char command[64];
+    unsigned failed = 0;
+    double since = now_s();
+    for (uint64_t seed = from; seed < from + count; seed++) {
+        snprintf(command, sizeof command, "--seed %llu", (unsigned long long)seed);
+        if (!sim_workload(seed, false)) tell_failure(&failed, command);
+    }
+    tell_line("random workloads", count, "seeds", failed, since);
+    return failed;
+}
+
+static int replay(const struct options *options)
+{
+    uint64_t changes;
+    bool good = options->case_number
+                    ? sim_case_run((unsigned)options->case_number - 1, options->seed, options->cut, options->trace, &changes)
+                    : sim_workload(options->seed, options->trace);
+    printf("%s\n", good ? "all properties hold" : world.message);
+    return !good;
+}
+
+static bool read_options(int argc, char **argv, struct options *options)
+{
+    for (int i = 1; i < argc; i++) {
+        uint64_t number = i + 1 < argc ? strtoull(argv[i + 1], NULL, 10) : 0;
+        if (!strcmp(argv[i], "--trace")) {
+            options->trace = true;
+        } else if (!strcmp(argv[i], "--long")) {
+            options->workloads = 20000;
+            options->case_seeds = 20;
+        } else if (i + 1 == argc) {
+            return false;
+        } else if (!strcmp(argv[i], "--seed")) {
+            options->seed = number;
+            options->one = true;
+            i++;
+        } else if (!strcmp(argv[i], "--case") && number && number <= sim_cases_count) {
+            options->case_number = (int)number;
+            i++;
+        } else if (!strcmp(argv[i], "--cut")) {
+            options->cut = number;
+            i++;
+        } else if (!strcmp(argv[i], "--from")) {
+            options->from = number;
+            i++;
+        } else if (!strcmp(argv[i], "--workloads")) {
+            options->workloads = number;
+            options->case_seeds = 0;
+            i++;
+        } else
+            return false;
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = { .from = 1, .workloads = 2000, .case_seeds = 2 };
+    unsigned failed = 0;
+    program = argv[0];
+    if (!read_options(argc, argv, &options)) {
+        fputs("usage: sim [--long | --workloads COUNT [--from N] | [--case C --cut K] --seed N [--trace]]\n", stderr);
+        return 2;
+    }
+    if (options.one) return replay(&options);
+    for (unsigned i = 0; i < sim_cases_count && options.case_seeds; i++) failed += cut_everywhere(i, options.case_seeds);
+    failed += work_at_random(options.from, options.workloads);
+    return failed != 0;
+}

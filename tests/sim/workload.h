@@ -1,0 +1,18 @@
+/* One run of the simulated machine from a seed. */
+#ifndef SIM_WORKLOAD_H
+#define SIM_WORKLOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Random workload: writers, readers, pruners, taggers, crashes, cuts, stopped processes, clock jumps. false: a property failed; world.message. */
+bool sim_workload(uint64_t seed, bool trace);
+
+/* One operation with a cut at one point. */
+struct sim_case;
+extern const unsigned sim_cases_count;
+const char *sim_case_name(unsigned index);
+/* Runs case with the power going before its change number cut (from 1), or without a cut (0). *ret_changes: how many there were. */
+bool sim_case_run(unsigned index, uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes);
+
+#endif
