@@ -4,7 +4,9 @@
  *     sim --long              20 seeds each, 20,000 workloads
  *     sim --seed N            one random workload, and what came of it; --trace: every call of the system
  *     sim --case C --seed N --cut K    one operation, the power going before its change number K
- *     sim --workloads COUNT [--from N]  random workloads alone */
+ *     sim --rot --seed N               a bit of a checkpoint flips
+ *     sim --workloads COUNT [--from N] random workloads alone
+ *     sim --hunt ROUNDS                all of it in rounds until something fails: for mutants */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,8 @@
 struct options {
     uint64_t seed, cut, from, workloads, case_seeds;
     int case_number; /* from 1; 0: none */
-    bool one, trace;
+    bool one, trace, rot;
+    uint64_t hunt; /* rounds */
 };
 
 enum { SHOWN = 10 }; /* failures of each line that are told */
@@ -63,17 +66,51 @@ static unsigned cut_everywhere(unsigned index, uint64_t seeds)
     return failed;
 }
 
-static unsigned work_at_random(uint64_t from, uint64_t count)
+static bool work(uint64_t seed)
+{
+    return sim_workload(seed, false);
+}
+
+static bool rot(uint64_t seed)
+{
+    return sim_rot_run(seed, false);
+}
+
+static unsigned try_seeds(const char *name, const char *option, bool (*run)(uint64_t seed), uint64_t from, uint64_t count)
 {
     char command[64];
     unsigned failed = 0;
     double since = now_s();
     for (uint64_t seed = from; seed < from + count; seed++) {
-        snprintf(command, sizeof command, "--seed %llu", (unsigned long long)seed);
-        if (!sim_workload(seed, false)) tell_failure(&failed, command);
+        snprintf(command, sizeof command, "%s--seed %llu", option, (unsigned long long)seed);
+        if (!run(seed)) tell_failure(&failed, command);
     }
-    tell_line("random workloads", count, "seeds", failed, since);
+    tell_line(name, count, "seeds", failed, since);
     return failed;
+}
+
+/* Rounds of everything until something fails: how fast a mistake is found. */
+static int hunt(uint64_t rounds)
+{
+    uint64_t runs = 0, workload = 0;
+    for (uint64_t round = 1; round <= rounds; round++) {
+        bool good = true;
+        for (unsigned i = 0; i < sim_cases_count && good; i++) {
+            uint64_t last, unused;
+            good = sim_case_run(i, round, 0, false, &last), runs++;
+            for (uint64_t cut = 1; cut <= last && good; cut++, runs++) good = sim_case_run(i, round, cut, false, &unused);
+            if (!good) printf("caught after %llu runs (%s): %s\n", (unsigned long long)runs, sim_case_name(i), world.message);
+        }
+        for (unsigned i = 0; i < 100 && good; i++, runs++)
+            if (!(good = sim_rot_run(++workload, false)))
+                printf("caught after %llu runs (a flipped bit): %s\n", (unsigned long long)runs, world.message);
+        for (unsigned i = 0; i < 400 && good; i++, runs++)
+            if (!(good = work(++workload)))
+                printf("caught after %llu runs (random workloads): %s\n", (unsigned long long)runs, world.message);
+        if (!good) return 1;
+    }
+    printf("not caught in %llu runs\n", (unsigned long long)runs);
+    return 0;
 }
 
 static int replay(const struct options *options)
@@ -92,6 +129,8 @@ static bool read_options(int argc, char **argv, struct options *options)
         uint64_t number = i + 1 < argc ? strtoull(argv[i + 1], NULL, 10) : 0;
         if (!strcmp(argv[i], "--trace")) {
             options->trace = true;
+        } else if (!strcmp(argv[i], "--rot")) {
+            options->rot = true;
         } else if (!strcmp(argv[i], "--long")) {
             options->workloads = 20000;
             options->case_seeds = 20;
@@ -106,6 +145,9 @@ static bool read_options(int argc, char **argv, struct options *options)
             i++;
         } else if (!strcmp(argv[i], "--cut")) {
             options->cut = number;
+            i++;
+        } else if (!strcmp(argv[i], "--hunt")) {
+            options->hunt = number;
             i++;
         } else if (!strcmp(argv[i], "--from")) {
             options->from = number;
@@ -126,11 +168,14 @@ int main(int argc, char **argv)
     unsigned failed = 0;
     program = argv[0];
     if (!read_options(argc, argv, &options)) {
-        fputs("usage: sim [--long | --workloads COUNT [--from N] | [--case C --cut K] --seed N [--trace]]\n", stderr);
+        fputs("usage: sim [--long | --workloads COUNT [--from N] | [--case C --cut K | --rot] --seed N [--trace] | --hunt ROUNDS]\n",
+              stderr);
         return 2;
     }
     if (options.one) return replay(&options);
+    if (options.hunt) return hunt(options.hunt);
     for (unsigned i = 0; i < sim_cases_count && options.case_seeds; i++) failed += cut_everywhere(i, options.case_seeds);
-    failed += work_at_random(options.from, options.workloads);
+    if (options.case_seeds) failed += try_seeds("a flipped bit", "--rot ", rot, options.from, options.workloads);
+    failed += try_seeds("random workloads", "", work, options.from, options.workloads);
     return failed != 0;
 }

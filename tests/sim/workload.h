@@ -15,4 +15,7 @@ const char *sim_case_name(unsigned index);
 /* Runs case with the power going before its change number cut (from 1), or without a cut (0). *ret_changes: how many there were. */
 bool sim_case_run(unsigned index, uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes);
 
+bool sim_folder_run(uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes); /* the same for a folder without a run */
+bool sim_rot_run(uint64_t seed, bool trace);                                         /* a bit of a checkpoint flips */
+
 #endif
