@@ -9,8 +9,9 @@
 /* What a case does before it begins to count, and then. */
 struct sim_case {
     const char *name;
+    bool with_frozen;
     struct {
-        bool goes_back, with_frozen;
+        bool goes_back;
         unsigned saves;
         uint32_t keep_last, io_threads;
         int save_mode;
@@ -33,9 +34,10 @@ static const struct sim_case cases[] = {
       .who = WRITER,
       .writer = { .saves = 2, .io_threads = 2, .save_mode = CAIRN_SAVE_LAZY } },
     { .name = "a save that shares a file",
-      .before = { .saves = 2, .with_frozen = true, .save_mode = CAIRN_SAVE_SYNC },
+      .with_frozen = true,
+      .before = { .saves = 2, .save_mode = CAIRN_SAVE_SYNC },
       .who = WRITER,
-      .writer = { .saves = 1, .with_frozen = true, .io_threads = 1, .save_mode = CAIRN_SAVE_SYNC } },
+      .writer = { .saves = 1, .io_threads = 1, .save_mode = CAIRN_SAVE_SYNC } },
     { .name = "a save that prunes",
       .before = { .saves = 3, .save_mode = CAIRN_SAVE_SYNC },
       .who = WRITER,
@@ -69,7 +71,9 @@ const char *sim_case_name(unsigned index)
 
 static struct sim_actor *begin_actor(struct sim_actor *actor, struct sim_random *random)
 {
-    *actor = (struct sim_actor){ .random = sim_random_fork(random, 9), .save_mode = CAIRN_SAVE_SYNC, .io_threads = 1, .keep_last = 1 };
+    *actor = (struct sim_actor){
+        .random = sim_random_fork(random, 9), .save_mode = CAIRN_SAVE_SYNC, .io_threads = 1, .keep_last = 1, .dense = true
+    };
     return actor;
 }
 
@@ -77,7 +81,6 @@ static void before(const struct sim_case *one, struct sim_actor *actor)
 {
     actor->saves = one->before.saves;
     actor->keep_last = 0;
-    actor->with_frozen = one->before.with_frozen;
     if (!actor->saves) return;
     sim_process_start("before", sim_write, actor);
     sim_run();
@@ -88,7 +91,6 @@ static void act(const struct sim_case *one, struct sim_actor *actor)
     static const int upkeep[] = { [KEEPER] = SIM_KEEP, [REMOVER] = SIM_REMOVE, [DROPPER] = SIM_DROP };
     actor->saves = one->writer.saves;
     actor->goes_back = one->writer.goes_back;
-    actor->with_frozen = one->writer.with_frozen;
     actor->actions = 3;
     actor->action = one->who == TAGGER ? 0 : -1;
     if (one->who == KEEPER || one->who == REMOVER || one->who == DROPPER) {
@@ -114,7 +116,7 @@ bool sim_case_run(unsigned index, uint64_t seed, uint64_t cut, bool trace, uint6
     struct sim_profile profile = { .switch_in = 4, .cores = 2, .list_batch = 4, .clock_tick_ns = 4000000, .refuse_direct = seed % 2 };
     profile.renames = seed % 3 == 2 ? SIM_RENAME_HALVES : SIM_RENAME_WHOLE;
     sim_world_begin(seed, &profile, trace);
-    sim_ledger_begin();
+    sim_ledger_begin(cases[index].with_frozen);
     before(&cases[index], begin_actor(&first, &random));
     uint64_t start = world.changes;
     if (cut) world.cut_at_change = start + cut;

@@ -33,7 +33,7 @@ static uint64_t load(const cairn_entry *entry, const char *path)
     cairn_restore_options options = CAIRN_RESTORE_OPTIONS_INIT;
     uint64_t number = 0;
     options.allow_missing = lacks_optimizer(entry);
-    int code = sim_state_open(&state, false, &error);
+    int code = sim_state_open(&state, ledger.with_frozen, &error);
     if (!code) code = cairn_load(NULL, path, state.state, &options, NULL, &error);
     if (code)
         surprise("a listed checkpoint does not load", &error);
@@ -157,7 +157,7 @@ void sim_judge(bool resume)
     if (world.failed) return;
     struct judgement judgement = { .resume = resume };
     struct sim_profile profile = world.profile;
-    world.profile.stop_in = 0;
+    world.profile.stop_in = world.profile.stop_at_names_in = 0;
     world.cut_at_change = world.cut_at_call = world.kill_at_call = UINT64_MAX;
     sim_process_start("judge", judge, &judgement);
     sim_run();

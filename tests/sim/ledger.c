@@ -8,9 +8,10 @@
 
 struct sim_ledger ledger;
 
-void sim_ledger_begin(void)
+void sim_ledger_begin(bool with_frozen)
 {
     memset(&ledger, 0, sizeof ledger);
+    ledger.with_frozen = with_frozen;
 }
 
 int sim_ledger_compare(struct sim_place_in_time a, struct sim_place_in_time b)

@@ -44,13 +44,14 @@ struct sim_ledger {
     unsigned tags_count;
     struct sim_restored restores[SIM_MAX_RESTORES]; /* of the default, that are over */
     unsigned restores_count;
+    bool with_frozen;                                       /* the state has a file that is large enough to be shared */
     uint32_t keep_least;                                    /* the smallest number that any pruning has kept; 0: nobody prunes */
     uint8_t going[SIM_MAX_STEPS], stripping[SIM_MAX_STEPS]; /* how many remove a checkpoint of that step, or drop an item, just now */
 };
 
 extern struct sim_ledger ledger;
 
-void sim_ledger_begin(void);
+void sim_ledger_begin(bool with_frozen);
 uint64_t sim_ledger_save(uint64_t term, uint64_t step, uint64_t parent);
 void sim_ledger_acknowledge(uint64_t number, const char *id);
 uint64_t sim_ledger_find(uint64_t term, uint64_t step); /* the newest attempt there; 0: none */

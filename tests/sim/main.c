@@ -4,7 +4,7 @@
  *     sim --long              20 seeds each, 20,000 workloads
  *     sim --seed N            one random workload, and what came of it; --trace: every call of the system
  *     sim --case C --seed N --cut K    one operation, the power going before its change number K
- *     sim --rot --seed N               a bit of a checkpoint flips
+ *     sim --rot --seed N               bytes of a checkpoint are damaged; --duel: writers, pruners and taggers get in each other's way
  *     sim --workloads COUNT [--from N] random workloads alone
  *     sim --hunt ROUNDS                all of it in rounds until something fails: for mutants */
 #include <stdio.h>
@@ -18,7 +18,7 @@
 struct options {
     uint64_t seed, cut, from, workloads, case_seeds;
     int case_number; /* from 1; 0: none */
-    bool one, trace, rot;
+    bool one, trace, rot, duel;
     uint64_t hunt; /* rounds */
 };
 
@@ -76,6 +76,11 @@ static bool rot(uint64_t seed)
     return sim_rot_run(seed, false);
 }
 
+static bool duel(uint64_t seed)
+{
+    return sim_duel(seed, false);
+}
+
 static unsigned try_seeds(const char *name, const char *option, bool (*run)(uint64_t seed), uint64_t from, uint64_t count)
 {
     char command[64];
@@ -89,10 +94,20 @@ static unsigned try_seeds(const char *name, const char *option, bool (*run)(uint
     return failed;
 }
 
+static bool hunt_seeds(const char *name, bool (*run)(uint64_t seed), uint64_t round, uint64_t count, uint64_t *runs)
+{
+    for (uint64_t i = 0; i < count; i++, ++*runs)
+        if (!run((round - 1) * count + i + 1)) {
+            printf("caught after %llu runs (%s): %s\n", (unsigned long long)*runs, name, world.message);
+            return false;
+        }
+    return true;
+}
+
 /* Rounds of everything until something fails: how fast a mistake is found. */
 static int hunt(uint64_t rounds)
 {
-    uint64_t runs = 0, workload = 0;
+    uint64_t runs = 0;
     for (uint64_t round = 1; round <= rounds; round++) {
         bool good = true;
         for (unsigned i = 0; i < sim_cases_count && good; i++) {
@@ -101,12 +116,8 @@ static int hunt(uint64_t rounds)
             for (uint64_t cut = 1; cut <= last && good; cut++, runs++) good = sim_case_run(i, round, cut, false, &unused);
             if (!good) printf("caught after %llu runs (%s): %s\n", (unsigned long long)runs, sim_case_name(i), world.message);
         }
-        for (unsigned i = 0; i < 100 && good; i++, runs++)
-            if (!(good = sim_rot_run(++workload, false)))
-                printf("caught after %llu runs (a flipped bit): %s\n", (unsigned long long)runs, world.message);
-        for (unsigned i = 0; i < 400 && good; i++, runs++)
-            if (!(good = work(++workload)))
-                printf("caught after %llu runs (random workloads): %s\n", (unsigned long long)runs, world.message);
+        good = good && hunt_seeds("damaged bytes", rot, round, 100, &runs) && hunt_seeds("duels", duel, round, 1000, &runs) &&
+               hunt_seeds("random workloads", work, round, 300, &runs);
         if (!good) return 1;
     }
     printf("not caught in %llu runs\n", (unsigned long long)runs);
@@ -131,6 +142,8 @@ static bool read_options(int argc, char **argv, struct options *options)
             options->trace = true;
         } else if (!strcmp(argv[i], "--rot")) {
             options->rot = true;
+        } else if (!strcmp(argv[i], "--duel")) {
+            options->duel = true;
         } else if (!strcmp(argv[i], "--long")) {
             options->workloads = 20000;
             options->case_seeds = 20;
@@ -168,14 +181,16 @@ int main(int argc, char **argv)
     unsigned failed = 0;
     program = argv[0];
     if (!read_options(argc, argv, &options)) {
-        fputs("usage: sim [--long | --workloads COUNT [--from N] | [--case C --cut K | --rot] --seed N [--trace] | --hunt ROUNDS]\n",
-              stderr);
+        fputs(
+            "usage: sim [--long | --workloads COUNT [--from N] | [--case C --cut K | --rot | --duel] --seed N [--trace] | --hunt ROUNDS]\n",
+            stderr);
         return 2;
     }
     if (options.one) return replay(&options);
     if (options.hunt) return hunt(options.hunt);
     for (unsigned i = 0; i < sim_cases_count && options.case_seeds; i++) failed += cut_everywhere(i, options.case_seeds);
-    if (options.case_seeds) failed += try_seeds("a flipped bit", "--rot ", rot, options.from, options.workloads);
+    if (options.case_seeds) failed += try_seeds("damaged bytes", "--rot ", rot, options.from, options.workloads / 2);
+    failed += try_seeds("duels", "--duel ", duel, options.from, options.workloads);
     failed += try_seeds("random workloads", "", work, options.from, options.workloads);
     return failed != 0;
 }

@@ -138,7 +138,7 @@ static int make_dir(const struct sim_place *place)
 int cn_os_make_dir_path(const char *path)
 {
     struct sim_place place;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = sim_walk(world.disk.root, path, false, &place);
     if (!rc) rc = make_dir(&place);
     return sim_traced(rc, "make_dir %s", path);
@@ -147,7 +147,7 @@ int cn_os_make_dir_path(const char *path)
 int cn_os_make_dir(cn_file dir, const char *name)
 {
     struct sim_place place;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = walk_to_new(dir, name, &place);
     if (!rc) rc = make_dir(&place);
     return sim_traced(rc, "make_dir %s/%s", rc ? "" : place.dir->label, name);
@@ -165,7 +165,7 @@ static int remove_dir(const struct sim_place *place)
 int cn_os_remove_dir(cn_file dir, const char *name)
 {
     struct sim_place place;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = sim_walk_at(dir, name, &place);
     if (!rc) rc = remove_dir(&place);
     return sim_traced(rc, "remove_dir %s", name);
@@ -174,7 +174,7 @@ int cn_os_remove_dir(cn_file dir, const char *name)
 int cn_os_sync_dir(cn_file dir)
 {
     struct sim_inode *inode;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = sim_dir_of(dir, &inode);
     if (!rc) sim_disk_sync_names(&world.disk, inode);
     return sim_traced(rc, "sync_dir %s", rc ? "?" : inode->label);
@@ -267,7 +267,7 @@ static int walk_both(cn_file from_dir, const char *from, cn_file to_dir, const c
 int cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const char *to)
 {
     struct sim_place source, target;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = walk_both(from_dir, from, to_dir, to, &source, &target);
     if (!rc && target.inode) rc = -EEXIST;
     if (!rc) rename_it(&source, &target);
@@ -277,7 +277,7 @@ int cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const c
 int cn_os_exchange(cn_file dir, const char *one, const char *other)
 {
     struct sim_place first, second;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = walk_both(dir, one, dir, other, &first, &second);
     if (!rc && !second.inode) rc = -ENOENT;
     if (!rc) {
@@ -291,7 +291,7 @@ int cn_os_exchange(cn_file dir, const char *one, const char *other)
 int cn_os_rename_over(cn_file from_dir, const char *from, cn_file to_dir, const char *to)
 {
     struct sim_place source, target;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = walk_both(from_dir, from, to_dir, to, &source, &target);
     if (!rc && target.inode && (target.inode->type == SIM_DIR || source.inode->type == SIM_DIR)) rc = -EISDIR;
     if (!rc) rename_it(&source, &target);
@@ -301,7 +301,7 @@ int cn_os_rename_over(cn_file from_dir, const char *from, cn_file to_dir, const 
 int cn_os_link(cn_file from_dir, const char *from, cn_file to_dir, const char *to)
 {
     struct sim_place source, target;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = sim_walk_at(from_dir, from, &source);
     if (!rc) rc = walk_to_new(to_dir, to, &target);
     if (!rc && !source.inode) rc = -ENOENT;
@@ -314,7 +314,7 @@ int cn_os_link(cn_file from_dir, const char *from, cn_file to_dir, const char *t
 int cn_os_unlink(cn_file dir, const char *name)
 {
     struct sim_place place;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = sim_walk_at(dir, name, &place);
     if (!rc && !place.inode) rc = -ENOENT;
     if (!rc && place.inode->type == SIM_DIR) rc = -EISDIR;
@@ -325,7 +325,7 @@ int cn_os_unlink(cn_file dir, const char *name)
 int cn_os_symlink(const char *target, cn_file dir, const char *name)
 {
     struct sim_place place;
-    sim_call(SIM_CHANGES);
+    sim_call(SIM_CHANGES_NAMES);
     int rc = walk_to_new(dir, name, &place);
     if (!rc && place.inode) rc = -EEXIST;
     if (!rc) {

@@ -1,4 +1,5 @@
-/* A byte of a checkpoint changes by itself. Whatever it is of: verify says so, and nobody is ever given other bytes than were saved. */
+/* A bit of a checkpoint flips, or a file has the content of its namesake in another checkpoint. Whatever it is of: verify says so, and nobody is ever
+ * given other bytes than were saved. */
 #include "workload.h"
 
 #include <stdio.h>
@@ -36,6 +37,29 @@ static void flip(struct rot *rot)
     sim_trace("a bit of %s/%s flips, at %llu", rot->checkpoint, rot->name, (unsigned long long)offset);
 }
 
+static struct sim_inode *find_namesake(const struct rot *rot, const struct sim_inode *dir, const char *checkpoint)
+{
+    struct sim_inode *found = NULL;
+    for (size_t i = 0; i < dir->names.count && !found; i++) {
+        const struct sim_entry *entry = &dir->names.list[i];
+        const char *of = checkpoint ? checkpoint : strncmp(entry->name, "checkpoint-", 11) ? NULL : entry->name;
+        if (entry->inode->type == SIM_DIR && entry->name[0] != '.') found = find_namesake(rot, entry->inode, of);
+        if (of && strcmp(of, rot->checkpoint) != 0 && !strcmp(entry->name, rot->name)) found = entry->inode;
+    }
+    return found;
+}
+
+/* A write that went astray: the bytes are right, but of another checkpoint. */
+static bool mix_up(const struct rot *rot)
+{
+    const struct sim_inode *other = find_namesake(rot, world.disk.root, NULL);
+    if (!other || other->now.size != rot->file->now.size || !memcmp(other->now.data, rot->file->now.data, other->now.size)) return false;
+    memcpy(rot->file->now.data, other->now.data, other->now.size);
+    memcpy(rot->file->durable.data, other->now.data, other->now.size);
+    sim_trace("%s/%s has the content of another checkpoint's", rot->checkpoint, rot->name);
+    return true;
+}
+
 static void judge_checkpoint(const struct rot *rot, const char *name)
 {
     char path[128];
@@ -45,11 +69,10 @@ static void judge_checkpoint(const struct rot *rot, const char *name)
     snprintf(path, sizeof path, SIM_RUN "/%s", name);
     bool damaged = !strcmp(name, rot->checkpoint);
     if (!cairn_verify(NULL, path, &options, NULL, &error) == damaged)
-        sim_fail("rot: a bit of %s/%s flipped; verify of %s: %s", rot->checkpoint, rot->name, name,
-                 damaged ? "all is well" : error.message);
+        sim_fail("rot: %s/%s was damaged; verify of %s: %s", rot->checkpoint, rot->name, name, damaged ? "all is well" : error.message);
     if (sim_state_open(&state, false, &error)) sim_fail("rot: %s", error.message);
     if (!cairn_load(NULL, path, state.state, NULL, NULL, &error) && !sim_state_is(&state, (uint64_t)state.attempt, true))
-        sim_fail("rot: a bit of %s/%s flipped; loading %s gave other bytes than were saved", rot->checkpoint, rot->name, name);
+        sim_fail("rot: %s/%s was damaged; loading %s gave other bytes than were saved", rot->checkpoint, rot->name, name);
     sim_state_close(&state);
 }
 
@@ -69,7 +92,7 @@ static void judge_rot(void *user)
         return;
     }
     if (!cairn_restore(run, state.state, NULL, NULL, &error) && !sim_state_is(&state, (uint64_t)state.attempt, true))
-        sim_fail("rot: a bit of %s/%s flipped; the restore gave other bytes than were saved", rot->checkpoint, rot->name);
+        sim_fail("rot: %s/%s was damaged; the restore gave other bytes than were saved", rot->checkpoint, rot->name);
     if (error.code) sim_fail("rot: an older checkpoint is whole, and was not restored: %s", error.message);
     (void)cairn_run_close(run, NULL);
     sim_state_close(&state);
@@ -82,11 +105,11 @@ bool sim_rot_run(uint64_t seed, bool trace)
     struct sim_profile profile = { .switch_in = 100, .cores = 1 + seed % 3, .list_batch = 10, .clock_tick_ns = 1 };
     writer = (struct sim_actor){ .random = sim_random_fork(&rot.random, 1), .saves = 3, .save_mode = CAIRN_SAVE_SYNC, .io_threads = 1 };
     sim_world_begin(seed, &profile, trace);
-    sim_ledger_begin();
+    sim_ledger_begin(false);
     sim_process_start("writer", sim_write, &writer);
     sim_run();
     choose_file(&rot, world.disk.root, NULL);
-    if (rot.file) flip(&rot);
+    if (rot.file && !(sim_random_once_in(&rot.random, 3) && mix_up(&rot))) flip(&rot);
     if (!world.failed) sim_process_start("judge", judge_rot, &rot);
     sim_run();
     bool good = !world.failed;

@@ -20,14 +20,19 @@ static void fill_moments(uint64_t attempt, float *moments)
     for (unsigned i = 0; i < SIM_MOMENTS; i++) moments[i] = (float)(attempt * 1000 + i); /* no NaN among them */
 }
 
-/* What does not change from save to save. */
-enum { WEIGHT, BIAS, FROZEN, NEVER = 77 };
+enum { WEIGHT, BIAS, FROZEN };
+
+/* What is called frozen changes seldom, but it does: nobody may rely on the flag. */
+static uint64_t frozen_since(uint64_t attempt)
+{
+    return attempt / 4;
+}
 
 void sim_state_bytes(uint64_t attempt, const char *name, unsigned char *ret_bytes, uint64_t size)
 {
     if (!strcmp(name, "weight")) fill(attempt, WEIGHT, ret_bytes, size);
     if (!strcmp(name, "bias")) fill(attempt, BIAS, ret_bytes, size);
-    if (!strcmp(name, "frozen")) fill(NEVER, FROZEN, ret_bytes, size);
+    if (!strcmp(name, "frozen")) fill(frozen_since(attempt), FROZEN, ret_bytes, size);
     if (!strcmp(name, "moments")) fill_moments(attempt, (float *)(void *)ret_bytes);
 }
 
@@ -37,11 +42,12 @@ void sim_state_fill(struct sim_state *state, uint64_t attempt)
     fill(attempt, WEIGHT, state->weight, SIM_WEIGHT_BYTES);
     fill(attempt, BIAS, state->bias, SIM_BIAS_BYTES);
     fill_moments(attempt, state->moments);
+    if (state->frozen) fill(frozen_since(attempt), FROZEN, state->frozen, SIM_FROZEN_BYTES);
 }
 
 static bool holds(uint64_t attempt, uint64_t tensor, const unsigned char *bytes, uint64_t size)
 {
-    unsigned char want[SIM_WEIGHT_BYTES];
+    static unsigned char want[SIM_FROZEN_BYTES];
     fill(attempt, tensor, want, size);
     return !memcmp(want, bytes, size);
 }
@@ -52,6 +58,7 @@ bool sim_state_is(const struct sim_state *state, uint64_t attempt, bool with_opt
     fill_moments(attempt, moments);
     bool same = state->attempt == (int64_t)attempt && holds(attempt, WEIGHT, state->weight, SIM_WEIGHT_BYTES) &&
                 holds(attempt, BIAS, state->bias, SIM_BIAS_BYTES);
+    if (state->frozen) same = same && holds(frozen_since(attempt), FROZEN, state->frozen, SIM_FROZEN_BYTES);
     return same && (!with_optimizer || !memcmp(moments, state->moments, sizeof moments));
 }
 
@@ -79,7 +86,6 @@ int sim_state_open(struct sim_state *state, bool with_frozen, cairn_error *err)
     if (!code) code = cairn_state_bind_i64(state->state, "trainer", "attempt", &state->attempt, err);
     if (code || !with_frozen) return code;
     state->frozen = cn_os_new(SIM_FROZEN_BYTES);
-    fill(NEVER, FROZEN, state->frozen, SIM_FROZEN_BYTES);
     return bind(state, "model", "frozen", CAIRN_U8, SIM_FROZEN_BYTES, CAIRN_FROZEN, state->frozen, err);
 }
 

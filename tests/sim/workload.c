@@ -9,7 +9,7 @@ struct plan {
     struct sim_random random;
     struct sim_actor actors[SIM_MAX_ACTORS];
     unsigned count;
-    bool prunes, with_frozen, goes_back;
+    bool prunes, goes_back;
     uint32_t keep_last;
 };
 
@@ -42,8 +42,8 @@ static void start_writer(struct plan *plan, bool second)
     struct sim_actor *actor = new_actor(plan);
     if (!actor) return;
     actor->take_over = second ? !sim_random_once_in(&plan->random, 3) : sim_random_once_in(&plan->random, 4);
-    actor->with_frozen = plan->with_frozen;
     actor->goes_back = plan->goes_back;
+    actor->dense = sim_random_once_in(&plan->random, 2);
     actor->saves = 1 + (unsigned)sim_random_below(&plan->random, 4);
     actor->keep_last = plan->prunes && sim_random_once_in(&plan->random, 2) ? plan->keep_last : 0;
     actor->io_threads = (uint32_t)sim_random_below(&plan->random, 3);
@@ -89,11 +89,11 @@ bool sim_workload(uint64_t seed, bool trace)
     plan = (struct plan){ .random = { seed * 2 + 1 } };
     struct sim_profile profile = draw_profile(&plan.random);
     plan.prunes = sim_random_percent(&plan.random, 60);
-    plan.with_frozen = sim_random_once_in(&plan.random, 16);
+    bool with_frozen = sim_random_once_in(&plan.random, 16);
     plan.goes_back = sim_random_percent(&plan.random, 40);
     plan.keep_last = 1 + (uint32_t)sim_random_below(&plan.random, 3);
     sim_world_begin(seed, &profile, trace);
-    sim_ledger_begin();
+    sim_ledger_begin(with_frozen);
     for (unsigned round = 1 + (unsigned)sim_random_below(&plan.random, 3); round && !world.failed; round--) {
         go_through(&plan);
         if (world.failed) break;
@@ -103,6 +103,70 @@ bool sim_workload(uint64_t seed, bool trace)
         if (!world.failed) sim_power_cut(); /* what the judge was told holds over another one, too */
         sim_judge(false);
     }
+    bool good = !world.failed;
+    sim_world_end();
+    return good;
+}
+
+/* ----------------------------------------------------------------------------------------------------------------- duels */
+
+static void start_duelist(struct plan *plan, const char *name, void (*run)(void *), unsigned percent)
+{
+    struct sim_actor *actor = sim_random_percent(&plan->random, percent) ? new_actor(plan) : NULL;
+    if (!actor) return;
+    actor->take_over = true;
+    actor->dense = true;
+    actor->goes_back = sim_random_once_in(&plan->random, 2);
+    actor->saves = 1 + (unsigned)sim_random_below(&plan->random, 3);
+    actor->keep_last = plan->keep_last;
+    if (run == sim_write) actor->keep_last = plan->prunes && sim_random_once_in(&plan->random, 4) ? plan->keep_last : 0;
+    if (run == sim_prune && sim_random_once_in(&plan->random, 2)) actor->action = SIM_KEEP;
+    actor->io_threads = 1;
+    actor->save_mode = CAIRN_SAVE_SYNC;
+    sim_process_start(name, run, actor);
+}
+
+static void prepare(struct plan *plan)
+{
+    struct sim_actor *actor = new_actor(plan);
+    actor->dense = true;
+    actor->saves = 1 + (unsigned)sim_random_below(&plan->random, 3);
+    actor->io_threads = 1;
+    actor->save_mode = CAIRN_SAVE_SYNC;
+    actor->delay_ns = 0;
+    sim_process_start("writer", sim_write, actor);
+    sim_run();
+}
+
+bool sim_duel(uint64_t seed, bool trace)
+{
+    static struct plan plan;
+    plan = (struct plan){ .random = { seed * 2 } };
+    struct sim_profile profile = draw_profile(&plan.random);
+    plan.prunes = sim_random_percent(&plan.random, 60);
+    bool with_frozen = sim_random_once_in(&plan.random, 32);
+    plan.keep_last = 1 + (uint32_t)sim_random_below(&plan.random, 2);
+    unsigned stop_in = 3u << sim_random_below(&plan.random, 4);
+    profile.stop_in = 0;
+    if (sim_random_once_in(&plan.random, 2)) profile.list_batch = 1;
+    sim_world_begin(seed, &profile, trace);
+    sim_ledger_begin(with_frozen);
+    prepare(&plan);
+    world.profile.stop_in = 20 * stop_in;
+    world.profile.stop_at_names_in = stop_in;
+    start_duelist(&plan, "writer", sim_write, 90);
+    start_duelist(&plan, "writer", sim_write, 60);
+    for (int i = 0; i < 2 && plan.prunes; i++) start_duelist(&plan, "pruner", sim_prune, 60);
+    for (int i = 0; i < 3; i++) start_duelist(&plan, "tagger", sim_tag, 20);
+    start_duelist(&plan, "reader", sim_read, 25);
+    if (sim_random_percent(&plan.random, 60)) world.cut_at_change = world.changes + 1 + sim_random_below(&plan.random, 200);
+    if (sim_random_percent(&plan.random, 30)) world.kill_at_call = world.calls + 1 + sim_random_below(&plan.random, 1000);
+    for (sim_run(); world.killed && !world.failed; sim_run()) survive_kill(&plan);
+    if (!world.power_is_out && sim_random_once_in(&plan.random, 2)) sim_judge(false);
+    if (!world.failed) sim_power_cut();
+    sim_judge(true);
+    if (!world.failed) sim_power_cut();
+    sim_judge(false);
     bool good = !world.failed;
     sim_world_end();
     return good;

@@ -7,6 +7,9 @@
 
 /* Random workload: writers, readers, pruners, taggers, crashes, cuts, stopped processes, clock jumps. false: a property failed; world.message. */
 bool sim_workload(uint64_t seed, bool trace);
+/* The same, but short and mean: a run of a few checkpoints, and all at once somebody goes back, another one takes over, others prune and tag - each of
+ * them stopped again and again just before it changes a name. */
+bool sim_duel(uint64_t seed, bool trace);
 
 /* One operation with a cut at one point. */
 struct sim_case;

@@ -298,10 +298,11 @@ static uint64_t some_time(void)
     return UINT64_C(1000000) << sim_random_below(&world.schedule, 22);
 }
 
-static void upset(void)
+static void upset(enum sim_kind kind)
 {
     const struct sim_profile *profile = &world.profile;
-    if (profile->stop_in && sim_random_once_in(&world.schedule, profile->stop_in)) {
+    unsigned stop_in = kind == SIM_CHANGES_NAMES && profile->stop_at_names_in ? profile->stop_at_names_in : profile->stop_in;
+    if (stop_in && sim_random_once_in(&world.schedule, stop_in)) {
         sim_self()->stopped_until_ns = world.now_ns + some_time();
         sim_trace("is stopped for %llu ms", (unsigned long long)((sim_self()->stopped_until_ns - world.now_ns) / 1000000));
     }
@@ -315,12 +316,12 @@ static void upset(void)
 void sim_call(enum sim_kind kind)
 {
     world.calls++;
-    world.changes += kind == SIM_CHANGES;
+    world.changes += kind != SIM_LOOKS;
     world.now_ns += 1000 + sim_random_below(&world.schedule, 40000);
-    upset();
+    upset(kind);
     if (sim_self()->stopped_until_ns > world.now_ns || sim_random_once_in(&world.schedule, world.profile.switch_in)) leave();
     /* last, so that nobody else acts between the decision and the end */
-    if (world.calls >= world.cut_at_call || (kind == SIM_CHANGES && world.changes >= world.cut_at_change)) world.power_is_out = true;
+    if (world.calls >= world.cut_at_call || (kind != SIM_LOOKS && world.changes >= world.cut_at_change)) world.power_is_out = true;
     if (world.calls >= world.kill_at_call) world.killed = sim_self();
     if (world.power_is_out || world.killed) leave();
 }

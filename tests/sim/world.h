@@ -64,9 +64,10 @@ struct cn_os_lock {
 
 /* What varies from seed to seed. */
 struct sim_profile {
-    unsigned switch_in; /* at one call of the system out of so many another task goes on */
-    unsigned stop_in;   /* a process is stopped for a while; 0: never */
-    unsigned clock_in;  /* the wall clock jumps; 0: never */
+    unsigned switch_in;        /* at one call of the system out of so many another task goes on */
+    unsigned stop_in;          /* a process is stopped for a while; 0: never */
+    unsigned stop_at_names_in; /* the same, before it changes a name or syncs a folder */
+    unsigned clock_in;         /* the wall clock jumps; 0: never */
     unsigned cores;
     unsigned list_batch;    /* names that a listing reads at once */
     uint64_t clock_tick_ns; /* of a file's time */
@@ -114,7 +115,7 @@ void sim_power_cut(void);
 
 /* ------------------------------------------------------------------------------------------- for the implementation of os.h */
 
-enum sim_kind { SIM_LOOKS, SIM_CHANGES };
+enum sim_kind { SIM_LOOKS, SIM_CHANGES, SIM_CHANGES_NAMES };
 
 /* Every call of the system begins here: time passes, others may go on first, the process may be stopped or killed, the power may go. */
 void sim_call(enum sim_kind kind);

@@ -117,7 +117,7 @@ static int save(struct sim_actor *actor, cairn_error *error)
     cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
     cairn_save_report report = CAIRN_SAVE_REPORT_INIT;
     const cairn_metric metric = { "loss", 1.0 };
-    options.step = actor->step + 1 + sim_random_below(&actor->random, 3);
+    options.step = actor->step + 1 + (actor->dense ? 0 : sim_random_below(&actor->random, 3));
     options.mode = actor->save_mode >= 0 ? (cairn_save_mode)actor->save_mode : (cairn_save_mode)sim_random_below(&actor->random, 3);
     options.metrics = &metric;
     options.metrics_count = 1;
@@ -151,7 +151,7 @@ void sim_write(void *user)
     cairn_error error = CAIRN_ERROR_INIT, closing = CAIRN_ERROR_INIT;
     if (actor->delay_ns) cn_os_sleep_ns(actor->delay_ns);
     if (open_run(actor, &error)) return;
-    if (sim_state_open(&actor->state, actor->with_frozen, &error)) surprise("binding the state", &error);
+    if (sim_state_open(&actor->state, ledger.with_frozen, &error)) surprise("binding the state", &error);
     int code = restore(actor, CAIRN_STEP_DEFAULT, &error);
     if (!code) code = save_some(actor, &error);
     int closed = cairn_run_close(actor->run, &closing);
