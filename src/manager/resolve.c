@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "store/held.h"
 #include "store/layout.h"
 
 static int not_found(cairn_error *err, const char *store, const char *name)
@@ -88,7 +89,7 @@ static int say_what_there_is(const struct cn_rundir *run, const struct cn_catalo
                         cn_show_text(&shown, selector), used ? steps : "none");
 }
 
-static int select_path(const char *run_path, const char *selector, char *ret_path, size_t size, cairn_error *err)
+static int select_path(const char *run_path, const char *selector, char *ret_path, size_t size, char ret_id[CN_ID_BYTES], cairn_error *err)
 {
     struct cn_rundir run;
     struct cn_catalog catalog;
@@ -101,13 +102,15 @@ static int select_path(const char *run_path, const char *selector, char *ret_pat
             code = say_what_there_is(&run, &catalog, selector, err);
         else if (snprintf(ret_path, size, "%s/%s", run.path, entry->name) >= (int)size)
             code = cn_error_set(err, CAIRN_E_LIMIT, "%s: the path is too long", run.path);
+        else
+            memcpy(ret_id, entry->manifest.id, CN_ID_BYTES);
         cn_catalog_done(&catalog);
     }
     cn_rundir_close(&run);
     return code;
 }
 
-int cn_resolve_path(const char *store, const char *name, char *ret_path, size_t size, bool *ret_selected, cairn_error *err)
+int cn_resolve_path(const char *store, const char *name, char *ret_path, size_t size, char ret_id[CN_ID_BYTES], cairn_error *err)
 {
     char path[CN_MAX_PATH_BYTES];
     const char *const tries[] = { name, join(store, name, strlen(name), path, sizeof path) ? path : name };
@@ -115,17 +118,28 @@ int cn_resolve_path(const char *store, const char *name, char *ret_path, size_t 
         bool there = false;
         int code = strlen(tries[i]) < size ? look_for(tries[i], &there, err) : CAIRN_OK;
         if (there) snprintf(ret_path, size, "%s", tries[i]);
-        if (there && ret_selected) *ret_selected = false;
+        ret_id[0] = 0;
         if (code || there) return code;
     }
     const char *at = strrchr(name, '@');
     if (!at || !at[1] || at == name || !join(store, name, (size_t)(at - name), path, sizeof path)) return not_found(err, store, name);
-    int code = select_path(path, at + 1, ret_path, size, err);
-    if (!code && ret_selected) *ret_selected = true;
-    return code;
+    return select_path(path, at + 1, ret_path, size, ret_id, err);
 }
 
 enum { TRIES = 10 };
+
+static int open_path(const char *path, const char *id, cairn_checkpoint **ret_checkpoint, cairn_error *err)
+{
+    cairn_checkpoint *checkpoint;
+    int code = cn_checkpoint_open_path(path, CAIRN_IO_AUTO, &checkpoint, err);
+    if (code) return code;
+    code = cn_held_check_id(path, &checkpoint->manifest, id, err);
+    if (code)
+        cn_checkpoint_close(checkpoint);
+    else
+        *ret_checkpoint = checkpoint;
+    return code;
+}
 
 int cn_resolve_open(const char *store, const char *name, char *ret_path, cairn_checkpoint **ret_checkpoint, cairn_error *err)
 {
@@ -134,11 +148,11 @@ int cn_resolve_open(const char *store, const char *name, char *ret_path, cairn_c
     /* what was found may be retired before it is opened: then another one is the latest, or there is none of the name any more */
     for (int i = 0; i < TRIES && code == CAIRN_E_GONE; i++) {
         struct cn_shown shown;
-        bool selected = false;
-        code = cn_resolve_path(store, name, path, sizeof path, &selected, err);
+        char id[CN_ID_BYTES] = "";
+        code = cn_resolve_path(store, name, path, sizeof path, id, err);
         if (!code && ret_path) memcpy(ret_path, path, sizeof path);
-        bool seen = i > 0 || selected;
-        if (!code) code = cn_checkpoint_open_path(path, CAIRN_IO_AUTO, ret_checkpoint, err);
+        bool seen = i > 0 || id[0];
+        if (!code) code = open_path(path, id, ret_checkpoint, err);
         if (code == CAIRN_E_NOTFOUND && seen)
             code = cn_error_set(err, CAIRN_E_GONE, "%s: removed while it was being opened: list again", cn_show_text(&shown, name));
     }

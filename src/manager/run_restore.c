@@ -135,13 +135,6 @@ static bool has_moved(const cairn_run *run, const struct cn_catalog_entry *entry
     return moved;
 }
 
-/* A name may lead to another checkpoint by now: what comes back and what is said of it must be of one. */
-static int check_same(const char *name, const struct cn_manifest *found, const struct cn_manifest *wanted, cairn_error *err)
-{
-    if (!strcmp(found->id, wanted->id)) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_GONE, "%s: its name leads to another checkpoint by now: list again", name);
-}
-
 /* The folder is held from here on. On success it stays so until the next save is durable. */
 static int try_held(struct attempt *attempt, const char *name, const struct cn_held *held, const struct cn_manifest *manifest)
 {
@@ -153,7 +146,7 @@ static int try_held(struct attempt *attempt, const char *name, const struct cn_h
     int code = cn_check_quick(held->dir, manifest, NULL, NULL, &attempt->error);
     if (!code) code = make_line(run, manifest, &line, &attempt->error);
     if (!code) code = cn_checkpoint_open_at(run->dir.dir, name, path, run->options.io_mode, &checkpoint, &attempt->error);
-    if (!code) code = check_same(path, &checkpoint->manifest, manifest, &attempt->error);
+    if (!code) code = cn_held_check_id(name, &checkpoint->manifest, manifest->id, &attempt->error);
     if (!code) code = fill_state(attempt, checkpoint);
     cn_checkpoint_close(checkpoint);
     if (code)
@@ -173,7 +166,7 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
     cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int code = cn_held_open(run->dir.dir, entry->name, &pool, &held, &manifest, &attempt->error);
     if (!code) {
-        code = check_same(entry->name, &manifest, &entry->manifest, &attempt->error);
+        code = cn_held_check_id(entry->name, &manifest, entry->manifest.id, &attempt->error);
         if (!code) code = try_held(attempt, entry->name, &held, &manifest);
         cn_held_close(&run->resumed);
         if (!code)

@@ -28,11 +28,11 @@ static int check_place(const struct cn_place *place, cairn_error *err)
     return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: not a checkpoint: it has no " CN_NAME_MANIFEST, place->path);
 }
 
-/* Where a checkpoint's name leads. To be closed on success. */
-static int find_place(const char *store, const char *name, struct cn_place *ret_place, cairn_error *err)
+/* Where a checkpoint's name leads, and to which one if a selector chose it. To be closed on success. */
+static int find_place(const char *store, const char *name, struct cn_place *ret_place, char ret_id[CN_ID_BYTES], cairn_error *err)
 {
     char path[CN_MAX_PATH_BYTES];
-    int code = cn_resolve_path(store, name, path, sizeof path, NULL, err);
+    int code = cn_resolve_path(store, name, path, sizeof path, ret_id, err);
     if (!code) code = cn_place_find(path, ret_place, err);
     if (code) return code;
     if (ret_place->is_link)
@@ -65,6 +65,7 @@ int cn_upkeep_mark(const char *store, const char *name, const cairn_mark_options
     struct cn_pool pool;
     struct cn_held held;
     struct cn_manifest manifest;
+    char id[CN_ID_BYTES];
     struct cn_marks_change change = { .add_tags = options->add_tags,
                                       .add_tags_count = options->add_tags_count,
                                       .remove_tags = options->remove_tags,
@@ -73,12 +74,13 @@ int cn_upkeep_mark(const char *store, const char *name, const cairn_mark_options
                                       .metrics_count = options->metrics_count,
                                       .pin = options->pin };
     int code = check_change(options, err);
-    if (!code) code = find_place(store, name, &place, err);
+    if (!code) code = find_place(store, name, &place, id, err);
     if (code) return code;
     cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     code = cn_held_open(place.dir, place.name, &pool, &held, &manifest, err);
     if (!code) {
-        code = cn_marks_change(held.dir, &manifest, &change, err);
+        code = cn_held_check_id(place.name, &manifest, id, err);
+        if (!code) code = cn_marks_change(held.dir, &manifest, &change, err);
         cn_held_close(&held);
     }
     cn_pool_done(&pool);
@@ -116,10 +118,11 @@ static int may_drop(const struct cn_place *place, cairn_error *err)
 int cn_upkeep_drop(const char *store, const char *name, const char *item, cairn_error *err)
 {
     struct cn_place place;
-    int code = find_place(store, name, &place, err);
+    char id[CN_ID_BYTES];
+    int code = find_place(store, name, &place, id, err);
     if (code) return code;
     code = may_drop(&place, err);
-    if (!code) code = cn_drop_item(place.dir, place.name, place.path, item, err);
+    if (!code) code = cn_drop_item(place.dir, place.name, place.path, id, item, err);
     cn_place_close(&place);
     return code;
 }
@@ -145,14 +148,14 @@ int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
     struct cn_rundir run;
     char id[CN_ID_BYTES];
     struct cn_file_info info;
-    int code = find_place(store, name, &place, err);
+    int code = find_place(store, name, &place, id, err);
     if (code) return code;
     if (cn_os_stat_at(place.dir, CN_NAME_RUN, &info))
         code = cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in no run: remove the folder by hand", place.path);
     cn_place_close(&place);
     if (!code) code = cn_rundir_open(place.parent, &run, err);
     if (code) return code;
-    code = find_id(&run, &place, id, err);
+    if (!id[0]) code = find_id(&run, &place, id, err);
     struct cn_retire retire = { .only_id = id };
     if (!code) code = cn_retire(&run, &retire, err);
     cn_rundir_close(&run);

@@ -147,13 +147,14 @@ static int drop_held(struct drop *drop, cairn_error *err)
     return code;
 }
 
-int cn_drop_item(cn_file parent, const char *name, const char *path, const char *item, cairn_error *err)
+int cn_drop_item(cn_file parent, const char *name, const char *path, const char *id, const char *item, cairn_error *err)
 {
     struct drop drop = { .item = item };
     int code = cn_checkpoint_open_at(parent, name, path, CAIRN_IO_BUFFERED, &drop.checkpoint, err);
     if (code) return code;
     cn_pool_init(&drop.pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
-    code = drop_held(&drop, err);
+    code = cn_held_check_id(path, &drop.checkpoint->manifest, id, err);
+    if (!code) code = drop_held(&drop, err);
     cn_pool_done(&drop.pool);
     cn_checkpoint_close(drop.checkpoint);
     return code;

@@ -5,7 +5,8 @@
 #include "base/error.h"
 #include "os/os.h"
 
-/* name under parent; path is for messages. USAGE: no such item, or item model; LOCKED: somebody reads it; GONE. Dropped already: fine. */
-int cn_drop_item(cn_file parent, const char *name, const char *path, const char *item, cairn_error *err);
+/* name under parent; path is for messages; id: the checkpoint that is meant, "": whichever has the name. USAGE: no such item, or item model; LOCKED:
+ * somebody reads it; GONE. Dropped already: fine. */
+int cn_drop_item(cn_file parent, const char *name, const char *path, const char *id, const char *item, cairn_error *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include "store/held.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "store/layout.h"
@@ -101,6 +102,13 @@ int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct 
     int code = cn_held_peek(parent, name, pool, &held, ret_manifest, err);
     if (!code) cn_held_close(&held);
     return code;
+}
+
+int cn_held_check_id(const char *name, const struct cn_manifest *found, const char *id, cairn_error *err)
+{
+    struct cn_shown shown;
+    if (!*id || !strcmp(found->id, id)) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_GONE, "%s: the name leads to another checkpoint by now: list again", cn_show_text(&shown, name));
 }
 
 void cn_held_close(struct cn_held *held)

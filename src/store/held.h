@@ -23,5 +23,7 @@ int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct 
                  cairn_error *err);
 /* The manifest alone, likewise: for who holds the checkpoint otherwise, or only wants to know who has a name. */
 int cn_held_read(cn_file parent, const char *name, struct cn_pool *pool, struct cn_manifest *ret_manifest, cairn_error *err);
+/* A name may be given to another checkpoint at any moment. GONE: what was found under it is not the one that was meant. id "": any was meant. */
+int cn_held_check_id(const char *name, const struct cn_manifest *found, const char *id, cairn_error *err);
 
 #endif

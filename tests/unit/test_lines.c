@@ -268,19 +268,25 @@ static void restore_either(cairn_run *run, uint64_t step)
         fail_msg("%g, term %d, opens left %u of %s", weights[0], (int)report.term, opens_left, path);
 }
 
+/* The run whose checkpoint-30 is of the first way; one of the second way lies beside it. */
+static cairn_run *make_two_ways(const char *name)
+{
+    cairn_run *run = open_run(name);
+    for (uint64_t at = 10; at <= 30; at += 10) save(run, at, 0);
+    restore(run, 20);
+    save(run, 30, 1);
+    test_ok(cairn_run_close(run, &err));
+    test_shell("cd %s && mv checkpoint-30 ../run.other && mv checkpoint-30~1 checkpoint-30", path);
+    return open_run(NULL);
+}
+
 /* It moves between being listed and being opened, at every one of its openings; its name leads nowhere then, or to one of another line. */
 static void move_at_every_opening(const char *name, uint64_t step)
 {
     for (unsigned opening = 1, moved = 1; moved; opening++) {
         char folder[64];
         snprintf(folder, sizeof folder, "%s-%u", name, opening);
-        cairn_run *run = open_run(folder);
-        for (uint64_t at = 10; at <= 30; at += 10) save(run, at, 0);
-        restore(run, 20);
-        save(run, 30, 1);
-        test_ok(cairn_run_close(run, &err));
-        test_shell("cd %s && mv checkpoint-30 ../run.other && mv checkpoint-30~1 checkpoint-30", path);
-        run = open_run(NULL);
+        cairn_run *run = make_two_ways(folder);
         opens_left = opening;
         restore_either(run, step);
         moved = !opens_left;
@@ -299,6 +305,69 @@ static void what_is_renamed_meanwhile_is_no_damage(void **unused)
     name_is_given_on = true;
     move_at_every_opening("given-on", CAIRN_STEP_DEFAULT);
     move_at_every_opening("given-on-named", 30);
+    name_is_given_on = false;
+}
+
+/* The first way's step 30: -1 if it is not there, else how many tags it has. */
+static int tags_of_first(void)
+{
+    cairn_listing *listing;
+    int tags = -1;
+    unsigned left = opens_left;
+    opens_left = 0; /* not while we look */
+    test_ok(cairn_listing_open(path, &listing, &err));
+    for (size_t i = 0; i < cairn_listing_count(listing); i++) {
+        const cairn_entry *entry = cairn_listing_entry(listing, i);
+        if (entry->step == 30 && entry->term == 1) tags = (int)entry->tags_count;
+    }
+    cairn_listing_close(listing);
+    opens_left = left;
+    return tags;
+}
+
+static void untag(const char *name)
+{
+    static const char *const tag[] = { "mine" };
+    cairn_mark_options options = CAIRN_MARK_OPTIONS_INIT;
+    options.remove_tags = tag, options.remove_tags_count = 1;
+    int code = cairn_mark(NULL, name, &options, &err);
+    assert_true(!code || code == CAIRN_E_GONE || code == CAIRN_E_NOTFOUND);
+    assert_int_equal(tags_of_first(), code ? 1 : 0);
+}
+
+static void open_tagged(const char *name)
+{
+    cairn_checkpoint *checkpoint;
+    int code = cairn_checkpoint_open(NULL, name, &checkpoint, &err);
+    assert_true(!code || code == CAIRN_E_NOTFOUND); /* it moved while the run was listed */
+    if (code) return;
+    assert_int_equal(cairn_checkpoint_get_info(checkpoint)->entry.term, 1);
+    cairn_checkpoint_close(checkpoint);
+}
+
+/* A tag leads to one checkpoint; what has its folder's name by the time of acting is another one. */
+static void a_tag_leads_to_its_checkpoint(void **unused)
+{
+    static void (*const acts[])(const char *name) = { untag, open_tagged };
+    static const char *const tag[] = { "mine" };
+    (void)unused;
+    name_is_given_on = true;
+    for (unsigned act = 0; act < 2; act++)
+        for (unsigned opening = 1, moved = 1; moved; opening++) {
+            char name[700];
+            cairn_mark_options options = CAIRN_MARK_OPTIONS_INIT;
+            snprintf(name, sizeof name, "tagged-%u-%u", act, opening);
+            test_ok(cairn_run_close(make_two_ways(name), &err));
+            options.add_tags = tag, options.add_tags_count = 1;
+            snprintf(name, sizeof name, "%s/checkpoint-30", path);
+            test_ok(cairn_mark(NULL, name, &options, &err));
+            opens_left = opening;
+            snprintf(name, sizeof name, "%s@mine", path);
+            acts[act](name);
+            moved = !opens_left;
+            opens_left = 0;
+            assert_true(moved || opening > 1);
+        }
     name_is_given_on = false;
 }
 
@@ -445,6 +514,7 @@ int main(void)
         cmocka_unit_test(after_damage_and_after_nan),
         cmocka_unit_test(names_are_hints),
         cmocka_unit_test(what_is_renamed_meanwhile_is_no_damage),
+        cmocka_unit_test(a_tag_leads_to_its_checkpoint),
         cmocka_unit_test(rows_wait_for_their_terms_first_checkpoint),
         cmocka_unit_test(an_overtaken_writer_reports_in_vain),
         cmocka_unit_test(what_goes_meanwhile_is_no_damage),
