@@ -20,6 +20,13 @@ int sim_ledger_compare(struct sim_place_in_time a, struct sim_place_in_time b)
     return a.step < b.step ? -1 : a.step > b.step;
 }
 
+void sim_ledger_begin_term(uint64_t term, uint64_t highest)
+{
+    if (term <= highest)
+        sim_fail("terms: term %llu was given, after term %llu had been", (unsigned long long)term, (unsigned long long)highest);
+    if (term > ledger.highest_term) ledger.highest_term = term;
+}
+
 uint64_t sim_ledger_save(uint64_t term, uint64_t step, uint64_t parent)
 {
     if (ledger.attempts_count + 1 == SIM_MAX_ATTEMPTS || step >= SIM_MAX_STEPS) abort();

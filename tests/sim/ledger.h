@@ -45,6 +45,7 @@ struct sim_ledger {
     struct sim_restored restores[SIM_MAX_RESTORES]; /* of the default, that are over */
     unsigned restores_count;
     bool with_frozen;                                       /* the state has a file that is large enough to be shared */
+    uint64_t highest_term;                                  /* that a writer has begun to work under */
     uint32_t keep_least;                                    /* the smallest number that any pruning has kept; 0: nobody prunes */
     uint8_t going[SIM_MAX_STEPS], stripping[SIM_MAX_STEPS]; /* how many remove a checkpoint of that step, or drop an item, just now */
 };
@@ -52,6 +53,8 @@ struct sim_ledger {
 extern struct sim_ledger ledger;
 
 void sim_ledger_begin(bool with_frozen);
+/* Terms go up, whatever happens: highest is what had been given when the run began to be opened. */
+void sim_ledger_begin_term(uint64_t term, uint64_t highest);
 uint64_t sim_ledger_save(uint64_t term, uint64_t step, uint64_t parent);
 void sim_ledger_acknowledge(uint64_t number, const char *id);
 uint64_t sim_ledger_find(uint64_t term, uint64_t step); /* the newest attempt there; 0: none */

@@ -98,7 +98,8 @@ static bool hunt_seeds(const char *name, bool (*run)(uint64_t seed), uint64_t ro
 {
     for (uint64_t i = 0; i < count; i++, ++*runs)
         if (!run((round - 1) * count + i + 1)) {
-            printf("caught after %llu runs (%s): %s\n", (unsigned long long)*runs, name, world.message);
+            printf("caught after %llu runs (%s, seed %llu): %s\n", (unsigned long long)*runs, name,
+                   (unsigned long long)((round - 1) * count + i + 1), world.message);
             return false;
         }
     return true;
@@ -124,12 +125,19 @@ static int hunt(uint64_t rounds)
     return 0;
 }
 
-static int replay(const struct options *options)
+static bool run_one(const struct options *options)
 {
     uint64_t changes;
-    bool good = options->case_number
-                    ? sim_case_run((unsigned)options->case_number - 1, options->seed, options->cut, options->trace, &changes)
-                    : sim_workload(options->seed, options->trace);
+    if (options->rot) return sim_rot_run(options->seed, options->trace);
+    if (options->duel) return sim_duel(options->seed, options->trace);
+    if (options->case_number)
+        return sim_case_run((unsigned)options->case_number - 1, options->seed, options->cut, options->trace, &changes);
+    return sim_workload(options->seed, options->trace);
+}
+
+static int replay(const struct options *options)
+{
+    bool good = run_one(options);
     printf("%s\n", good ? "all properties hold" : world.message);
     return !good;
 }

@@ -32,6 +32,13 @@ static bool had_company(const struct sim_actor *actor)
     return false;
 }
 
+static uint64_t term_of(const cairn_run *run)
+{
+    cairn_status status = CAIRN_STATUS_INIT;
+    (void)cairn_run_status(run, &status);
+    return status.term;
+}
+
 static int open_run(struct sim_actor *actor, cairn_error *error)
 {
     cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
@@ -42,6 +49,7 @@ static int open_run(struct sim_actor *actor, cairn_error *error)
     options.user = actor;
     int code = CAIRN_E_LOCKED;
     sim_ledger_keeps(actor->keep_last);
+    uint64_t highest = ledger.highest_term;
     sim_self()->is_writer = true;
     actor->opened_at_call = world.calls;
     for (int i = 0; i < 20 && code == CAIRN_E_LOCKED; i++) {
@@ -49,14 +57,8 @@ static int open_run(struct sim_actor *actor, cairn_error *error)
         code = cairn_run_open(SIM_RUN, &options, &actor->run, error);
     }
     if (code && !((code == CAIRN_E_LOCKED || code == CAIRN_E_FENCED) && had_company(actor))) surprise("opening the run", error);
+    if (!code) sim_ledger_begin_term(term_of(actor->run), highest);
     return code;
-}
-
-static uint64_t term_of(const cairn_run *run)
-{
-    cairn_status status = CAIRN_STATUS_INIT;
-    (void)cairn_run_status(run, &status);
-    return status.term;
 }
 
 /* What came back is what some attempt saved, and says which. */
