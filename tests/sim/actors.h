@@ -15,7 +15,8 @@ struct sim_actor {
     struct sim_random random;
     uint64_t delay_ns; /* before it does anything */
     /* a writer's */
-    bool take_over, goes_back, dense; /* dense: every step, so that another line needs the same names */
+    unsigned back_in;      /* it goes back before one save out of so many; 0: never */
+    bool take_over, dense; /* dense: every step, so that another line needs the same names */
     unsigned saves;
     uint32_t keep_last, io_threads;
     int save_mode; /* cairn_save_mode, or -1: any */

@@ -37,7 +37,7 @@ static const struct sim_case cases[] = {
       .with_frozen = true,
       .before = { .saves = 2, .save_mode = CAIRN_SAVE_SYNC },
       .who = WRITER,
-      .writer = { .saves = 1, .io_threads = 1, .save_mode = CAIRN_SAVE_SYNC } },
+      .writer = { .saves = 2, .io_threads = 1, .save_mode = CAIRN_SAVE_SYNC } },
     { .name = "a save that prunes",
       .before = { .saves = 3, .save_mode = CAIRN_SAVE_SYNC },
       .who = WRITER,
@@ -90,7 +90,7 @@ static void act(const struct sim_case *one, struct sim_actor *actor)
 {
     static const int upkeep[] = { [KEEPER] = SIM_KEEP, [REMOVER] = SIM_REMOVE, [DROPPER] = SIM_DROP };
     actor->saves = one->writer.saves;
-    actor->goes_back = one->writer.goes_back;
+    actor->back_in = one->writer.goes_back;
     actor->actions = 3;
     actor->action = one->who == TAGGER ? 0 : -1;
     if (one->who == KEEPER || one->who == REMOVER || one->who == DROPPER) {
@@ -119,7 +119,7 @@ bool sim_case_run(unsigned index, uint64_t seed, uint64_t cut, bool trace, uint6
     sim_ledger_begin(cases[index].with_frozen);
     before(&cases[index], begin_actor(&first, &random));
     uint64_t start = world.changes;
-    if (cut) world.cut_at_change = start + cut;
+    if (cut) world.cut_at_change = start + 1 + (cut - 1) / SIM_OUTCOMES;
     world.luck.state += cut * 977;
     if (!world.failed) act(&cases[index], begin_actor(&second, &random));
     *ret_changes = world.changes - start;

@@ -61,7 +61,7 @@ bool sim_folder_run(uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_chang
     last = 3;
     sim_world_begin(seed, &profile, trace);
     world.luck.state += cut * 977;
-    if (cut) world.cut_at_change = cut;
+    if (cut) world.cut_at_change = 1 + (cut - 1) / SIM_OUTCOMES;
     in_process("saver", save_often, &last);
     *ret_changes = world.changes;
     if (!world.failed) sim_power_cut();

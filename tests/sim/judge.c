@@ -157,7 +157,7 @@ void sim_judge(bool resume)
     if (world.failed) return;
     struct judgement judgement = { .resume = resume };
     struct sim_profile profile = world.profile;
-    world.profile.stop_in = world.profile.stop_at_names_in = 0;
+    world.profile.stop_in = world.profile.stop_at_names_in = world.profile.kill_at_names_in = 0;
     world.cut_at_change = world.cut_at_call = world.kill_at_call = UINT64_MAX;
     sim_process_start("judge", judge, &judgement);
     sim_run();

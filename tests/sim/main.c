@@ -7,6 +7,7 @@
  *     sim --rot --seed N               bytes of a checkpoint are damaged; --duel: writers, pruners and taggers get in each other's way
  *     sim --workloads COUNT [--from N] random workloads alone
  *     sim --hunt ROUNDS                all of it in rounds until something fails: for mutants */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,7 @@ static unsigned cut_everywhere(unsigned index, uint64_t seeds)
     double since = now_s();
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         uint64_t changes, unused;
-        for (uint64_t cut = 0, last = 0; cut <= last; cut++, runs++) {
+        for (uint64_t cut = 0, last = 0; cut <= last * SIM_OUTCOMES; cut++, runs++) {
             bool good = sim_case_run(index, seed, cut, false, cut ? &unused : &changes);
             if (!cut) last = changes;
             snprintf(command, sizeof command, "--case %u --seed %llu --cut %llu", index + 1, (unsigned long long)seed,
@@ -105,7 +106,7 @@ static bool hunt_seeds(const char *name, bool (*run)(uint64_t seed), uint64_t ro
     return true;
 }
 
-/* Rounds of everything until something fails: how fast a mistake is found. */
+/* Rounds of everything, one outcome of each cut in each, until something fails: how fast a mistake is found. */
 static int hunt(uint64_t rounds)
 {
     uint64_t runs = 0;
@@ -114,11 +115,12 @@ static int hunt(uint64_t rounds)
         for (unsigned i = 0; i < sim_cases_count && good; i++) {
             uint64_t last, unused;
             good = sim_case_run(i, round, 0, false, &last), runs++;
-            for (uint64_t cut = 1; cut <= last && good; cut++, runs++) good = sim_case_run(i, round, cut, false, &unused);
+            for (uint64_t cut = 1 + round % SIM_OUTCOMES; cut <= last * SIM_OUTCOMES && good; cut += SIM_OUTCOMES, runs++)
+                good = sim_case_run(i, round, cut, false, &unused);
             if (!good) printf("caught after %llu runs (%s): %s\n", (unsigned long long)runs, sim_case_name(i), world.message);
         }
         good = good && hunt_seeds("damaged bytes", rot, round, 100, &runs) && hunt_seeds("duels", duel, round, 1000, &runs) &&
-               hunt_seeds("random workloads", work, round, 300, &runs);
+               hunt_seeds("random workloads", work, round, 200, &runs);
         if (!good) return 1;
     }
     printf("not caught in %llu runs\n", (unsigned long long)runs);
@@ -188,6 +190,8 @@ int main(int argc, char **argv)
     struct options options = { .from = 1, .workloads = 2000, .case_seeds = 2 };
     unsigned failed = 0;
     program = argv[0];
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 28); /* memory is given back and taken again all the time: not to the kernel */
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 28);
     if (!read_options(argc, argv, &options)) {
         fputs(
             "usage: sim [--long | --workloads COUNT [--from N] | [--case C --cut K | --rot | --duel] --seed N [--trace] | --hunt ROUNDS]\n",

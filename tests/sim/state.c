@@ -25,7 +25,7 @@ enum { WEIGHT, BIAS, FROZEN };
 /* What is called frozen changes seldom, but it does: nobody may rely on the flag. */
 static uint64_t frozen_since(uint64_t attempt)
 {
-    return attempt / 4;
+    return attempt / 3;
 }
 
 void sim_state_bytes(uint64_t attempt, const char *name, unsigned char *ret_bytes, uint64_t size)

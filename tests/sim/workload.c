@@ -42,7 +42,7 @@ static void start_writer(struct plan *plan, bool second)
     struct sim_actor *actor = new_actor(plan);
     if (!actor) return;
     actor->take_over = second ? !sim_random_once_in(&plan->random, 3) : sim_random_once_in(&plan->random, 4);
-    actor->goes_back = plan->goes_back;
+    actor->back_in = plan->goes_back ? 3 : 0;
     actor->dense = sim_random_once_in(&plan->random, 2);
     actor->saves = 1 + (unsigned)sim_random_below(&plan->random, 4);
     actor->keep_last = plan->prunes && sim_random_once_in(&plan->random, 2) ? plan->keep_last : 0;
@@ -116,7 +116,7 @@ static void start_duelist(struct plan *plan, const char *name, void (*run)(void 
     if (!actor) return;
     actor->take_over = true;
     actor->dense = true;
-    actor->goes_back = sim_random_once_in(&plan->random, 2);
+    actor->back_in = (unsigned)sim_random_below(&plan->random, 3);
     actor->saves = 1 + (unsigned)sim_random_below(&plan->random, 3);
     actor->keep_last = plan->keep_last;
     if (run == sim_write) actor->keep_last = plan->prunes && sim_random_once_in(&plan->random, 4) ? plan->keep_last : 0;
@@ -154,12 +154,14 @@ bool sim_duel(uint64_t seed, bool trace)
     prepare(&plan);
     world.profile.stop_in = 20 * stop_in;
     world.profile.stop_at_names_in = stop_in;
+    world.profile.kill_at_names_in = sim_random_once_in(&plan.random, 2) ? 40 : 0;
     start_duelist(&plan, "writer", sim_write, 90);
     start_duelist(&plan, "writer", sim_write, 60);
     for (int i = 0; i < 2 && plan.prunes; i++) start_duelist(&plan, "pruner", sim_prune, 60);
     for (int i = 0; i < 3; i++) start_duelist(&plan, "tagger", sim_tag, 20);
     start_duelist(&plan, "reader", sim_read, 25);
-    if (sim_random_percent(&plan.random, 60)) world.cut_at_change = world.changes + 1 + sim_random_below(&plan.random, 200);
+    if (sim_random_percent(&plan.random, 60))
+        world.cut_at_change = world.changes + 1 + sim_random_below(&plan.random, 40u << sim_random_below(&plan.random, 4));
     if (sim_random_percent(&plan.random, 30)) world.kill_at_call = world.calls + 1 + sim_random_below(&plan.random, 1000);
     for (sim_run(); world.killed && !world.failed; sim_run()) survive_kill(&plan);
     if (!world.power_is_out && sim_random_once_in(&plan.random, 2)) sim_judge(false);

@@ -15,7 +15,9 @@ bool sim_duel(uint64_t seed, bool trace);
 struct sim_case;
 extern const unsigned sim_cases_count;
 const char *sim_case_name(unsigned index);
-/* Runs case with the power going before its change number cut (from 1), or without a cut (0). *ret_changes: how many there were. */
+/* Runs a case; the power goes before its change number 1 + (cut - 1) / SIM_OUTCOMES, each time with another outcome; cut 0: it does not go.
+ * *ret_changes: how many there were. */
+enum { SIM_OUTCOMES = 3 };
 bool sim_case_run(unsigned index, uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes);
 
 bool sim_folder_run(uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes); /* the same for a folder without a run */

@@ -322,6 +322,7 @@ void sim_call(enum sim_kind kind)
     if (sim_self()->stopped_until_ns > world.now_ns || sim_random_once_in(&world.schedule, world.profile.switch_in)) leave();
     /* last, so that nobody else acts between the decision and the end */
     if (world.calls >= world.cut_at_call || (kind != SIM_LOOKS && world.changes >= world.cut_at_change)) world.power_is_out = true;
-    if (world.calls >= world.kill_at_call) world.killed = sim_self();
+    unsigned kill_in = kind == SIM_CHANGES_NAMES ? world.profile.kill_at_names_in : 0;
+    if (world.calls >= world.kill_at_call || (kill_in && sim_random_once_in(&world.schedule, kill_in))) world.killed = sim_self();
     if (world.power_is_out || world.killed) leave();
 }

@@ -69,8 +69,9 @@ struct sim_profile {
     unsigned stop_at_names_in; /* the same, before it changes a name or syncs a folder */
     unsigned clock_in;         /* the wall clock jumps; 0: never */
     unsigned cores;
-    unsigned list_batch;    /* names that a listing reads at once */
-    uint64_t clock_tick_ns; /* of a file's time */
+    unsigned list_batch;       /* names that a listing reads at once */
+    uint64_t clock_tick_ns;    /* of a file's time */
+    unsigned kill_at_names_in; /* a process dies just before it changes a name or syncs a folder; 0: never */
     bool refuse_direct, refuse_locks;
     enum sim_renames renames;
 };

@@ -107,7 +107,7 @@ static uint64_t choose_older(struct sim_actor *actor)
 
 static int go_back(struct sim_actor *actor, cairn_error *error)
 {
-    uint64_t step = actor->parent && !sim_random_once_in(&actor->random, 3) ? choose_older(actor) : 0;
+    uint64_t step = actor->parent && (actor->back_in == 1 || !sim_random_once_in(&actor->random, 3)) ? choose_older(actor) : 0;
     if (!step) return restore(actor, CAIRN_STEP_DEFAULT, error); /* the newest once more, with a term of its own */
     int code = restore(actor, step, error);
     if (!code || code == CAIRN_E_FENCED) return code;
@@ -140,7 +140,7 @@ static int save_some(struct sim_actor *actor, cairn_error *error)
 {
     int code = CAIRN_OK;
     for (unsigned i = 0; i < actor->saves && !code; i++) {
-        if (actor->goes_back && sim_random_once_in(&actor->random, 3)) code = go_back(actor, error);
+        if (actor->back_in && sim_random_once_in(&actor->random, actor->back_in)) code = go_back(actor, error);
         if (!code) code = save(actor, error);
         if (sim_random_once_in(&actor->random, 3)) cn_os_sleep_ns(sim_random_below(&actor->random, 20000000));
     }
