@@ -298,9 +298,11 @@ static int put(cn_file dir, const struct cn_marks *marks, cairn_error *err)
     code = cn_smallfile_put(dir, temporary, buf.data, buf.size, 0644, err);
     if (code) return code;
     int rc = cn_os_link(dir, temporary, dir, name);
-    (void)cn_os_unlink(dir, temporary);
+    /* no links here: a rename takes the number, with the whole set at once: what others had set must not stand behind an empty file */
+    if (rc && rc != -EEXIST) rc = cn_os_rename_new(dir, temporary, dir, name);
+    (void)cn_os_unlink(dir, temporary); /* after a rename there is none */
     if (!rc || rc == -EEXIST) return rc ? CAIRN_E_EXISTS : CAIRN_OK;
-    return cn_smallfile_put(dir, name, buf.data, buf.size, 0644, err); /* no links here: O_EXCL takes the number */
+    return cn_error_errno(err, -rc, "%s: creating it", name);
 }
 
 struct sweep {
