@@ -111,11 +111,18 @@ static bool is_out_of_files(const cairn_error *error)
     return error->code == CAIRN_E_IO && (error->os_errno == EMFILE || error->os_errno == ENFILE);
 }
 
+/* The folder that has the name now: it may have been renamed when it was to be opened, and another have taken its place. */
+static bool lacks_manifest(cn_file run_dir, const char *name)
+{
+    struct cn_file_info info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    return !cn_os_open_dir(run_dir, name, &dir) && cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT;
+}
+
 /* A folder without a manifest belongs to another tool; one whose manifest cannot be read is damaged. GONE: list again. */
 static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, struct cn_catalog_entry *entry, cairn_error *err)
 {
     struct cn_held held;
-    struct cn_file_info info;
     cairn_error error = CAIRN_ERROR_INIT;
     uint64_t step, term;
     if (!cn_layout_parse_folder(entry->name, &step, &term))
@@ -132,7 +139,7 @@ static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, s
         *err = error;
         return code;
     }
-    if (code == CAIRN_E_NOTFOUND && cn_os_stat_at(run->dir, entry->name, &info)) return CAIRN_E_GONE;
+    if (code == CAIRN_E_NOTFOUND && !lacks_manifest(run->dir, entry->name)) return CAIRN_E_GONE;
     if (code == CAIRN_E_NOTFOUND && cn_retire_is_retired(run->dir, entry->name)) {
         catalog->count--; /* it was a checkpoint; somebody is removing it */
         return CAIRN_OK;
