@@ -17,7 +17,7 @@ finds() { "$bin/checker" "$run" "$work/diary" one-line "$@"; } # all that was sa
 fill() { # fill LEAVE: all but so many bytes
     local free
     free=$(($(stat -f -c '%a * %S' "$work/mount") - $1))
-    [ $free -le 0 ] || fallocate -l "$free" "$work/mount/filler" || head -c "$free" /dev/zero >"$work/mount/filler"
+    [ "$free" -le 0 ] || fallocate -l "$free" "$work/mount/filler" || head -c "$free" /dev/zero >"$work/mount/filler"
 }
 brim() { # to the last byte
     for size in 65536 4096 512 1; do
