@@ -1,5 +1,5 @@
-/* The catalog (see catalog.h). A listing is repeated until two agree. A folder that vanishes between listing and reading was pruned, or has another name now:
- * it is left out, and what came since is read, too. */
+/* The catalog (see catalog.h). A listing is repeated until it has nothing that was not read before. A folder that vanishes between listing and reading was
+ * pruned, or has another name now: it is left out, and what came since is read, too. */
 #include "store/catalog.h"
 
 #include "base/limits.h"
@@ -52,37 +52,6 @@ static int list_once(const struct cn_rundir *run, struct cn_pool *pool, struct c
     if (listing.names.size) qsort(listing.names.data, listing.names.size / sizeof(char *), sizeof(char *), compare_names);
     *ret_names = listing.names;
     return CAIRN_OK;
-}
-
-/* Both sorted. */
-static bool has_all(const struct cn_buf *names, const struct cn_buf *wanted)
-{
-    const char *const *name = (const void *)names->data, *const *want = (const void *)wanted->data;
-    size_t at = 0, count = names->size / sizeof *name;
-    for (size_t i = 0; i < wanted->size / sizeof *want; i++) {
-        while (at < count && strcmp(name[at], want[i]) < 0) at++;
-        if (at == count || strcmp(name[at], want[i]) != 0) return false;
-    }
-    return true;
-}
-
-/* Until a second reading finds no name that the first one missed. Names that went meanwhile are still in it: who reads them sees that. */
-static int list_stable(const struct cn_rundir *run, struct cn_pool *pool, struct cn_buf *ret_names, cairn_error *err)
-{
-    struct cn_buf before = { 0 }, now = { 0 };
-    int code = list_once(run, pool, &before, err);
-    if (code) return code;
-    for (int i = 0; i < TRIES && !(code = list_once(run, pool, &now, err)); i++) {
-        bool stable = has_all(&before, &now);
-        struct cn_buf *old = stable ? &now : &before;
-        cn_buf_done(old);
-        if (!stable) before = now;
-        if (!stable) continue;
-        *ret_names = before;
-        return CAIRN_OK;
-    }
-    cn_buf_done(&before);
-    return code ? code : keeps_changing(run, err);
 }
 
 static int set_aside(struct cn_catalog *catalog, struct cn_catalog_entry *entry, cairn_standing standing, int code, const char *problem)
@@ -204,24 +173,25 @@ static int load_entry(const struct cn_rundir *run, struct cn_catalog *catalog, c
     return code == CAIRN_E_IO ? cn_error_set(err, code, "%s/%s", run->path, problem.message) : code;
 }
 
-/* Reads what is there and was not read yet. A name that is not there any more was pruned, or is another one now: vanished, look once more. */
-static int load_new(const struct cn_rundir *run, struct cn_catalog *catalog, bool *ret_vanished, cairn_error *err)
+/* Reads what is there and was not read yet. *ret_changed: there was something, or a name that is not there any more - it was pruned, or is another one
+ * now. */
+static int load_new(const struct cn_rundir *run, struct cn_catalog *catalog, bool *ret_changed, cairn_error *err)
 {
     cn_auto_buf struct cn_buf names = { 0 };
     uint64_t known = catalog->count;
-    int code = list_stable(run, &catalog->pool, &names, err);
+    int code = list_once(run, &catalog->pool, &names, err);
     const char *const *name = (const void *)names.data;
     uint64_t count = names.size / sizeof *name;
     if (!code) code = reserve_entries(run, catalog, count, err);
     if (!code && known) qsort(catalog->entries, known, sizeof *catalog->entries, compare_entry_names);
-    *ret_vanished = false;
+    *ret_changed = false;
     for (uint64_t i = 0; i < count && !code; i++) {
         struct cn_catalog_entry wanted = { .name = name[i] };
         if (known && bsearch(&wanted, catalog->entries, known, sizeof wanted, compare_entry_names)) continue;
+        uint64_t before = catalog->count;
         code = load_entry(run, catalog, name[i], err);
-        if (code != CAIRN_E_GONE) continue;
-        *ret_vanished = true;
-        code = CAIRN_OK;
+        *ret_changed |= code == CAIRN_E_GONE || catalog->count > before; /* what is being removed is not entered */
+        if (code == CAIRN_E_GONE) code = CAIRN_OK;
     }
     return code;
 }
@@ -237,16 +207,18 @@ static bool saw_twice(const struct cn_catalog *catalog, uint64_t from)
     return false;
 }
 
+/* Until a listing that comes after all reading has no name that was not read: a listing may miss what is renamed meanwhile, and a name may be given to
+ * another one between the listing and the reading. */
 static int load_once(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *err)
 {
-    bool vanished = true;
+    bool changed = true;
     cn_pool_init(&catalog->pool, cn_os_alloc(), CN_MAX_CATALOG_BYTES);
-    for (int i = 0; i < TRIES && vanished; i++) {
+    for (int i = 0; i < TRIES; i++) {
         uint64_t known = catalog->count;
-        int code = load_new(run, catalog, &vanished, err);
+        int code = load_new(run, catalog, &changed, err);
         if (code) return code;
         if (known && saw_twice(catalog, known)) break;
-        if (!vanished) return CAIRN_OK;
+        if (i && !changed) return CAIRN_OK;
     }
     return keeps_changing(run, err);
 }

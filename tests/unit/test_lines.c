@@ -331,16 +331,14 @@ static void untag(const char *name)
     cairn_mark_options options = CAIRN_MARK_OPTIONS_INIT;
     options.remove_tags = tag, options.remove_tags_count = 1;
     int code = cairn_mark(NULL, name, &options, &err);
-    assert_true(!code || code == CAIRN_E_GONE || code == CAIRN_E_NOTFOUND);
+    assert_true(!code || code == CAIRN_E_GONE);
     assert_int_equal(tags_of_first(), code ? 1 : 0);
 }
 
 static void open_tagged(const char *name)
 {
     cairn_checkpoint *checkpoint;
-    int code = cairn_checkpoint_open(NULL, name, &checkpoint, &err);
-    assert_true(!code || code == CAIRN_E_NOTFOUND); /* it moved while the run was listed */
-    if (code) return;
+    test_ok(cairn_checkpoint_open(NULL, name, &checkpoint, &err));
     assert_int_equal(cairn_checkpoint_get_info(checkpoint)->entry.term, 1);
     cairn_checkpoint_close(checkpoint);
 }
