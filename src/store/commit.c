@@ -120,8 +120,22 @@ static void tell(struct cn_commit *commit, const char *format, const char *path,
     commit->message(commit->user, text);
 }
 
-/* Renames what holds our name away; when the wished-for name is taken, too, it gets a suffix that nobody has. */
-static int move_aside(const struct cn_rundir *run, const char *name, char *wish, size_t size, cairn_error *err)
+/* Gives what has a name another one that is a checkpoint's: its own term's, or the next that is free, for a name is a hint. Since we looked the name may
+ * have been given to another one, even to the newest of all: under no other form of name would it be found again. */
+static int move_aside(const struct cn_rundir *run, const char *name, const struct cn_manifest *holder, cairn_error *err)
+{
+    char aside[CN_FOLDER_NAME_BYTES];
+    int rc = -EEXIST;
+    for (uint64_t i = 0; i < TRIES && rc == -EEXIST; i++) {
+        cn_layout_folder(holder->step, holder->term + i, aside);
+        rc = cn_os_rename_new(run->dir, name, run->dir, aside);
+    }
+    if (rc && rc != -ENOENT) return cn_error_errno(err, -rc, "%s/%s: renaming it to %s", run->path, name, aside);
+    return CAIRN_OK;
+}
+
+/* Renames what is damaged away; when the wished-for name is taken, too, it gets a suffix that nobody has. */
+static int move_damaged(const struct cn_rundir *run, const char *name, char *wish, size_t size, cairn_error *err)
 {
     char hex[CN_ID_BYTES];
     int rc = cn_os_rename_new(run->dir, name, run->dir, wish);
@@ -138,7 +152,6 @@ static int move_aside(const struct cn_rundir *run, const char *name, char *wish,
 static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, const struct cn_manifest *holder, cairn_error *err)
 {
     const struct cn_manifest *ours = commit->manifest;
-    char aside[CN_FOLDER_NAME_BYTES + 16];
     if (strcmp(holder->run_id, run->id))
         return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s belongs to another run: move it away", run->path, commit->name);
     if (holder->term > ours->term)
@@ -147,8 +160,7 @@ static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, c
     if (holder->step >= ours->step && cn_manifest_on_line(ours, holder->term, holder->step))
         return cn_error_set(err, CAIRN_E_EXISTS, "%s/%s: step %llu is saved already", run->path, commit->name,
                             (unsigned long long)holder->step);
-    cn_layout_folder(holder->step, holder->term, aside);
-    return move_aside(run, commit->name, aside, sizeof aside, err);
+    return move_aside(run, commit->name, holder, err);
 }
 
 /* D6: frees our name, or says why that must not be. */
@@ -174,8 +186,11 @@ static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cair
     } else if (code == CAIRN_E_CORRUPT || code == CAIRN_E_TRUNCATED || code == CAIRN_E_FORMAT || code == CAIRN_E_LIMIT) {
         char wish[CN_FOLDER_NAME_BYTES + 32];
         snprintf(wish, sizeof wish, "%s.damaged", commit->name);
-        code = move_aside(run, commit->name, wish, sizeof wish, err);
-        if (!code) tell(commit, "%s/%s is damaged and was renamed to %s to make room for the same step", run->path, commit->name, wish);
+        code = move_damaged(run, commit->name, wish, sizeof wish, err);
+        if (!code && !cn_held_read(run->dir, wish, &pool, &holder, NULL))
+            code = move_aside(run, wish, &holder, err); /* another one has had the name since: that one is whole */
+        else if (!code)
+            tell(commit, "%s/%s is damaged and was renamed to %s to make room for the same step", run->path, commit->name, wish);
     } else {
         code = code == CAIRN_E_GONE ? CAIRN_OK : problem.code;
         if (code && err) *err = problem;
