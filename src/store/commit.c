@@ -163,6 +163,14 @@ static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, c
     return move_aside(run, commit->name, holder, err);
 }
 
+static bool lacks_manifest(cn_file run_dir, const char *name)
+{
+    struct cn_file_info info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    int rc = cn_os_open_dir(run_dir, name, &dir);
+    return rc ? rc != -ENOENT : cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT;
+}
+
 /* D6: frees our name, or says why that must not be. */
 static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cairn_error *err)
 {
@@ -180,6 +188,8 @@ static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cair
     } else if (code == CAIRN_E_NOTFOUND && cn_retire_is_retired(run->dir, commit->name)) {
         rc = cn_retire_finish(run->dir, commit->name); /* no checkpoint any more: finished for who began it */
         code = rc ? cn_error_errno(err, -rc, "%s/%s: removing what was retired there", run->path, commit->name) : CAIRN_OK;
+    } else if (code == CAIRN_E_NOTFOUND && !lacks_manifest(run->dir, commit->name)) {
+        code = CAIRN_OK; /* pruned since we looked; if another one has the name already, the rename will tell */
     } else if (code == CAIRN_E_NOTFOUND || code == CAIRN_E_PATH) {
         code = cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s stands where the checkpoint should go and is not Cairn's: move it away", run->path,
                             commit->name);

@@ -90,6 +90,34 @@ static void the_name_is_freed_or_refused(void **unused)
     cn_rundir_close(&writer.run);
 }
 
+static bool prune_at_open; /* a pruner takes checkpoint-20 just before it is opened */
+
+int __real_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
+int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
+{
+    if (prune_at_open && !strcmp(name, "checkpoint-20")) {
+        prune_at_open = false;
+        test_shell("rm -r %s/checkpoint-20", path);
+    }
+    return __real_cn_os_open_dir(dir, name, ret_dir);
+}
+
+static void a_name_that_is_pruned_meanwhile_is_free(void **unused)
+{
+    struct writer writer;
+    (void)unused;
+    fresh("pruned");
+    writer_open(&writer, path, &err);
+    test_ok(writer_save(&writer, 10, &err));
+    test_ok(writer_save(&writer, 20, &err));
+    writer_go_back(&writer, 10, &err);
+    prune_at_open = true;
+    test_ok(writer_save(&writer, 20, &err));
+    assert_false(prune_at_open);
+    cn_rundir_close(&writer.run);
+}
+
 static void another_runs_checkpoint_is_foreign(void **unused)
 {
     struct writer writer, other;
@@ -184,13 +212,12 @@ static void temporaries_of_the_dead_go(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_checkpoint_appears_whole),
-                                        cmocka_unit_test(an_abandoned_one_leaves_nothing),
-                                        cmocka_unit_test(the_name_is_freed_or_refused),
-                                        cmocka_unit_test(another_runs_checkpoint_is_foreign),
-                                        cmocka_unit_test(a_sleeper_is_fenced_wherever_it_slept),
-                                        cmocka_unit_test(pruners_lose_their_target),
-                                        cmocka_unit_test(links_are_hints),
-                                        cmocka_unit_test(temporaries_of_the_dead_go) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_checkpoint_appears_whole),         cmocka_unit_test(an_abandoned_one_leaves_nothing),
+        cmocka_unit_test(the_name_is_freed_or_refused),       cmocka_unit_test(a_name_that_is_pruned_meanwhile_is_free),
+        cmocka_unit_test(another_runs_checkpoint_is_foreign), cmocka_unit_test(a_sleeper_is_fenced_wherever_it_slept),
+        cmocka_unit_test(pruners_lose_their_target),          cmocka_unit_test(links_are_hints),
+        cmocka_unit_test(temporaries_of_the_dead_go)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
