@@ -69,6 +69,7 @@ help:
 	@echo 'make arm64     library, unit tests, program and golden bytes on 64-bit ARM (qemu)      make valgrind  unit tests under memcheck'
 	@echo 'make crash     killed, stopped, cut off, starved and rotten: every case of each, an hour'
 	@echo 'make model     the commit protocol as a model: every order of steps, kills and power cuts; minutes'
+	@echo 'make proof     all of these: model, sim, every fault, crash, threads; hours, a table at the end'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make bench     how fast, against plain code on the same hardware; BENCH="--size 64M"      make bench-growth  how cost grows'
 	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
@@ -206,6 +207,12 @@ differential:
 crash:
 	@scripts/setup.sh crash
 	@tests/crash/run.sh $(BUILD) long $(CRASH)
+
+# All of it: what was injected, how often, what was lost. Hours.
+.PHONY: proof
+proof:
+	@scripts/setup.sh test
+	@tests/proof.sh $(BUILD)
 
 # On another machine, and under valgrind: minutes each, so not part of `make test`. TESTS="test_os test_run" runs these alone.
 .PHONY: arm64 valgrind

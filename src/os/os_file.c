@@ -179,7 +179,7 @@ static int cached_percent_by_map(cn_file file, uint64_t offset, uint64_t size_by
         for (uint64_t i = 0; i < count && !rc; i++) cached += present[i] & 1;
     }
     (void)munmap(map, size);
-    return rc ? rc : (int)(cached * 100 / pages);
+    return rc ? rc : pages ? (int)(cached * 100 / pages) : 100;
 }
 
 int cn_os_cached_percent(cn_file file, uint64_t offset, uint64_t size_bytes)
