@@ -241,8 +241,8 @@ static void trees_are_trees(void **unused)
     assert_int_equal(cairn_value_append(at, more), CAIRN_OK);
     assert_int_equal(cairn_value_append(more, map), CAIRN_E_LIMIT);
     assert_int_equal(cairn_value_set(map, "it", map), CAIRN_E_USAGE);
-    assert_int_equal(cairn_value_set_pair(map, map, cairn_value_null()), CAIRN_E_USAGE);
     cairn_value *item = cairn_value_null();
+    assert_int_equal(cairn_value_set_pair(map, map, item), CAIRN_E_USAGE); /* and the item is still ours */
     assert_int_equal(cairn_value_set_pair(map, item, item), CAIRN_E_USAGE);
     assert_int_equal(cairn_value_set(map, "one", item), CAIRN_OK);
     assert_int_equal(cairn_value_set(map, "two", item), CAIRN_E_USAGE);
