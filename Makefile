@@ -150,6 +150,11 @@ $(BUILD)/tests/%: tests/unit/%.c $(wildcard tests/unit/*.h tests/unit/*.wrap) $(
 $(BUILD)/sim: $(wildcard tests/sim/*.[ch]) $(filter-out $(BUILD)/obj/src/os/%,$(OBJECTS)) Makefile
 	$(Q)$(CC) $(CFLAGS) -Iinclude -Isrc $(LDFLAGS) -o $@ $(wildcard tests/sim/*.c) $(filter-out $(BUILD)/obj/src/os/%,$(OBJECTS)) -lm
 
+# The protocol of docs/DURABILITY.md as a model: `make model` explores all of it, tests/run.sh the quick part.
+$(BUILD)/model: $(wildcard tests/model/*.c tests/model/*.h)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(wildcard tests/model/*.c)
+
 # A fuzz target: tests/fuzz.sh builds it in a tree of its own.
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/driver.c tests/fuzz/mutate.c tests/fuzz/fuzz.h $(BUILD)/libcairn.a
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer -Iinclude -Isrc -Itests/fuzz $(LDFLAGS) -o $@ $< tests/fuzz/driver.c tests/fuzz/mutate.c $(BUILD)/libcairn.a -lm -pthread
@@ -183,6 +188,10 @@ test-asan test-tsan: test-%:
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory BUILD=build/$* OPT='-O1 -g' SANITIZE='$(SANITIZE)' unit-tests
 	@tests/unit.sh build/$* $(if $(filter tsan,$*),$$(grep -v '^#' tests/tsan.list))
+
+.PHONY: model
+model: $(BUILD)/model
+	@$(BUILD)/model all
 
 # Power cuts, crashes and races by the ten thousand, on a simulated disk. SIM=--long is the default; SIM='--seed 7 --trace' replays one.
 .PHONY: sim
@@ -240,6 +249,5 @@ clean:
 	rm -rf $(BUILD)
 
 include packaging/install.mk
-include tests/model/model.mk
 
 -include $(OBJECTS:.o=.d)
