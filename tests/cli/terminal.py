@@ -69,7 +69,7 @@ def tables() -> None:
             first = next((i for i, line in enumerate(lines) if re.match(r" *(STEP|RUN|ITEM|CHECK)", line)), len(lines))
             last = next((i for i, line in enumerate(lines) if i > first and re.match(r"values|golden: |$", line)), len(lines))
             rows = lines[first:last]
-            check(f"{' '.join(arguments)} in {columns} columns", status == 0 and len(rows) > 1 and max(map(len, rows)) <= columns, (status, rows))
+            check(f"{' '.join(arguments)} in {columns} columns", status == 0 and len(rows) > 1 and max(map(len, rows)) <= columns, (status, rows, terminal.text))
 
 
 def progress() -> None:
