@@ -1,4 +1,4 @@
-/* Removing folders (see tree.h). What vanishes meanwhile is as good as removed. */
+/* Removing folders (see tree.h). What vanishes meanwhile is as good as removed; what cannot be removed keeps nothing else. */
 #include "store/tree.h"
 
 #include <errno.h>
@@ -10,15 +10,17 @@ struct tree {
     cn_file dir;
     const char *but;
     int depth;
+    int failed; /* the first failure */
 };
 
 static int remove_at(cn_file parent, const char *name, int depth);
 
 static int remove_child(void *user, const char *name)
 {
-    const struct tree *tree = user;
-    if (tree->but && !strcmp(name, tree->but)) return 0;
-    return remove_at(tree->dir, name, tree->depth + 1);
+    struct tree *tree = user;
+    int rc = tree->but && !strcmp(name, tree->but) ? 0 : remove_at(tree->dir, name, tree->depth + 1);
+    if (!tree->failed) tree->failed = rc;
+    return 0;
 }
 
 static int remove_at(cn_file parent, const char *name, int depth)
@@ -31,6 +33,7 @@ static int remove_at(cn_file parent, const char *name, int depth)
     rc = cn_os_open_dir(parent, name, &dir);
     struct tree tree = { .dir = dir, .depth = depth };
     if (!rc) rc = cn_os_list(dir, remove_child, &tree);
+    if (!rc) rc = tree.failed;
     if (!rc) rc = cn_os_remove_dir(parent, name);
     return rc == -ENOENT ? 0 : rc;
 }
@@ -43,5 +46,6 @@ int cn_tree_remove(cn_file parent, const char *name)
 int cn_tree_empty(cn_file dir, const char *but)
 {
     struct tree tree = { .dir = dir, .but = but };
-    return cn_os_list(dir, remove_child, &tree);
+    int rc = cn_os_list(dir, remove_child, &tree);
+    return rc ? rc : tree.failed;
 }
