@@ -39,7 +39,7 @@ sanitized() { # sanitized BUILD FLAGS TESTS...: unit tests under a sanitizer
     tests/unit.sh "$tree" "$@"
 }
 model() { make --no-print-directory build/model && build/model quick; }
-header() { # the public header alone, and each of its INIT macros
+header() ( # the public header alone, and each of its INIT macros; in a shell of its own, for check.sh has names of its own
     local use=build/test-logs/init.c c99='gcc -std=c99 -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only -x c' cxx='g++ -std=c++11 -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only -x c++'
     { echo '#include "cairn.h"'
         sed -n 's/^#define \(CAIRN_\([A-Z_]*\)_INIT\)\>.*/\1 \2/p' include/cairn.h | while read -r macro type; do
@@ -53,15 +53,15 @@ header() { # the public header alone, and each of its INIT macros
     check 'its INIT macros in C99' $c99 $use
     check 'its INIT macros in C++' $cxx $use
     check 'all of them are tried' test "$(grep -c INIT $use)" -ge 15
-    return $checks_failed
-}
+    finish
+)
 
 all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')
 threaded=$(grep -v '^#' tests/tsan.list)
 part 'build' build
 part 'unit tests' tests/unit.sh build $all_tests
 # the two long ones run beside what comes now: two minutes of following a live run, and a fault at every call
-beside() { # beside NAME COMMAND...: counted by finish
+beside() { # beside NAME COMMAND...: counted by collect
     local name=$1
     shift
     (
@@ -70,7 +70,7 @@ beside() { # beside NAME COMMAND...: counted by finish
         echo $? $((SECONDS - start)) >"$log/$name.end"
     ) &
 }
-finish() { # finish NAME
+collect() { # collect NAME
     wait
     read -r status seconds <"$log/$1.end"
     count "$log/$1.log" "$status" "$1" "$seconds"
@@ -89,8 +89,8 @@ part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
 for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/permissions.sh tests/places.sh tests/docs.sh tests/bench.sh tests/fuse/run.sh tests/crash/run.sh; do
     if [ -x "$script" ]; then part "$script" "$script" build; fi
 done
-finish follow-two-minutes
-finish every-fault
+collect follow-two-minutes
+collect every-fault
 if [ -x tests/coverage.sh ]; then tests/coverage.sh || true; fi
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"
