@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
 log=build/test-logs
 mkdir -p "$log"
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 told=
+trap 'if [ -z "$told" ]; then echo "not ok - the tests ended before their last line"; exit 1; fi' EXIT
 
 count() { # count LOG STATUS NAME: adds up what a part printed
     local ok bad skip
@@ -94,4 +95,5 @@ collect every-fault
 if [ -x tests/coverage.sh ]; then tests/coverage.sh || true; fi
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"
+told=yes
 [ "$failed" = 0 ]
