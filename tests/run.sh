@@ -61,7 +61,7 @@ all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')
 threaded=$(grep -v '^#' tests/tsan.list)
 part 'build' build
 part 'unit tests' tests/unit.sh build $all_tests
-# the two long ones run beside what comes now: two minutes of following a live run, and a fault at every call
+# the long ones run beside what comes now: two minutes of following a live run, a fault at every call, the simulated disk
 beside() { # beside NAME COMMAND...: counted by collect
     local name=$1
     shift
@@ -78,11 +78,11 @@ collect() { # collect NAME
 }
 beside follow-two-minutes env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FOLLOW_S=120 CAIRN_TEST_ONLY=an_evaluator_follows_a_live_run tests/unit.sh build test_folder
 beside every-fault env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FAULTS=all tests/unit.sh build test_faults
+beside simulated-disk build/sim
 part 'header' header
 part 'layer borders' tests/borders.sh
 part 'protocol model' model
 part 'a test for each file' tests/complete.sh
-part 'simulated disk' build/sim
 part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
 part 'fuzz corpora' tests/fuzz.sh replay
@@ -92,6 +92,7 @@ for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/in
 done
 collect follow-two-minutes
 collect every-fault
+collect simulated-disk
 if [ -x tests/coverage.sh ]; then tests/coverage.sh || true; fi
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"
