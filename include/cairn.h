@@ -643,7 +643,7 @@ typedef struct cairn_damage {
 typedef struct cairn_verify_options {
     size_t struct_size;
     int quick; /* non-zero: manifest, tables, sizes and headers; no tensor data */
-    uint32_t io_threads;
+    uint32_t io_threads; /* readers: 1..16; 0: 8 */
     void (*damage)(void *user, const cairn_damage *damage); /* called for each finding, one at a time */
     void (*progress)(void *user, uint64_t done_bytes, uint64_t total_bytes);
     cairn_message_fn warning; /* allowed, but other tools may stumble over it: a file that Cairn did not write */
