@@ -86,6 +86,7 @@ void json_start(struct json *json, int depth); /* 0, or that of the list that js
 void json_open(struct json *json, const char *key, char bracket);
 void json_close(struct json *json, char bracket);
 void json_text(struct json *json, const char *key, const char *text);
+void json_texts(struct json *json, const char *key, const char *const *texts, size_t count); /* a list */
 void json_count(struct json *json, const char *key, uint64_t count);
 void json_int(struct json *json, const char *key, int64_t number);
 void json_number(struct json *json, const char *key, double number); /* NaN and infinities as texts */
@@ -95,6 +96,9 @@ void json_splice(struct json *json, const char *key, struct json *members); /* a
 char *json_take(struct json *json);                                         /* the text; free it */
 void json_drop(struct json *json);
 int json_print(struct json *json); /* prints, frees; EXIT_FINE, or EXIT_FAILED */
+
+/* entry.c: members of the object that is open */
+void entry_json(struct json *json, const cairn_entry *entry);
 
 /* value.c */
 enum { VALUE_DEEPEST = 64 };

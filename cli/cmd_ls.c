@@ -62,25 +62,11 @@ static void print_problem(const char *name, const char *problem)
     free(safe);
 }
 
-static void put_texts(struct json *json, const char *key, const char *const *texts, size_t count)
-{
-    json_open(json, key, '[');
-    for (size_t i = 0; i < count; i++) json_text(json, NULL, texts[i]);
-    json_close(json, ']');
-}
-
 static void put_saved(struct json *json, const cairn_entry *entry)
 {
-    char time[32];
     json_truth(json, "pinned", entry->pinned);
-    put_texts(json, "dropped", entry->dropped, entry->dropped_count);
-    json_text(json, "id", entry->id);
-    json_count(json, "step", entry->step);
-    json_count(json, "term", entry->term);
-    json_text(json, "time", cli_time(entry->time_ns, time));
-    json_number(json, "epoch", entry->epoch);
-    json_truth(json, "healthy", entry->healthy);
-    json_truth(json, "exact", entry->exact);
+    json_texts(json, "dropped", entry->dropped, entry->dropped_count);
+    entry_json(json, entry);
     json_truth(json, "latest", entry->is_latest);
     json_truth(json, "head", entry->is_head);
     json_truth(json, "best", entry->is_best);
@@ -89,7 +75,7 @@ static void put_saved(struct json *json, const cairn_entry *entry)
     json_open(json, "metrics", '{');
     for (size_t i = 0; i < entry->metrics_count; i++) json_number(json, entry->metrics[i].name, entry->metrics[i].value);
     json_close(json, '}');
-    put_texts(json, "tags", entry->tags, entry->tags_count);
+    json_texts(json, "tags", entry->tags, entry->tags_count);
 }
 
 static void put_entry(struct json *json, const cairn_entry *entry)

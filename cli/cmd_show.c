@@ -196,18 +196,9 @@ static void put_saved(struct json *json, const cairn_checkpoint *checkpoint)
 {
     const cairn_entry *entry = &cairn_checkpoint_get_info(checkpoint)->entry;
     const char *provenance = cairn_checkpoint_provenance(checkpoint);
-    char time[32];
-    json_text(json, "id", entry->id);
-    json_count(json, "step", entry->step);
-    json_count(json, "term", entry->term);
-    json_text(json, "time", cli_time(entry->time_ns, time));
-    json_number(json, "epoch", entry->epoch);
-    json_truth(json, "healthy", entry->healthy);
-    json_truth(json, "exact", entry->exact);
+    entry_json(json, entry);
     json_truth(json, "pinned", entry->pinned);
-    json_open(json, "tags", '[');
-    for (size_t i = 0; i < entry->tags_count; i++) json_text(json, NULL, entry->tags[i]);
-    json_close(json, ']');
+    json_texts(json, "tags", entry->tags, entry->tags_count);
     if (provenance) json_text(json, "provenance", provenance);
 }
 

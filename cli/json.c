@@ -123,6 +123,13 @@ char *json_take(struct json *json)
     return text;
 }
 
+void json_texts(struct json *json, const char *key, const char *const *texts, size_t count)
+{
+    json_open(json, key, '[');
+    for (size_t i = 0; i < count; i++) json_text(json, NULL, texts[i]);
+    json_close(json, ']');
+}
+
 void json_splice(struct json *json, const char *key, struct json *members)
 {
     bool filled = members->filled;

@@ -1,0 +1,161 @@
+/* Plain values of two checkpoints: trees that are walked by name, deep enough to say where they differ. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "diff.h"
+
+enum { SHOWN_BYTES = 60 };
+
+bool diff_same_bits(double a, double b)
+{
+    uint64_t a_bits, b_bits;
+    memcpy(&a_bits, &a, sizeof a);
+    memcpy(&b_bits, &b, sizeof b);
+    return a_bits == b_bits;
+}
+
+static bool same_value(const cairn_value *a, const cairn_value *b, int depth)
+{
+    size_t a_size = 0, b_size = 0;
+    const char *a_data = cairn_value_get_data(a, &a_size), *b_data = cairn_value_get_data(b, &b_size), *a_tag = cairn_value_tag(a),
+               *b_tag = cairn_value_tag(b);
+    if (depth > VALUE_DEEPEST || cairn_value_kind(a) != cairn_value_kind(b) || cairn_value_count(a) != cairn_value_count(b)) return false;
+    if (!a_tag != !b_tag || (a_tag && strcmp(a_tag, b_tag))) return false;
+    if (cairn_value_get_int(a) != cairn_value_get_int(b) || cairn_value_get_bool(a) != cairn_value_get_bool(b)) return false;
+    if (!diff_same_bits(cairn_value_get_float(a), cairn_value_get_float(b))) return false;
+    if (a_size != b_size || (a_data && memcmp(a_data, b_data, a_size))) return false;
+    for (size_t i = 0; i < cairn_value_count(a); i++) {
+        if (!same_value(cairn_value_at(a, i), cairn_value_at(b, i), depth + 1)) return false;
+        if (cairn_value_kind(a) == CAIRN_MAP && !same_value(cairn_value_key_at(a, i), cairn_value_key_at(b, i), depth + 1)) return false;
+    }
+    return true;
+}
+
+/* A map without type tag whose keys are all text: it can be walked by name. */
+static bool is_tree(const cairn_value *value)
+{
+    bool tree = cairn_value_kind(value) == CAIRN_MAP && !cairn_value_tag(value);
+    for (size_t i = 0; i < cairn_value_count(value) && tree; i++) {
+        const cairn_value *key = cairn_value_key_at(value, i);
+        tree = cairn_value_kind(key) == CAIRN_STRING && !cairn_value_tag(key);
+    }
+    return tree;
+}
+
+/* Text that is at most SHOWN_BYTES long, cut at a code point. */
+char *diff_cut(char *text)
+{
+    size_t size = strlen(text), end = SHOWN_BYTES;
+    if (size <= SHOWN_BYTES) return text;
+    while (end && ((unsigned char)text[end] & 0xc0) == 0x80) end--;
+    char *shorter = cli_format("%.*s...", (int)end, text);
+    free(text);
+    return shorter;
+}
+
+static char *kind_text(const cairn_value *value)
+{
+    const char *tag = cairn_value_tag(value);
+    return cli_format("%s%s%s", value_kind_name(value), tag ? " " : "", tag ? tag : "");
+}
+
+/* Where both print alike their kinds may differ; else it is the bits: bytes of one size, or the payload of a NaN. */
+static char *tell_alike(const cairn_value *a, const cairn_value *b, const char *text)
+{
+    char *kind_a = kind_text(a), *kind_b = kind_text(b);
+    char *what = strcmp(kind_a, kind_b) ? cli_format("%s (%s) -> %s (%s)", text, kind_a, text, kind_b)
+                                        : cli_format("%s in both, but not bit for bit", text);
+    free(kind_a);
+    free(kind_b);
+    return what;
+}
+
+static char *tell_values(const cairn_value *a, const cairn_value *b)
+{
+    char *whole_a = value_text(a), *whole_b = value_text(b);
+    bool alike = !strcmp(whole_a, whole_b);
+    whole_a = diff_cut(whole_a);
+    whole_b = diff_cut(whole_b);
+    char *what = alike ? tell_alike(a, b, whole_a) : cli_format("%s -> %s", whole_a, whole_b);
+    free(whole_a);
+    free(whole_b);
+    return what;
+}
+
+static bool is_list(const cairn_value *value)
+{
+    return cairn_value_kind(value) == CAIRN_LIST || cairn_value_kind(value) == CAIRN_TUPLE;
+}
+
+/* Two lists of one length: how many entries differ, and the first. */
+static char *tell_entries(const cairn_value *a, const cairn_value *b)
+{
+    size_t differ = 0, first = 0, count = cairn_value_count(a);
+    for (size_t i = 0; i < count; i++) {
+        if (same_value(cairn_value_at(a, i), cairn_value_at(b, i), 0)) continue;
+        if (!differ++) first = i;
+    }
+    if (!differ) return tell_values(a, b);
+    char *values = tell_values(cairn_value_at(a, first), cairn_value_at(b, first));
+    char *what = cli_format("%zu of %zu entries differ%s, the first at %zu: %s", differ, count, differ == 1 ? "s" : "", first, values);
+    free(values);
+    return what;
+}
+
+static char *tell_difference(const cairn_value *a, const cairn_value *b)
+{
+    size_t count = cairn_value_count(a), other = cairn_value_count(b);
+    if (!is_list(a) || cairn_value_kind(a) != cairn_value_kind(b)) return tell_values(a, b);
+    return count == other ? tell_entries(a, b) : cli_format("%zu entr%s -> %zu", count, count == 1 ? "y" : "ies", other);
+}
+
+static char *tell_only(const cairn_value *value, const char *where)
+{
+    char *text = diff_cut(value_text(value)), *what = cli_format("only in %s: %s", where, text);
+    free(text);
+    return what;
+}
+
+/* a or b is NULL where the other one alone has the name. */
+static void report_value(struct diff *diff, const char *item, const char *path, const cairn_value *a, const cairn_value *b)
+{
+    diff->values_different++;
+    if (diff->cli->json) {
+        diff_open_row(diff, item, path, a && b ? "the value differs" : a ? "only in A" : "only in B");
+        if (a) value_json(&diff->rows, "a", a, 0);
+        if (b) value_json(&diff->rows, "b", b, 0);
+        json_close(&diff->rows, '}');
+        return;
+    }
+    char *what = a && b ? tell_difference(a, b) : a ? tell_only(a, "A") : tell_only(b, "B");
+    diff_item_line(diff, item, path, what);
+    free(what);
+}
+
+/* Two trees, name by name: deep enough to say where. item is NULL above the items. */
+static void compare_values(struct diff *diff, const cairn_value *a, const cairn_value *b, const char *item, const char *path)
+{
+    uint64_t before = diff->values_different;
+    for (int side = 0; side < 2; side++) {
+        const cairn_value *from = side ? b : a, *to = side ? a : b;
+        for (size_t i = 0; i < cairn_value_count(from); i++) {
+            const char *key = cairn_value_get_data(cairn_value_key_at(from, i), NULL);
+            const cairn_value *value = cairn_value_at(from, i), *other = cairn_value_find(to, key);
+            if (other && (side || same_value(value, other, 0))) continue;
+            char *below = cli_format("%s%s%s", path, *path ? "/" : "", item ? key : "");
+            if (other && is_tree(value) && is_tree(other))
+                compare_values(diff, value, other, item ? item : key, below);
+            else
+                report_value(diff, item ? item : key, below, side ? other : value, side ? value : other);
+            free(below);
+        }
+    }
+    if (diff->values_different != before || same_value(a, b, 0)) return;
+    diff->values_different++;
+    diff_report(diff, item ? item : "", path, "the order of the names differs");
+}
+
+void diff_values(struct diff *diff)
+{
+    compare_values(diff, cairn_checkpoint_values(diff->a), cairn_checkpoint_values(diff->b), NULL, "");
+}
