@@ -37,22 +37,15 @@ echo 'ok - arm64: builds without a warning'
 read -ra cmocka <<<"$(pkg-config --cflags cmocka)"
 $cross -shared -fPIC -D_GNU_SOURCE -O1 -Wall -Wextra -Werror "${cmocka[@]}" -o "$tree/leave_out.so" tests/under/leave_out.c -ldl || exit 1
 
-status=0
-check() { # check NAME COMMAND...
-    local name=$1
-    shift
-    if "$@" >"$tree/out" 2>&1; then echo "ok - arm64: $name"; else
-        echo "not ok - arm64: $name"
-        tail -15 "$tree/out"
-        status=1
-    fi
-}
+work=$tree label=arm64
+# shellcheck source=tests/check.sh
+. tests/check.sh
 check 'the program is one for ARM' bash -c "readelf -h '$tree/cairn' | grep -q AArch64"
 check 'and runs' "${qemu[@]}" "$tree/cairn" --version
 
 # Emulated, a test takes up to ten times as long.
 CAIRN_TEST_UNDER="${qemu[*]} -E LD_PRELOAD=$tree/leave_out.so" CAIRN_TEST_LEAVE_OUT=tests/under/arm64.list CAIRN_TEST_TIMEOUT_S=${CAIRN_TEST_TIMEOUT_S:-900} \
-    tests/unit.sh build/arm64 "$@" || status=1
+    tests/unit.sh build/arm64 "$@" || checks_failed=1
 
 # The golden stores, both ways.
 work=$tree/golden
@@ -74,6 +67,6 @@ mkdir -p "$tree/host"
 printf '#!/bin/sh\nexec %s "%s" "$@"\n' "${qemu[*]}" "$tree/cairn" >"$tree/host/cairn"
 chmod +x "$tree/host/cairn"
 tests/cli/run.sh "$tree/host" >"$tree/cli.log"
-if grep -q '^not ok' "$tree/cli.log"; then status=1; fi
+if grep -q '^not ok' "$tree/cli.log"; then checks_failed=1; fi
 sed 's/ok - /ok - arm64: /' "$tree/cli.log"
-exit $status
+finish

@@ -3,6 +3,9 @@
 # memory, a disk of 64 MiB. places.sh BUILD. PLACES_LEFTOVERS is the number of leftovers.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+label=places
+# shellcheck source=tests/check.sh
+. tests/check.sh
 tree=$(cd "${1:-build}" && pwd) || exit 1
 cairn=$tree/cairn
 work=$(mktemp -d "$tree/places.XXXXXX")
@@ -12,16 +15,6 @@ away() { # what is mounted below, the last one first
 trap 'away; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 cd "$work" || exit 1
-status=0
-check() { # check NAME COMMAND...
-    local name=$1
-    shift
-    if "$@" >"$work/out" 2>&1; then echo "ok - places: $name"; else
-        echo "not ok - places: $name"
-        tail -8 "$work/out"
-        status=1
-    fi
-}
 answers() { # answers STATUS PATTERN COMMAND...: ends so, and says so
     local want=$1 pattern=$2 got=0
     shift 2
@@ -98,7 +91,7 @@ if [ "$(id -u)" != 0 ] || ! mount -t tmpfs none try 2>/dev/null; then
     for place in 'a read-only mount' 'a noexec mount' 'a folder that folds case' 'an overlay' 'a volatile overlay' 'memory' 'a disk of 64 MiB'; do
         echo "skip - places: $place: mounts need root"
     done
-    exit $status
+    finish
 fi
 umount try
 
@@ -184,4 +177,4 @@ else
     fi
     umount folding
 fi
-exit $status
+finish

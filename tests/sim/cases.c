@@ -123,11 +123,5 @@ bool sim_case_run(unsigned index, uint64_t seed, uint64_t cut, bool trace, uint6
     world.luck.state += cut * 977;
     if (!world.failed) act(&cases[index], begin_actor(&second, &random));
     *ret_changes = world.changes - start;
-    if (!world.failed) sim_power_cut();
-    sim_judge(true);
-    if (!world.failed) sim_power_cut();
-    sim_judge(false);
-    bool good = !world.failed;
-    sim_world_end();
-    return good;
+    return sim_end_judged();
 }

@@ -163,3 +163,14 @@ void sim_judge(bool resume)
     sim_run();
     world.profile = profile;
 }
+
+bool sim_end_judged(void)
+{
+    if (!world.failed) sim_power_cut();
+    sim_judge(true);
+    if (!world.failed) sim_power_cut();
+    sim_judge(false);
+    bool good = !world.failed;
+    sim_world_end();
+    return good;
+}

@@ -8,5 +8,7 @@
  * whole, the newest is not older than the newest acknowledged one, the line is the line, tags stay. With resume: the run opens, restores the newest,
  * saves once more, and all of it holds again. What fails goes to sim_fail(). */
 void sim_judge(bool resume);
+/* The end of a world: the power goes, it is judged and resumed, the power goes again, it is judged. Whether all held. */
+bool sim_end_judged(void);
 
 #endif

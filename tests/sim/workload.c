@@ -165,11 +165,5 @@ bool sim_duel(uint64_t seed, bool trace)
     if (sim_random_percent(&plan.random, 30)) world.kill_at_call = world.calls + 1 + sim_random_below(&plan.random, 1000);
     for (sim_run(); world.killed && !world.failed; sim_run()) survive_kill(&plan);
     if (!world.power_is_out && sim_random_once_in(&plan.random, 2)) sim_judge(false);
-    if (!world.failed) sim_power_cut();
-    sim_judge(true);
-    if (!world.failed) sim_power_cut();
-    sim_judge(false);
-    bool good = !world.failed;
-    sim_world_end();
-    return good;
+    return sim_end_judged();
 }
