@@ -37,6 +37,7 @@ echo 'ok - arm64: builds without a warning'
 read -ra cmocka <<<"$(pkg-config --cflags cmocka)"
 $cross -shared -fPIC -D_GNU_SOURCE -O1 -Wall -Wextra -Werror "${cmocka[@]}" -o "$tree/leave_out.so" tests/under/leave_out.c -ldl || exit 1
 
+# shellcheck disable=SC2034 # check.sh uses it
 work=$tree label=arm64
 # shellcheck source=tests/check.sh
 . tests/check.sh
@@ -67,6 +68,7 @@ mkdir -p "$tree/host"
 printf '#!/bin/sh\nexec %s "%s" "$@"\n' "${qemu[*]}" "$tree/cairn" >"$tree/host/cairn"
 chmod +x "$tree/host/cairn"
 tests/cli/run.sh "$tree/host" >"$tree/cli.log"
+# shellcheck disable=SC2034 # finish uses it
 if grep -q '^not ok' "$tree/cli.log"; then checks_failed=1; fi
 sed 's/ok - /ok - arm64: /' "$tree/cli.log"
 finish

@@ -3,6 +3,7 @@
 # memory, a disk of 64 MiB. places.sh BUILD. PLACES_LEFTOVERS is the number of leftovers.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+# shellcheck disable=SC2034 # check.sh uses it
 label=places
 # shellcheck source=tests/check.sh
 . tests/check.sh
