@@ -305,6 +305,7 @@ static int look_around(cairn_run *run, cairn_error *err)
     run->names_stale = true;
     cn_run_find_best(run, &catalog, catalog.top ? &catalog.top->manifest : NULL);
     cn_catalog_done(&catalog);
+    (void)cn_retire_sweep(&run->dir); /* what a killed one left must not wait for the next save */
     cn_retire_empty_trash(&run->dir);
     cn_retire_finish_all(&run->dir);
     cn_tidy_temporaries(&run->dir, run->term);

@@ -211,35 +211,15 @@ static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cair
 
 /* ---------------------------------------------------------------------------------------------------------- the rename */
 
-struct sweep {
-    const struct cn_rundir *run;
-    int failed;
-};
-
-/* A pruner that decided long ago and acts now finds no folder to rename into. */
-static int sweep_pruner(void *user, const char *name)
-{
-    struct sweep *sweep = user;
-    char target[CN_ID_BYTES + 8], hex[CN_ID_BYTES];
-    if (name[0] != 'p') return 0;
-    if (cn_id_new(hex, NULL)) return -EIO;
-    snprintf(target, sizeof target, "x%s", hex);
-    int rc = cn_os_rename_new(sweep->run->trash, name, sweep->run->trash, target);
-    if (rc && rc != -ENOENT) sweep->failed = rc;
-    return 0;
-}
-
 static int rename_once(struct cn_staging *staging, struct cn_commit *commit, bool *ret_again, cairn_error *err)
 {
     const struct cn_rundir *run = staging->run;
-    struct sweep sweep = { .run = run };
     int code = free_name(commit, run, err);
     if (code) return code;
     /* D7: a cut could otherwise keep our rename and drop the one that freed the name */
     int rc = cn_os_sync_dir(run->dir);
     if (rc) return cn_error_errno(err, -rc, "%s: syncing it", run->path);
-    rc = cn_os_list(run->trash, sweep_pruner, &sweep); /* D8 */
-    if (!rc) rc = sweep.failed;
+    rc = cn_retire_sweep(run); /* D8 */
     if (rc) return cn_error_errno(err, -rc, "%s/.cairn/trash: moving a pruner's folder away", run->path);
     code = cn_term_check(run, commit->manifest->term, commit->uuid, err); /* D9 */
     if (code) return code;

@@ -1,7 +1,7 @@
 /* Retiring (see retire.h and docs/DURABILITY.md, R1-R7). Names in .cairn/trash:
  *
- *     p<uuid>/<id>   a live pruner's folder and what it has renamed away; renamed to x... by every commit
- *     x<uuid>        the same, taken over by a commit: its pruner finds no target any more
+ *     p<uuid>/<id>   a live pruner's folder and what it has renamed away; renamed to x... by every commit and by who opens the run for writing
+ *     x<uuid>        the same, taken over: its pruner finds no target any more
  *     s<uuid>-<n>    a staging folder of an older writer
  *
  * A checkpoint folder with retired.json in place of manifest.json was retired where it stands, on a full disk: it only waits to be removed.
@@ -364,6 +364,30 @@ struct leftover {
     const struct cn_rundir *run;
     cn_file dir; /* x<uuid> */
 };
+
+struct sweep {
+    const struct cn_rundir *run;
+    int failed;
+};
+
+static int sweep_pruner(void *user, const char *name)
+{
+    struct sweep *sweep = user;
+    char target[CN_ID_BYTES + 8], hex[CN_ID_BYTES];
+    if (name[0] != 'p') return 0;
+    if (cn_id_new(hex, NULL)) return -EIO;
+    snprintf(target, sizeof target, "x%s", hex);
+    int rc = cn_os_rename_new(sweep->run->trash, name, sweep->run->trash, target);
+    if (rc && rc != -ENOENT) sweep->failed = rc;
+    return 0;
+}
+
+int cn_retire_sweep(const struct cn_rundir *run)
+{
+    struct sweep sweep = { .run = run };
+    int rc = cn_os_list(run->trash, sweep_pruner, &sweep);
+    return rc ? rc : sweep.failed;
+}
 
 /* A pruner that died between its rename and its look at what it had moved may have left a checkpoint that nobody meant: only what is named
  * by its own id may go, and what is none; another one goes back, and what cannot be read just now stays. */

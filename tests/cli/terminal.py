@@ -18,6 +18,7 @@ from pathlib import Path
 
 CAIRN = os.environ["CAIRN"]
 WIPE = "\r\x1b[K"
+END = "\x04END "
 failed = 0
 
 
@@ -33,14 +34,28 @@ class Terminal:
     """A command on a terminal of its own."""
 
     def __init__(self, arguments: list[str], columns: int) -> None:
+        sized, size = os.pipe()
         self.pid, self.fd = pty.fork()
         if not self.pid:
-            environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
-            time.sleep(0.1)  # until the size is set
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs in the background inherits that it is ignored
-            os.execve(CAIRN, [CAIRN, *arguments], environment | {"TERM": "xterm"})
+            os.close(size)
+            os.read(sized, 1)  # until the size is set
+            self.lead(arguments)
+        os.close(sized)
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        os.close(size)
         self.text = ""
+
+    def lead(self, arguments: list[str]) -> None:
+        """Goes on living after the command: with its leader's end a terminal may lose what it has not given out yet."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        command = os.fork()
+        if not command:
+            environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.execve(CAIRN, [CAIRN, *arguments], environment | {"TERM": "xterm"})
+        status = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
+        os.write(1, f"{END}{status};".encode())
+        signal.pause()
 
     def read(self) -> bool:
         try:
@@ -55,9 +70,12 @@ class Terminal:
             pass
 
     def end(self) -> int:
-        while self.read():
-            pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.read_until(f"{END}-?\\d+;")
+        self.text, status = self.text.rstrip(";").split(END)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return int(status)
 
 
 def tables() -> None:

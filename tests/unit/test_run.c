@@ -808,6 +808,21 @@ static void cancel_loses_nothing(void **unused)
     cairn_state_free(state);
 }
 
+/* Killed between renaming an old checkpoint away and removing it: gone when the run is opened again, not only with its next save. */
+static void what_a_killed_pruner_left_goes_at_the_next_open(void **unused)
+{
+    char path[600];
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("leftover"));
+    make_run(path, 3);
+    test_shell("cd %s && id=$(sed -n 's/.*\"id\":\"\\([0-9a-f]*\\)\".*/\\1/p' checkpoint-10/manifest.json | head -1) && test -n \"$id\""
+               " && mkdir .cairn/trash/p1 && mv checkpoint-10 .cairn/trash/p1/$id",
+               path);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    test_shell("test -z \"$(ls -A %s/.cairn/trash)\" && test -e %s/checkpoint-20/manifest.json", path, path);
+    test_ok(cairn_run_close(run, &err));
+}
+
 static void a_newer_format_is_refused_and_untouched(void **unused)
 {
     char path[600], name[700];
@@ -896,6 +911,7 @@ int main(void)
         cmocka_unit_test(bad_bindings_are_refused),
         cmocka_unit_test(a_small_disk_says_what_is_missing),
         cmocka_unit_test(cancel_loses_nothing),
+        cmocka_unit_test(what_a_killed_pruner_left_goes_at_the_next_open),
         cmocka_unit_test(a_newer_format_is_refused_and_untouched),
         cmocka_unit_test(a_read_only_store_is_an_error_and_readable),
         cmocka_unit_test(an_overlay_works),
