@@ -569,7 +569,7 @@ typedef struct cairn_folder_options {
 #define CAIRN_FOLDER_OPTIONS_INIT { sizeof(cairn_folder_options), 0, CAIRN_IO_AUTO, 0, 0, 0, NULL, 0, NULL }
 
 /* Saves state as one checkpoint folder outside any run, durably: the same files, the same commit. The folder above it must exist.
- * EXISTS: something stands there. FOREIGN: it is not a checkpoint. UNSUPPORTED: this file system cannot replace in one step. */
+ * EXISTS: something stands there. FOREIGN: it is not a checkpoint. USAGE: the folder lies in a run, or what stands there is pinned. UNSUPPORTED: this file system cannot replace in one step. */
 CAIRN_API int cairn_save_folder(const char *path, cairn_state *state, const cairn_folder_options *options, cairn_save_report *ret_report,
                                 cairn_error *err);
 /* Fills state from any checkpoint, .safetensors file or sharded folder, named as in cairn_checkpoint_open - somebody's published weights, too. The step

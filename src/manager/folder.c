@@ -48,7 +48,8 @@ static int open_parent(struct folder *folder, const char *path, cairn_error *err
     char parent[CN_MAX_PATH_BYTES];
     snprintf(parent, sizeof parent, "%.*s", slash ? slash > folder->path ? (int)(slash - folder->path) : 1 : 1, slash ? folder->path : ".");
     int rc = cn_os_open_dir_path(parent, &folder->parent);
-    return rc ? cn_error_errno(err, -rc, "%s: opening the folder above it", folder->path) : CAIRN_OK;
+    if (rc) return cn_error_errno(err, -rc, "%s: opening the folder above it", folder->path);
+    return cn_standalone_check(folder->parent, folder->name, folder->path, err);
 }
 
 static int describe(const struct folder *folder, struct cn_manifest *ret_manifest, cairn_error *err)

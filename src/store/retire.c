@@ -1,6 +1,6 @@
 /* Retiring (see retire.h and docs/DURABILITY.md, R1-R7). Names in .cairn/trash:
  *
- *     p<uuid>/<id>   a live pruner's folder and what it has renamed away; renamed to x... by every commit and by who opens the run for writing
+ *     p<uuid>/<id>   a live pruner's folder and what it has renamed away; renamed to x... by every commit, by who opens the run for writing, and by the next pruner
  *     x<uuid>        the same, taken over: its pruner finds no target any more
  *     s<uuid>-<n>    a staging folder of an older writer
  *
@@ -351,6 +351,9 @@ int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error
     if (!take_turn(run, retire, &lock))
         return retire->only_id ? cn_error_set(err, CAIRN_E_LOCKED, "%s: another process removes checkpoints: try again later", run->path)
                                : CAIRN_OK;
+    /* what removers that were killed left: whoever is at it without a lock starts over with a new folder */
+    (void)cn_retire_sweep(run);
+    cn_retire_empty_trash(run);
     for (int i = 0; i < TRIES && again && !code; i++) code = retire_once(&pruner, &again, err);
     cn_retire_finish_all(run);
     cn_os_lock_give(lock);

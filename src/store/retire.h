@@ -27,7 +27,7 @@ bool cn_retire_is_retired(cn_file run_dir, const char *name);
 int cn_retire_finish(cn_file run_dir, const char *name);
 
 /* Renames every pruner's folder in .cairn/trash away: one that decided long ago and acts now finds no folder to rename into, and what dead ones left is to
- * be emptied. For who holds the term. 0 or -errno. */
+ * be emptied. 0 or -errno. */
 int cn_retire_sweep(const struct cn_rundir *run);
 /* Empties .cairn/trash: leftovers of killed processes too. Folders that a live retirer of another process is filling are left alone
  * where that can be told. Best effort; runs after a commit. */

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
+#include "store/held.h"
+#include "store/marks.h"
 #include "store/tree.h"
 
 #define HIDDEN_SUFFIX ".cairn"
@@ -49,6 +52,32 @@ static int sweep_one(void *user, const char *name)
 }
 
 /* --------------------------------------------------------------------------------------------------------- begin and commit */
+
+static bool is_pinned(cn_file parent, const char *name)
+{
+    struct cn_pool pool;
+    struct cn_held held;
+    struct cn_manifest manifest;
+    bool pinned = false;
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
+    if (!cn_held_peek(parent, name, &pool, &held, &manifest, NULL)) {
+        (void)cn_marks_merge(held.dir, &pool, &manifest, &pinned, NULL);
+        cn_held_close(&held);
+    }
+    cn_pool_done(&pool);
+    return pinned;
+}
+
+int cn_standalone_check(cn_file parent, const char *name, const char *path, cairn_error *err)
+{
+    struct cn_file_info info;
+    if (!cn_os_stat_at(parent, CN_NAME_RUN, &info) || !cn_os_stat_at(parent, CN_NAME_PRIVATE "/" CN_NAME_TERMS, &info))
+        return cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in a run's folder: save with cairn_save, or to a folder of its own elsewhere",
+                            path);
+    if (is_pinned(parent, name))
+        return cn_error_set(err, CAIRN_E_USAGE, "%s: it is pinned: `cairn tag --unpin` it first, or choose another name", path);
+    return CAIRN_OK;
+}
 
 /* -EAGAIN: somebody's sweep was faster than our lock. */
 static int make_locked(struct cn_staging *staging)

@@ -124,6 +124,47 @@ static void what_stands_there_is_not_harmed(void **unused)
     close_model(&m);
 }
 
+/* A checkpoint of a run is no folder of its own, whatever replace says; nor is a pinned one for replacing. */
+static void what_a_run_holds_is_not_replaced(void **unused)
+{
+    struct model m;
+    char path[600], folder[300];
+    cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+    cairn_save_options saving = CAIRN_SAVE_OPTIONS_INIT;
+    cairn_mark_options marks = CAIRN_MARK_OPTIONS_INIT;
+    cairn_run *run;
+    (void)unused;
+    options.replace = 1;
+    snprintf(folder, sizeof folder, "%s", test_folder("held"));
+    snprintf(path, sizeof path, "%s/run", folder);
+    open_model(&m);
+    test_ok(cairn_run_open(path, NULL, &run, &err));
+    saving.step = 1;
+    test_ok(cairn_save(run, m.state, &saving, NULL, &err));
+    test_ok(cairn_run_close(run, &err));
+    static const char *const names[] = { "checkpoint-1", "checkpoint-2", "mine" };
+    for (int lost = 0; lost < 2; lost++) {
+        for (size_t i = 0; i < 3; i++) {
+            snprintf(path, sizeof path, "%s/run/%s", folder, names[i]);
+            test_code(cairn_save_folder(path, m.state, &options, NULL, &err), CAIRN_E_USAGE);
+            assert_non_null(strstr(err.message, "lies in a run's folder"));
+        }
+        test_shell(
+            "cd %s/run && test \"$(ls -d checkpoint-* mine 2>/dev/null)\" = checkpoint-1 && test -z \"$(ls -d .[0-9a-f]*.cairn 2>/dev/null)\" && rm -f run.json",
+            folder);
+    }
+    snprintf(path, sizeof path, "%s/own", folder);
+    test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    marks.pin = 1;
+    test_ok(cairn_mark(NULL, path, &marks, &err));
+    test_code(cairn_save_folder(path, m.state, &options, NULL, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "pinned"));
+    marks.pin = -1;
+    test_ok(cairn_mark(NULL, path, &marks, &err));
+    test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    close_model(&m);
+}
+
 /* Somebody's published weights, damage told before and after the first byte, a step of a run. */
 static void anything_that_can_be_opened_can_be_loaded(void **unused)
 {
@@ -393,10 +434,15 @@ int main(void)
     const char *only = getenv("CAIRN_TEST_ONLY");
     if (only) cmocka_set_test_filter(only);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_folder_is_saved_replaced_and_loaded),     cmocka_unit_test(what_stands_there_is_not_harmed),
-        cmocka_unit_test(anything_that_can_be_opened_can_be_loaded), cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
-        cmocka_unit_test(a_replaced_one_stays_while_it_is_read),     cmocka_unit_test(savers_beside_each_other_do_no_harm),
-        cmocka_unit_test(an_evaluator_follows_a_live_run),           cmocka_unit_test(waiting_has_an_end),
+        cmocka_unit_test(a_folder_is_saved_replaced_and_loaded),
+        cmocka_unit_test(what_stands_there_is_not_harmed),
+        cmocka_unit_test(what_a_run_holds_is_not_replaced),
+        cmocka_unit_test(anything_that_can_be_opened_can_be_loaded),
+        cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
+        cmocka_unit_test(a_replaced_one_stays_while_it_is_read),
+        cmocka_unit_test(savers_beside_each_other_do_no_harm),
+        cmocka_unit_test(an_evaluator_follows_a_live_run),
+        cmocka_unit_test(waiting_has_an_end),
         cmocka_unit_test(a_damaged_one_stops_no_follower),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

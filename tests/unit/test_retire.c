@@ -189,6 +189,22 @@ static void an_empty_folder_is_in_nobodys_way(void **unused)
     cn_rundir_close(&writer.run);
 }
 
+/* Nobody may ever save here again, for the disk is full of what a killed remover left: the next one empties it. */
+static void who_removes_empties_what_dead_removers_left(void **unused)
+{
+    struct cn_catalog catalog;
+    (void)unused;
+    make("dead", 40);
+    test_ok(cn_catalog_load(&writer.run, &catalog, &err));
+    test_shell("cd %s && mkdir .cairn/trash/p1 && mv checkpoint-10 .cairn/trash/p1/%s", path,
+               cn_catalog_find(&catalog, 10, 0)->manifest.id);
+    cn_catalog_done(&catalog);
+    assert_int_equal(retire(2), 1);
+    expect("30 40");
+    test_shell("test -z \"$(ls -A %s/.cairn/trash)\"", path);
+    cn_rundir_close(&writer.run);
+}
+
 /* What pruners that died left: x... is emptied, but for what was never meant; p... of a living one stays. */
 static void leftovers_are_settled(void **unused)
 {
@@ -488,6 +504,7 @@ int main(void)
                                         cmocka_unit_test(readers_keep_what_they_hold),
                                         cmocka_unit_test(a_manifest_replaced_under_the_lock_is_looked_at_again),
                                         cmocka_unit_test(an_empty_folder_is_in_nobodys_way),
+                                        cmocka_unit_test(who_removes_empties_what_dead_removers_left),
                                         cmocka_unit_test(leftovers_are_settled),
                                         cmocka_unit_test(trees_go_without_following),
                                         cmocka_unit_test(what_is_retired_goes_by_its_folder_not_its_name),
