@@ -103,14 +103,20 @@ static int may_drop(const struct cn_place *place, cairn_error *err)
 {
     struct cn_rundir run;
     struct cn_catalog catalog;
-    if (cn_rundir_open_read(place->parent, &run, NULL)) return CAIRN_OK;
-    int code = cn_catalog_load(&run, &catalog, err);
+    struct cn_file_info info;
+    if (cn_os_stat_at(place->dir, CN_NAME_RUN, &info) == -ENOENT) return CAIRN_OK; /* of no run */
+    int code = cn_rundir_open_read(place->parent, &run, err);
+    if (code) return code;
+    code = cn_catalog_load(&run, &catalog, err);
     if (!code) {
         const struct cn_catalog_entry *entry = find_entry(&catalog, place->name);
         if (entry && (entry == catalog.top || entry == catalog.head))
             code = cn_error_set(err, CAIRN_E_USAGE, "%s: it is what the run resumes from: nothing of it is dropped", place->path);
         cn_catalog_done(&catalog);
     }
+    /* the newer one that we saw may be another process's unfinished commit: a cut must not take it away again when the item is gone */
+    int rc = code ? 0 : cn_os_sync_dir(run.dir);
+    if (rc) code = cn_error_errno(err, -rc, "%s: syncing it", run.path);
     cn_rundir_close(&run);
     return code;
 }

@@ -1,7 +1,7 @@
 /* Dropping an item (I1-I4): one dropper drops item 0, a second one item 1 of the same checkpoint. */
 #include "model.h"
 
-enum { FIND = ASLEEP, HOLD, LET_SHARED, LOCK, READ_AGAIN, EARLY_UNLINK, WRITE, RENAME, SYNC, UNLINK };
+enum { FIND = ASLEEP, SYNC_FOUND, HOLD, LET_SHARED, LOCK, READ_AGAIN, EARLY_UNLINK, WRITE, RENAME, SYNC, UNLINK };
 
 static unsigned target(const struct world *w, const struct actor *a)
 {
@@ -31,7 +31,7 @@ static void find(struct world *w, struct actor *a)
         if (listing.at[i].checkpoint != target(w, a)) continue;
         if (has_rule(w, I1_HEAD) && (i + 1u == listing.top || i + 1u == listing.head)) return end(w, a, USAGE);
         a->hold.name = listing.at[i].name;
-        return go(a, HOLD);
+        return go(a, SYNC_FOUND);
     }
     end(w, a, GONE);
 }
@@ -79,6 +79,10 @@ void step_dropper(struct world *w, struct actor *a)
 {
     switch (a->pc) {
     case FIND: return find(w, a);
+    case SYNC_FOUND:
+        w->quiet = true;
+        if (has_rule(w, I1_SYNC)) sync_dir(w, RUN);
+        return go(a, HOLD);
     case HOLD: return hold(w, a);
     case LET_SHARED:
         note(w, "gives the shared lock up for the exclusive one");

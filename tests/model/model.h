@@ -62,6 +62,7 @@ enum { MAX_CHECKPOINTS = 10, MAX_ACTORS = 5, MAX_ENTRIES = 36, MAX_OPS = 14, MAX
     X(M_UNREAD, "M5", "marks that cannot be read count as a pin")                                                                          \
     X(I1_LOCK, "I1", "nobody holds the checkpoint")                                                                                        \
     X(I1_HEAD, "I1", "not what a run resumes from")                                                                                        \
+    X(I1_SYNC, "I1", "the run folder is synced between listing and acting")                                                                \
     X(I1_AGAIN, "I1", "the manifest is read again under the lock")                                                                         \
     X(I2, "I2", "the new manifest is synced before it gets its name")                                                                      \
     X(I3, "I3", "the folder is synced after that")                                                                                         \
@@ -316,6 +317,7 @@ enum holding open_held(struct world *w, struct actor *a, bool with_lease, bool w
 void let_go(struct actor *a);
 
 /* trash.c */
+bool sweep_trash(struct world *w);                   /* pruners' folders are renamed away, one a step; true: done */
 bool empty_trash(struct world *w, struct actor *a);  /* true: done */
 bool finish_retired(struct world *w, unsigned name); /* true: done */
 void remove_files(struct world *w, unsigned folder, unsigned but);

@@ -5,7 +5,9 @@
 #include <string.h>
 
 enum {
-    MAKE_FOLDER = ASLEEP,
+    SWEEP_DEAD = ASLEEP,
+    EMPTY_DEAD,
+    MAKE_FOLDER,
     LIST,      /* R1, R2 */
     SYNC_LIST, /* R2 */
     NEXT,
@@ -174,6 +176,12 @@ static void retire_in_place(struct world *w, struct actor *a)
 static void step_deciding(struct world *w, struct actor *a)
 {
     switch (a->pc) {
+    case SWEEP_DEAD:
+        if (sweep_trash(w)) go(a, EMPTY_DEAD);
+        return;
+    case EMPTY_DEAD:
+        if (empty_trash(w, a)) go(a, MAKE_FOLDER);
+        return;
     case MAKE_FOLDER:
         if (!w->c->full_disk) put_name(w, TRASH, NAME_P + own_folder(w, a), own_folder(w, a));
         if (!has_rule(w, R2_ORDER)) sync_dir(w, RUN);

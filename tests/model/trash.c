@@ -105,6 +105,20 @@ static bool finish_next(struct world *w)
     return true;
 }
 
+bool sweep_trash(struct world *w)
+{
+    const struct disk *disk = &w->s.disk;
+    for (unsigned i = 0; i < disk->now_count; i++) {
+        const struct entry entry = disk->now[i];
+        if (entry.dir != TRASH || entry.node < PRUNERS || entry.name >= NAME_X) continue;
+        note(w, "renames pruner's folder %s away", show_name(TRASH, entry.name));
+        (void)move_name(w, TRASH, entry.name, TRASH, NAME_X + entry.node);
+        return false;
+    }
+    w->quiet = true;
+    return true;
+}
+
 bool empty_trash(struct world *w, struct actor *a)
 {
     struct emptying *e = &a->emptying;

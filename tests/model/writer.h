@@ -15,6 +15,7 @@ enum {
     SWEEP,       /* T4 */
     SYNC_SWEPT,  /* T5 */
     CHECK_TAKEN, /* T6 */
+    SWEEP_OPENING,
     EMPTY_OPENING,
     LIST,
     PICK,

@@ -52,7 +52,7 @@ static void check_taken(struct world *w, struct actor *a)
     if (has_rule(w, T6_CHECK) && !term_is_ours(w, a)) return end(w, a, FENCED);
     note(w, "T6: term %u is still ours", writer->term);
     if (writer->term > w->s.opened) w->s.opened = writer->term;
-    go(a, writer->term_used ? writer->listed ? HOLD : LIST : EMPTY_OPENING);
+    go(a, writer->term_used ? writer->listed ? HOLD : LIST : SWEEP_OPENING);
     writer->term_used = 0;
 }
 
@@ -207,6 +207,9 @@ void step_opening(struct world *w, struct actor *a)
         if (has_rule(w, T5)) sync_dir(w, STAGING);
         return go(a, CHECK_TAKEN);
     case CHECK_TAKEN: return check_taken(w, a);
+    case SWEEP_OPENING:
+        if (sweep_trash(w)) go(a, EMPTY_OPENING);
+        return;
     case EMPTY_OPENING:
         if (empty_trash(w, a)) go(a, *writer_plan(w, a) == 'b' ? NEXT : LIST);
         return;

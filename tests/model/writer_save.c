@@ -25,6 +25,11 @@ static void write_data(struct world *w, unsigned c)
     put_name(w, FOLDERS + c, NAME_DATA, FILES + 6 * c + DATA);
     write_file(w, FILES + 6 * c + DATA);
     if (has_rule(w, D3)) sync_file(w, FILES + 6 * c + DATA);
+    for (unsigned item = 0; item < 2 && w->c->with_items; item++) {
+        put_name(w, FOLDERS + c, NAME_ITEM_0 + item, FILES + 6 * c + ITEM_0 + item);
+        write_file(w, FILES + 6 * c + ITEM_0 + item);
+        sync_file(w, FILES + 6 * c + ITEM_0 + item);
+    }
 }
 
 static bool is_original(unsigned node)
