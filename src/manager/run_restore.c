@@ -206,19 +206,20 @@ static int fail(struct attempt *attempt, int code, cairn_error *err)
     return code;
 }
 
-/* By its name alone, as nothing else is known of it. */
-static bool may_be_newest(const struct cn_catalog *catalog, const struct cn_catalog_entry *entry)
+/* A newer version wrote it, or this user may not read it: that is no damage. */
+static bool is_unreadable(const struct cn_catalog_entry *entry)
 {
-    uint64_t step, term;
-    return !catalog->top || (cn_layout_parse_folder(entry->name, &step, &term) && !term && step > catalog->top->manifest.step);
+    return entry->problem_code == CAIRN_E_VERSION || is_forbidden(entry->problem_errno);
 }
 
-/* What a newer version wrote, or this user may not read, could be the newest of all: going on without it would leave it behind. */
+/* It could be the newest of all, whatever its step, for another term may have begun far back: going on without it would leave it behind. Only a name with
+ * a term says that it was left behind already. */
 static int check_readable(struct attempt *attempt, const struct cn_catalog *catalog)
 {
     for (uint64_t i = catalog->readable; i < catalog->count; i++) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
-        if ((entry->problem_code == CAIRN_E_VERSION || is_forbidden(entry->problem_errno)) && may_be_newest(catalog, entry))
+        uint64_t step, term;
+        if (is_unreadable(entry) && cn_layout_parse_folder(entry->name, &step, &term) && !term)
             return cn_error_set(&attempt->error, entry->problem_code, "%s: %s cannot be read: %s; name a step to go on without it",
                                 attempt->run->dir.path, entry->name, entry->problem);
     }
@@ -242,14 +243,11 @@ static void tell_passed_over(cairn_run *run, const char *name, const char *why)
 }
 
 /* Newest first along the line; what is unhealthy or inexact is only taken by name. */
-static int restore_default(struct attempt *attempt, const struct cn_catalog *catalog, cairn_error *err)
+static int restore_default(struct attempt *attempt, const struct cn_catalog *catalog)
 {
     cairn_run *run = attempt->run;
-    int code = check_readable(attempt, catalog);
-    if (code) return fail(attempt, code, err);
-    code = CAIRN_E_NOTFOUND;
-    cn_error_set(&attempt->error, code, "%s: it holds only unhealthy or inexact checkpoints: name the step to restore one of them",
-                 run->dir.path);
+    int code = cn_error_set(&attempt->error, CAIRN_E_NOTFOUND,
+                            "%s: it holds only unhealthy or inexact checkpoints: name the step to restore one of them", run->dir.path);
     for (uint64_t i = catalog->readable; i-- > 0;) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
         if (entry->standing != CAIRN_CURRENT || !entry->manifest.healthy || !entry->manifest.exact) continue;
@@ -258,45 +256,53 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
         if (attempt->has_gone) return code;
         if (!is_damage(attempt, code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) {
             if (!strstr(attempt->error.message, entry->name)) cn_error_prefix(&attempt->error, code, "%s/%s", run->dir.path, entry->name);
-            break;
+            return code;
         }
         attempt->report.skipped_damaged++;
         tell_passed_over(run, entry->name, attempt->error.message);
     }
-    return fail(attempt, code, err);
+    return code;
 }
 
-static int restore_step(struct attempt *attempt, const struct cn_catalog *catalog, cairn_error *err)
+static int restore_step(struct attempt *attempt, const struct cn_catalog *catalog)
 {
     const struct cn_catalog_entry *entry = cn_catalog_find(catalog, attempt->options->step, 0);
     if (!entry)
-        return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no checkpoint of step %llu on the current line", attempt->run->dir.path,
+        return cn_error_set(&attempt->error, CAIRN_E_NOTFOUND, "%s: no checkpoint of step %llu on the current line", attempt->run->dir.path,
                             (unsigned long long)attempt->options->step);
     int code = try_entry(attempt, entry);
-    if (code && attempt->has_gone) return code;
-    return code ? fail(attempt, code, err) : succeed(attempt, catalog, entry);
+    return code ? code : succeed(attempt, catalog, entry);
 }
 
-/* "Nothing there" is a new run; "only broken ones there" must never look like it. */
-static int choose(struct attempt *attempt, const struct cn_catalog *catalog, cairn_error *err)
+static uint64_t tell_damaged(struct attempt *attempt, const struct cn_catalog *catalog)
 {
-    cairn_run *run = attempt->run;
     uint64_t damaged = 0;
     for (uint64_t i = catalog->readable; i < catalog->count; i++) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
-        if (entry->standing != CAIRN_DAMAGED) continue;
-        tell_passed_over(run, entry->name, entry->problem);
-        attempt->report.skipped_damaged++;
+        if (entry->standing != CAIRN_DAMAGED || is_unreadable(entry)) continue;
+        tell_passed_over(attempt->run, entry->name, entry->problem);
         damaged++;
     }
-    if (catalog->readable)
-        return attempt->options->step == CAIRN_STEP_DEFAULT ? restore_default(attempt, catalog, err) : restore_step(attempt, catalog, err);
+    attempt->report.skipped_damaged = (uint32_t)damaged;
+    return damaged;
+}
+
+/* "Nothing there" is a new run; "only broken ones there" must never look like it. */
+static int choose(struct attempt *attempt, const struct cn_catalog *catalog)
+{
+    cairn_run *run = attempt->run;
+    bool by_default = attempt->options->step == CAIRN_STEP_DEFAULT;
+    int code = by_default ? check_readable(attempt, catalog) : CAIRN_OK;
+    if (code) return code;
+    uint64_t damaged = tell_damaged(attempt, catalog);
+    if (catalog->readable) return by_default ? restore_default(attempt, catalog) : restore_step(attempt, catalog);
     if (damaged)
-        return cn_error_set(err, CAIRN_E_CORRUPT,
+        return cn_error_set(&attempt->error, CAIRN_E_CORRUPT,
                             "%s: all %llu checkpoints are damaged: run `cairn verify`, restore a copy, or start a new run elsewhere",
                             run->dir.path, (unsigned long long)damaged);
-    if (attempt->options->step != CAIRN_STEP_DEFAULT)
-        return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: it holds no checkpoint yet", run->dir.path);
+    if (!by_default || attempt->torn)
+        return cn_error_set(&attempt->error, CAIRN_E_NOTFOUND, "%s: it holds no checkpoint%s", run->dir.path,
+                            attempt->torn ? " any more" : " yet");
     attempt->report.fresh = 1;
     run->restored = true;
     return CAIRN_OK;
@@ -306,19 +312,19 @@ static int choose(struct attempt *attempt, const struct cn_catalog *catalog, cai
 static int look_and_choose(struct attempt *attempt, cairn_error *err)
 {
     cairn_run *run = attempt->run;
-    for (int looks = 1;; looks++) {
+    int code = CAIRN_OK;
+    for (int looks = 1; !code; looks++) {
         struct cn_catalog catalog;
-        int code = cn_catalog_load(&run->dir, &catalog, &attempt->error);
-        if (code) return fail(attempt, code, err);
+        code = cn_catalog_load(&run->dir, &catalog, &attempt->error);
+        if (code) break;
         attempt->looks_again = looks < LOOKS;
         attempt->has_gone = false;
-        attempt->report.skipped_damaged = 0;
-        code = choose(attempt, &catalog, err);
+        code = choose(attempt, &catalog);
         cn_catalog_done(&catalog);
-        if (!attempt->has_gone) return code;
+        if (!attempt->has_gone) break;
         code = cn_term_check(&run->dir, run->term, run->uuid, &attempt->error);
-        if (code) return fail(attempt, code, err);
     }
+    return code ? fail(attempt, code, err) : CAIRN_OK;
 }
 
 int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,

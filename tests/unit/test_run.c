@@ -240,6 +240,116 @@ static void only_damage_after_the_first_byte_is_torn(void **unused)
     trainer_close(&t);
 }
 
+static struct {
+    float *weights;
+    const char *path; /* the run whose step 10 goes, damaged, once the first bytes of it are stored; NULL: nothing happens */
+} goes;
+
+enum { GOING = 3 << 20 };
+
+static int fetch_weights(void *user, uint64_t offset, size_t size, void *data)
+{
+    (void)user;
+    memcpy(data, (char *)goes.weights + offset, size);
+    return 0;
+}
+
+static int store_and_go(void *user, uint64_t offset, size_t size, const void *data)
+{
+    (void)user;
+    memcpy((char *)goes.weights + offset, data, size);
+    if (goes.path) {
+        test_damage(goes.path, "checkpoint-10/model.safetensors", 12000000);
+        test_shell("mv %s/checkpoint-10 %s.away", goes.path, goes.path);
+    }
+    goes.path = NULL;
+    return 0;
+}
+
+/* Half of a checkpoint is in memory, the rest of it is damaged, and its folder has gone: whatever a second look finds, that is a mixture. */
+static void what_was_torn_and_has_gone_is_torn(void **unused)
+{
+    static const uint64_t size = GOING;
+    (void)unused;
+    for (int named = 0; named < 2; named++) {
+        char path[600];
+        cairn_state *state;
+        cairn_tensor tensor = CAIRN_TENSOR_INIT;
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        cairn_restore_options restoring = CAIRN_RESTORE_OPTIONS_INIT;
+        cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+        cairn_save_options saving = TEST_SAVE_OPTIONS;
+        snprintf(path, sizeof path, "%s/run", test_folder("gone"));
+        goes.weights = calloc(GOING, sizeof(float));
+        test_ok(cairn_state_new(&state, &err));
+        tensor.name = "w", tensor.dtype = CAIRN_F32, tensor.rank = 1, tensor.shape = &size, tensor.fetch = fetch_weights,
+        tensor.store = store_and_go;
+        test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
+        options.io_threads = 1;
+        cairn_run *run = open_run(path, options);
+        for (saving.step = 10; saving.step <= (named ? 20 : 10); saving.step += 10) test_ok(cairn_save(run, state, &saving, NULL, &err));
+        if (named) restoring.step = 10;
+        goes.path = path;
+        test_code(cairn_restore(run, state, &restoring, &report, &err), CAIRN_E_TORN_STATE);
+        assert_null(goes.path);
+        saving.step = 30;
+        test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_TORN_STATE);
+        test_ok(cairn_run_close(run, &err));
+        cairn_state_free(state);
+        free(goes.weights);
+    }
+}
+
+/* A manifest of the next version of the format, its seal right. */
+static void make_newer(const char *path, const char *checkpoint)
+{
+    char name[700], text[65536];
+    struct cn_buf buf;
+    snprintf(name, sizeof name, "%s/%s/manifest.json", path, checkpoint);
+    FILE *file = fopen(name, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    char *version = strstr(text, "\"version\":1"), *digest = strstr(text, ",\n\"digest\"");
+    assert_true(version && digest);
+    version[strlen("\"version\":")] = '2';
+    cn_buf_init(&buf, cn_os_alloc(), sizeof text);
+    cn_buf_append(&buf, text, (size_t)(digest - text));
+    struct cn_json_writer writer = { .buf = &buf, .need_comma = 1 };
+    cn_json_seal(&writer);
+    file = fopen(name, "w");
+    assert_true(file && fwrite(buf.data, 1, buf.size, file) == buf.size && !fclose(file));
+    cn_buf_done(&buf);
+}
+
+/* What cannot be read is no damage, and may be the newest whatever its step: a way that began far back. */
+static void what_cannot_be_read_stops_a_restore(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    cairn_restore_options restoring = CAIRN_RESTORE_OPTIONS_INIT;
+    (void)unused;
+    for (int alone = 0; alone < 2; alone++) {
+        snprintf(path, sizeof path, "%s/run", test_folder("unreadable"));
+        make_run(path, alone ? 1 : 3);
+        trainer_open(&t);
+        cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+        restoring.step = 10;
+        if (!alone) test_ok(cairn_restore(run, t.state, &restoring, NULL, &err));
+        if (!alone) test_ok(save(run, &t, 15));
+        test_ok(cairn_run_close(run, &err));
+        /* of a newer version: the seal is right */
+        make_newer(path, alone ? "checkpoint-10" : "checkpoint-15");
+        messages[0] = 0;
+        run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+        test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_VERSION);
+        assert_non_null(strstr(err.message, "name a step"));
+        assert_null(strstr(messages, "damaged"));
+        test_ok(cairn_run_close(run, &err));
+        trainer_close(&t);
+    }
+}
+
 static void a_run_that_lost_its_description_is_refused(void **unused)
 {
     struct trainer t;
@@ -895,6 +1005,8 @@ int main(void)
         cmocka_unit_test(damage_falls_back_loudly),
         cmocka_unit_test(a_broken_manifest_is_passed_over),
         cmocka_unit_test(only_damage_after_the_first_byte_is_torn),
+        cmocka_unit_test(what_was_torn_and_has_gone_is_torn),
+        cmocka_unit_test(what_cannot_be_read_stops_a_restore),
         cmocka_unit_test(a_run_that_lost_its_description_is_refused),
         cmocka_unit_test(going_back_takes_another_way),
         cmocka_unit_test(a_second_writer_is_locked_out_or_fences),
