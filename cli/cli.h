@@ -13,8 +13,7 @@ enum { EXIT_FINE = 0, EXIT_NO = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 struct cli {
     const char *command; /* "ls": for messages */
     const char *store;   /* -C, CAIRN_STORE; NULL: the current folder */
-    bool json, help, quick, strict, all, remove, dry_run;
-    int pin;          /* 1: --pin, -1: --unpin */
+    bool json, help, quick, strict, all, remove, dry_run, pin, unpin;
     const char *item; /* --item */
     const char *last; /* --last */
     char **metrics;   /* --metric NAME=VALUE */

@@ -72,8 +72,8 @@ static int parse(struct cli *cli, int argc, char **argv, char *given)
         case 's': cli->strict = true; break;
         case 'a': cli->all = true; break;
         case 'r': cli->remove = true; break;
-        case 'p': cli->pin = 1; break;
-        case 'u': cli->pin = -1; break;
+        case 'p': cli->pin = true; break;
+        case 'u': cli->unpin = true; break;
         case 'n': cli->dry_run = true; break;
         case 'i': cli->item = optarg; break;
         case 'l': cli->last = optarg; break;
