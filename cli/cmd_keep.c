@@ -76,7 +76,7 @@ int cmd_keep(const struct cli *cli)
     errno = 0;
     unsigned long last = cli->last && cli->last[0] >= '0' && cli->last[0] <= '9' ? strtoul(cli->last, &end, 10) : 0;
     if (!cli->last) return cli_usage(cli, "say how many stay: --last N");
-    if (!last || !end || *end || errno || last > UINT32_MAX) return cli_usage(cli, "--last wants a number from 1");
+    if (!last || !end || *end || errno || last > UINT32_MAX) return cli_usage(cli, "--last wants a number from 1 to 4294967295");
     if (!cli->arguments_count) return cli_usage(cli, "give a run");
     struct json json;
     json_start(&json, 0);

@@ -97,10 +97,40 @@ static bool explain_store(const char *path, cairn_error *err)
 {
     struct runs runs = { .store = path };
     if (cli_is_run(path) || cairn_store_list(path, note_run, &runs, NULL) || !runs.count) return free(runs.names), false;
+    err->code = CAIRN_E_USAGE;
     snprintf(err->message, sizeof err->message, "%s is a store, not a run: give -C %s and one of its runs: %s%s", path, path, runs.names,
              runs.count > RUNS_NAMED ? ", ..." : "");
     free(runs.names);
     return true;
+}
+
+/* A run where a checkpoint was asked for: the name of one that works. What stands in the current folder goes before the store's, but with @ a name is
+ * of the store. */
+static bool explain_run(const struct cli *cli, const char *name, const char *path, cairn_error *err)
+{
+    bool is_here = cli_is_run(name);
+    if (err->code != CAIRN_E_USAGE || (!is_here && !cli_is_run(path))) return false;
+    char *run = is_here && cli->store ? realpath(name, NULL) : cli_copy(name);
+    if (!run) return false;
+    for (size_t size = strlen(run); size > 1 && run[size - 1] == '/'; size--) run[size - 1] = 0;
+    snprintf(err->message, sizeof err->message, "%s: a run: name a checkpoint of it, as in %s@latest", name, run);
+    free(run);
+    return true;
+}
+
+/* A checkpoint where a run was asked for: by its name, or by the path of its folder. */
+static bool explain_checkpoint(const struct cli *cli, const char *name, cairn_error *err)
+{
+    const char *at = strrchr(name, '@');
+    char *run = cli_format("%.*s", (int)(at ? at - name : 0), name), *named = cli_path(cli, run), *path = cli_path(cli, name);
+    bool by_name = *run && cli_is_run(named), by_path = !by_name && is_there(path, "manifest.json");
+    if (by_name) snprintf(err->message, sizeof err->message, "%s: the name of a checkpoint; give that of its run, %s", name, run);
+    if (by_path) snprintf(err->message, sizeof err->message, "%s: a checkpoint; give the name of its run", name);
+    if (by_name || by_path) err->code = CAIRN_E_USAGE;
+    free(path);
+    free(named);
+    free(run);
+    return by_name || by_path;
 }
 
 int cli_fail_name(const struct cli *cli, const char *name, const cairn_error *err)
@@ -111,7 +141,7 @@ int cli_fail_name(const struct cli *cli, const char *name, const cairn_error *er
     if (err->code == CAIRN_E_NOTFOUND && cli->store && name[0] != '/' && stat(cli->store, &info) && errno == ENOENT)
         snprintf(told.message, sizeof told.message, "%s: no such folder; -C or CAIRN_STORE names the one that holds the runs", cli->store);
     else if (err->code != CAIRN_E_NOMEM)
-        (void)(explain_store(path, &told) || explain_store(name, &told));
+        (void)(explain_run(cli, name, path, &told) || explain_store(path, &told) || explain_store(name, &told));
     free(path);
     return cli_fail(cli, &told);
 }
@@ -119,11 +149,6 @@ int cli_fail_name(const struct cli *cli, const char *name, const cairn_error *er
 int cli_fail_run(const struct cli *cli, const char *name, const cairn_error *err)
 {
     cairn_error told = *err;
-    const char *at = strrchr(name, '@');
-    char *run = cli_format("%.*s", (int)(at ? at - name : 0), name), *path = cli_path(cli, run);
-    if (err->code == CAIRN_E_NOTFOUND && *run && cli_is_run(path))
-        snprintf(told.message, sizeof told.message, "%s: the name of a checkpoint; give that of its run, %s", name, run);
-    free(path);
-    free(run);
+    if (err->code == CAIRN_E_NOTFOUND) (void)explain_checkpoint(cli, name, &told);
     return cli_fail_name(cli, name, &told);
 }

@@ -11,3 +11,9 @@ for command in ls du "keep --last 1"; do $CAIRN $command golden@20; echo "status
 $CAIRN tag release golden@20; echo "status $?"
 $CAIRN rm --item "" golden@10; echo "status $?"
 $CAIRN verify golden@20 nowhere golden@10 2>&1
+cp -a st/golden st/other
+$CAIRN -C st show other/; echo "status $?"
+$CAIRN -C st show other@latest | head -1
+$CAIRN -C st show golden 2>&1 | sed "s:$PWD:HERE:"
+(cd golden && $CAIRN show ./; echo "status $?"; $CAIRN show .@latest | head -1)
+for command in ls du "keep --last 1"; do $CAIRN $command golden/checkpoint-20; echo "status $?"; done
