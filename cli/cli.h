@@ -13,7 +13,7 @@ enum { EXIT_FINE = 0, EXIT_NO = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 struct cli {
     const char *command; /* "ls": for messages */
     const char *store;   /* -C, CAIRN_STORE; NULL: the current folder */
-    bool json, help, quick, strict, all, remove, dry_run, pin, unpin;
+    bool json, help, quick, strict, all, read, remove, dry_run, pin, unpin;
     const char *item; /* --item */
     const char *last; /* --last */
     char **metrics;   /* --metric NAME=VALUE */
@@ -104,6 +104,7 @@ enum { VALUE_DEEPEST = 64 };
 void value_json(struct json *json, const char *key, const cairn_value *value, int depth);
 char *value_text(const cairn_value *value); /* on one line; free it */
 const char *value_kind_name(const cairn_value *value);
+bool value_is_plain(const cairn_value *value); /* holds more than references to tensors */
 
 /* progress.c */
 struct progress {

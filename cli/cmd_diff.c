@@ -23,7 +23,7 @@ void diff_line(struct diff *diff, const char *where, const char *what)
 
 void diff_item_line(struct diff *diff, const char *item, const char *name, const char *what)
 {
-    char *where = cli_format("%s:%s", item, name);
+    char *where = cli_format("%s%s%s", item, *name ? ":" : "", name); /* without a name: all of the item */
     diff_line(diff, where, what);
     free(where);
 }
@@ -45,6 +45,7 @@ void diff_report(struct diff *diff, const char *item, const char *name, const ch
     diff_open_row(diff, item, name, what);
     json_close(&diff->rows, '}');
 }
+
 static int print_json(struct diff *diff, bool equal)
 {
     struct json json;
@@ -53,6 +54,7 @@ static int print_json(struct diff *diff, bool equal)
     json_count(&json, "version", 1);
     json_truth(&json, "equal", equal);
     json_count(&json, "same", diff->same);
+    json_count(&json, "by_digest", diff->by_digest);
     json_count(&json, "different", diff->different);
     json_count(&json, "only_a", diff->only_a);
     json_count(&json, "only_b", diff->only_b);
@@ -72,7 +74,8 @@ static int finish(struct diff *diff)
     if (diff->reported > PAGE && !diff->cli->all)
         printf("... and %llu more; --all prints them\n", (unsigned long long)(diff->reported - PAGE));
     if (equal)
-        printf("identical: %llu tensor%s and all values, bit for bit\n", (unsigned long long)diff->same, cli_s(diff->same));
+        printf("identical%s: %llu tensor%s and all values%s\n", diff->by_digest ? " by their digests" : "", (unsigned long long)diff->same,
+               cli_s(diff->same), diff->by_digest ? "" : ", bit for bit");
     else
         printf("tensors: %llu identical, %llu different, %llu only in A, %llu only in B; values: %llu different\n",
                (unsigned long long)diff->same, (unsigned long long)diff->different, (unsigned long long)diff->only_a,
@@ -80,7 +83,7 @@ static int finish(struct diff *diff)
     return equal ? EXIT_FINE : EXIT_NO;
 }
 
-static bool is_ours(const cairn_checkpoint *checkpoint)
+bool diff_is_ours(const cairn_checkpoint *checkpoint)
 {
     return cairn_checkpoint_get_info(checkpoint)->source == CAIRN_SOURCE_CHECKPOINT;
 }
@@ -89,8 +92,8 @@ static int compare(struct diff *diff, cairn_error *err)
 {
     int code = diff_tensors(diff, err);
     if (code) return code;
-    if (cairn_checkpoint_values(diff->a) && cairn_checkpoint_values(diff->b)) diff_values(diff);
-    if (!is_ours(diff->a) || !is_ours(diff->b)) return CAIRN_OK;
+    diff_values(diff);
+    if (!diff_is_ours(diff->a) || !diff_is_ours(diff->b)) return CAIRN_OK;
     diff_metrics(diff);
     if (!diff->cli->json) diff_config(diff);
     return CAIRN_OK;

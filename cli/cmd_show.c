@@ -62,6 +62,15 @@ static void print_values(const cairn_value *value, const char *path, int depth)
     }
 }
 
+/* Of a file that Cairn did not write these are its metadata, which may be empty. */
+static const cairn_value *values_to_print(const cairn_checkpoint *checkpoint)
+{
+    const cairn_value *values = cairn_checkpoint_values(checkpoint);
+    bool is_ours = cairn_checkpoint_get_info(checkpoint)->source == CAIRN_SOURCE_CHECKPOINT;
+    if (!cairn_value_count(is_ours ? values : cairn_value_find(values, "__metadata__"))) return NULL;
+    return value_is_plain(values) ? values : NULL;
+}
+
 /* provenance.json has one member a line; what it says of itself is left out. */
 static void print_provenance(const char *text)
 {
@@ -133,7 +142,7 @@ static void print_summary(const cairn_checkpoint_info *info)
 static void print_checkpoint(const struct cli *cli, const cairn_checkpoint *checkpoint)
 {
     const cairn_checkpoint_info *info = cairn_checkpoint_get_info(checkpoint);
-    const cairn_value *values = cairn_checkpoint_values(checkpoint);
+    const cairn_value *values = values_to_print(checkpoint);
     const char *provenance = cairn_checkpoint_provenance(checkpoint);
     struct table table = { .heads = { "ITEM", "TENSOR", "DTYPE", "SHAPE", "SIZE", "MAX", "NORM", "" },
                            .right = { 0, 0, 0, 0, 1, 1, 1, 0 },
@@ -144,8 +153,8 @@ static void print_checkpoint(const struct cli *cli, const cairn_checkpoint *chec
     for (size_t i = 0; i < shown; i++) add_tensor(&table, cairn_checkpoint_tensor(checkpoint, i));
     if (shown) table_print(&table);
     if (shown < info->tensors_count) printf("... and %zu more; --all shows them\n", info->tensors_count - shown);
-    if (values && cairn_value_count(values)) puts("values");
-    if (values && cairn_value_count(values)) print_values(values, "", 0);
+    if (values) puts("values");
+    if (values) print_values(values, "", 0);
     if (provenance) print_provenance(provenance);
 }
 

@@ -21,10 +21,10 @@ const struct command cli_commands[] = {
       "and with --strict a failure.\n"
       "Exit status: 0 all well, 1 damage was found.\n"
       "Example: cairn verify gpt-small\n" },
-    { "diff", cmd_diff, "Cja", "compare two checkpoints tensor by tensor",
-      "usage: cairn diff [-C STORE] [--json] [--all] A B\n"
+    { "diff", cmd_diff, "Cjae", "compare two checkpoints tensor by tensor",
+      "usage: cairn diff [-C STORE] [--json] [--all] [--read] A B\n"
       "Values that differ are shown as A's -> B's; --all prints every difference, not only the first 40. Metrics and the config\n"
-      "are shown, too, but decide nothing.\n"
+      "are shown, too, but decide nothing. Equal digests settle a tensor; with --read every byte is read and checked.\n"
       "Exit status: 0 they hold the same tensors and values, 1 they differ.\n"
       "Example: cairn diff gpt-small@900 gpt-small@1000\n" },
     { "tag", cmd_tag, "Crpum", "put tags, a pin or late metrics on a checkpoint",

@@ -9,7 +9,7 @@ enum { DIFF_PIECE = 4 << 20, DIFF_ROW_DEPTH = 2 /* in the output */ };
 struct diff {
     const struct cli *cli;
     const cairn_checkpoint *a, *b;
-    uint64_t same, different, only_a, only_b, values_different;
+    uint64_t same, by_digest /* of the same: not read */, different, only_a, only_b, values_different;
     uint64_t reported;
     struct json rows, metrics; /* with --json */
     unsigned char *room_a, *room_b;
@@ -22,6 +22,7 @@ void diff_item_line(struct diff *diff, const char *item, const char *name, const
 void diff_open_row(struct diff *diff, const char *item, const char *name, const char *what); /* with --json; json_close it */
 void diff_report(struct diff *diff, const char *item, const char *name, const char *what);   /* a line or a row */
 
+bool diff_is_ours(const cairn_checkpoint *checkpoint); /* Cairn wrote it: no file or folder of another tool */
 int diff_tensors(struct diff *diff, cairn_error *err);
 void diff_values(struct diff *diff);
 bool diff_same_bits(double a, double b);

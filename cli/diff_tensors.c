@@ -1,4 +1,5 @@
-/* Tensors of two checkpoints. Digests settle what they can; only what differs is read, in pieces of bounded memory. */
+/* Tensors of two checkpoints. Digests settle what they can; only what differs is read, or with --read all of it, in pieces of bounded
+ * memory. */
 #include <math.h>
 #include <string.h>
 
@@ -6,7 +7,8 @@
 
 struct difference {
     uint64_t elements, first;
-    double largest;
+    uint64_t nan_count; /* of elements: NaN on one side or on both */
+    double largest;     /* of the others */
     bool is_float;
 };
 
@@ -44,7 +46,8 @@ static void compare_piece(struct difference *difference, cairn_dtype dtype, size
         if (!difference->elements++) difference->first = (base + i) / width;
         if (!difference->is_float) continue;
         double distance = fabs(element(dtype, a + i) - element(dtype, b + i));
-        if (distance > difference->largest || isnan(distance)) difference->largest = distance;
+        if (isnan(distance)) difference->nan_count++;
+        if (distance > difference->largest) difference->largest = distance;
     }
 }
 
@@ -65,34 +68,46 @@ static int compare_data(struct diff *diff, const cairn_tensor_info *a, const cai
     return CAIRN_OK;
 }
 
+static void report_difference(struct diff *diff, const cairn_tensor_info *tensor, const struct difference *difference)
+{
+    char what[256], nans[48] = "", number[48] = "";
+    bool some_finite = difference->nan_count < difference->elements;
+    if (difference->nan_count) snprintf(nans, sizeof nans, ", %llu NaN", (unsigned long long)difference->nan_count);
+    if (difference->is_float && some_finite)
+        snprintf(number, sizeof number, ", %sby up to %.4g", difference->nan_count ? "else " : "", difference->largest);
+    snprintf(what, sizeof what, "%llu %s, the first at %llu%s%s", (unsigned long long)difference->elements,
+             cairn_dtype_bits(tensor->dtype) < 8 ? "bytes differ"
+             : difference->elements == 1         ? "element differs"
+                                                 : "elements differ",
+             (unsigned long long)difference->first, nans, number);
+    diff_report(diff, tensor->item, tensor->name, what);
+}
+
+static bool same_shape(const cairn_tensor_info *a, const cairn_tensor_info *b)
+{
+    return a->rank == b->rank && !memcmp(a->shape, b->shape, a->rank * sizeof *a->shape);
+}
+
 static int compare_tensor(struct diff *diff, const cairn_tensor_info *a, const cairn_tensor_info *b, cairn_error *err)
 {
-    char what[256], number[32] = "";
     struct difference difference;
-    if (a->dtype != b->dtype || a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof *a->shape)) {
+    if (a->dtype != b->dtype || !same_shape(a, b)) {
         diff->different++;
-        snprintf(what, sizeof what, "another %s", a->dtype != b->dtype ? "dtype" : "shape");
-        diff_report(diff, a->item, a->name, what);
+        diff_report(diff, a->item, a->name, a->dtype != b->dtype ? "another dtype" : "another shape");
         return CAIRN_OK;
     }
-    if (a->digest[0] && !strcmp(a->digest, b->digest)) {
+    if (!diff->cli->read && a->digest[0] && !strcmp(a->digest, b->digest)) {
         diff->same++;
+        diff->by_digest++;
         return CAIRN_OK;
     }
     int code = compare_data(diff, a, b, &difference, err);
     if (code) return code;
-    if (!difference.elements) {
+    if (difference.elements) {
+        diff->different++;
+        report_difference(diff, a, &difference);
+    } else
         diff->same++;
-        return CAIRN_OK;
-    }
-    diff->different++;
-    if (difference.is_float) snprintf(number, sizeof number, ", by up to %.4g", difference.largest);
-    snprintf(what, sizeof what, "%llu %s, the first at %llu%s", (unsigned long long)difference.elements,
-             cairn_dtype_bits(a->dtype) < 8 ? "bytes differ"
-             : difference.elements == 1     ? "element differs"
-                                            : "elements differ",
-             (unsigned long long)difference.first, number);
-    diff_report(diff, a->item, a->name, what);
     return CAIRN_OK;
 }
 

@@ -132,30 +132,80 @@ static void report_value(struct diff *diff, const char *item, const char *path, 
     free(what);
 }
 
-/* Two trees, name by name: deep enough to say where. item is NULL above the items. */
-static void compare_values(struct diff *diff, const cairn_value *a, const cairn_value *b, const char *item, const char *path)
+/* How much of what one side alone has is told by its tensors. */
+enum told { NOTHING_TOLD, SOME_TOLD, ALL_TOLD };
+
+/* other: the checkpoint that lacks the value, NULL if it holds no plain values at all. */
+static enum told told_by_tensors(const cairn_checkpoint *other, const char *item, const cairn_value *value)
 {
-    uint64_t before = diff->values_different;
-    for (int side = 0; side < 2; side++) {
-        const cairn_value *from = side ? b : a, *to = side ? a : b;
-        for (size_t i = 0; i < cairn_value_count(from); i++) {
-            const char *key = cairn_value_get_data(cairn_value_key_at(from, i), NULL);
-            const cairn_value *value = cairn_value_at(from, i), *other = cairn_value_find(to, key);
-            if (other && (side || same_value(value, other, 0))) continue;
-            char *below = cli_format("%s%s%s", path, *path ? "/" : "", item ? key : "");
-            if (other && is_tree(value) && is_tree(other))
-                compare_values(diff, value, other, item ? item : key, below);
-            else
-                report_value(diff, item ? item : key, below, side ? other : value, side ? value : other);
-            free(below);
-        }
+    size_t count = cairn_value_count(value), all = 0, none = 0;
+    if (cairn_value_kind(value) == CAIRN_TENSOR_REF)
+        return !other || !cairn_checkpoint_find(other, item, cairn_value_get_data(value, NULL)) ? ALL_TOLD : NOTHING_TOLD;
+    for (size_t i = 0; i < count; i++) {
+        enum told told = told_by_tensors(other, item, cairn_value_at(value, i));
+        all += told == ALL_TOLD;
+        none += told == NOTHING_TOLD;
     }
-    if (diff->values_different != before || same_value(a, b, 0)) return;
-    diff->values_different++;
-    diff_report(diff, item ? item : "", path, "the order of the names differs");
+    return none == count ? NOTHING_TOLD : all == count ? ALL_TOLD : SOME_TOLD;
 }
 
+/* Of two trees: whether the names that both have stand in one order. */
+static bool same_order(const cairn_value *a, const cairn_value *b)
+{
+    for (size_t i = 0, k = 0; i < cairn_value_count(a); i++) {
+        const char *key = cairn_value_get_data(cairn_value_key_at(a, i), NULL);
+        if (!cairn_value_find(b, key)) continue;
+        while (!cairn_value_find(a, cairn_value_get_data(cairn_value_key_at(b, k), NULL))) k++;
+        if (strcmp(key, cairn_value_get_data(cairn_value_key_at(b, k++), NULL)) != 0) return false;
+    }
+    return true;
+}
+
+struct trees {
+    const cairn_value *a, *b; /* NULL: only the other one is there */
+    const char *item, *path;  /* item is NULL above the items */
+};
+
+static void compare_trees(struct diff *diff, const struct trees *trees);
+
+static void compare_entry(struct diff *diff, const struct trees *trees, const char *key, const cairn_value *a, const cairn_value *b)
+{
+    const cairn_value *value = a ? a : b;
+    const char *item = trees->item ? trees->item : key;
+    bool is_mixed = diff_is_ours(diff->a) != diff_is_ours(diff->b);
+    enum told told = a && b ? NOTHING_TOLD : told_by_tensors(is_mixed ? NULL : a ? diff->b : diff->a, item, value);
+    if (told == ALL_TOLD || (a && b && same_value(a, b, 0))) return;
+    char *path = cli_format("%s%s%s", trees->path, *trees->path ? "/" : "", trees->item ? key : "");
+    bool is_walked = a && b ? is_tree(a) && is_tree(b) : told == SOME_TOLD && is_tree(value);
+    if (is_walked)
+        compare_trees(diff, &(struct trees){ a, b, item, path });
+    else
+        report_value(diff, item, path, a, b);
+    free(path);
+}
+
+/* Name by name: deep enough to say where. */
+static void compare_trees(struct diff *diff, const struct trees *trees)
+{
+    const cairn_value *a = trees->a, *b = trees->b;
+    uint64_t before = diff->values_different;
+    for (size_t i = 0; i < cairn_value_count(a); i++) {
+        const char *key = cairn_value_get_data(cairn_value_key_at(a, i), NULL);
+        compare_entry(diff, trees, key, cairn_value_at(a, i), cairn_value_find(b, key));
+    }
+    for (size_t i = 0; i < cairn_value_count(b); i++) {
+        const char *key = cairn_value_get_data(cairn_value_key_at(b, i), NULL);
+        if (!cairn_value_find(a, key)) compare_entry(diff, trees, key, NULL, cairn_value_at(b, i));
+    }
+    if (diff->values_different != before || same_order(a, b)) return;
+    diff->values_different++;
+    diff_report(diff, trees->item ? trees->item : "", trees->path, "the order of the names differs");
+}
+
+/* What a file calls metadata is no part of a training's state: it is compared with another file's alone. */
 void diff_values(struct diff *diff)
 {
-    compare_values(diff, cairn_checkpoint_values(diff->a), cairn_checkpoint_values(diff->b), NULL, "");
+    bool a_is_ours = diff_is_ours(diff->a), b_is_ours = diff_is_ours(diff->b);
+    compare_trees(diff, &(struct trees){ a_is_ours || !b_is_ours ? cairn_checkpoint_values(diff->a) : NULL,
+                                         b_is_ours || !a_is_ours ? cairn_checkpoint_values(diff->b) : NULL, NULL, "" });
 }

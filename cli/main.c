@@ -6,13 +6,13 @@
 
 #include "cli.h"
 
-static const struct option options[] = { { "json", no_argument, NULL, 'j' },         { "help", no_argument, NULL, 'h' },
-                                         { "quick", no_argument, NULL, 'q' },        { "strict", no_argument, NULL, 's' },
-                                         { "all", no_argument, NULL, 'a' },          { "version", no_argument, NULL, 'v' },
-                                         { "remove", no_argument, NULL, 'r' },       { "pin", no_argument, NULL, 'p' },
-                                         { "unpin", no_argument, NULL, 'u' },        { "dry-run", no_argument, NULL, 'n' },
-                                         { "item", required_argument, NULL, 'i' },   { "last", required_argument, NULL, 'l' },
-                                         { "metric", required_argument, NULL, 'm' }, { NULL, 0, NULL, 0 } };
+static const struct option options[] = {
+    { "json", no_argument, NULL, 'j' },         { "help", no_argument, NULL, 'h' },       { "quick", no_argument, NULL, 'q' },
+    { "strict", no_argument, NULL, 's' },       { "all", no_argument, NULL, 'a' },        { "version", no_argument, NULL, 'v' },
+    { "remove", no_argument, NULL, 'r' },       { "pin", no_argument, NULL, 'p' },        { "unpin", no_argument, NULL, 'u' },
+    { "dry-run", no_argument, NULL, 'n' },      { "item", required_argument, NULL, 'i' }, { "last", required_argument, NULL, 'l' },
+    { "metric", required_argument, NULL, 'm' }, { "read", no_argument, NULL, 'e' },       { NULL, 0, NULL, 0 }
+};
 
 static int print_help(void)
 {
@@ -71,6 +71,7 @@ static int parse(struct cli *cli, int argc, char **argv, char *given)
         case 'q': cli->quick = true; break;
         case 's': cli->strict = true; break;
         case 'a': cli->all = true; break;
+        case 'e': cli->read = true; break;
         case 'r': cli->remove = true; break;
         case 'p': cli->pin = true; break;
         case 'u': cli->unpin = true; break;

@@ -74,3 +74,12 @@ const char *value_kind_name(const cairn_value *value)
     };
     return names[cairn_value_kind(value)];
 }
+
+bool value_is_plain(const cairn_value *value)
+{
+    size_t count = cairn_value_count(value);
+    if (cairn_value_kind(value) == CAIRN_TENSOR_REF) return false;
+    for (size_t i = 0; i < count; i++)
+        if (value_is_plain(cairn_value_at(value, i))) return true;
+    return !count;
+}

@@ -83,7 +83,8 @@ _cairn() {
     command=$(_cairn_command)
     case $command in
     ls | du) options='-C --json --help' ;;
-    show | diff) options='-C --json --all --help' ;;
+    show) options='-C --json --all --help' ;;
+    diff) options='-C --json --all --read --help' ;;
     verify) options='-C --json --quick --strict --help' ;;
     tag) options='-C --remove --pin --unpin --metric --help' ;;
     keep) options='-C --json -n --dry-run --last --help' ;;

@@ -45,7 +45,8 @@ _cairn() {
     argument)
         case $line[1] in
         ls | du) _arguments $folder $json '*:run:_cairn_runs' ;;
-        show | diff) _arguments $folder $json '--all[list every tensor, or difference]' '*:checkpoint:_cairn_runs' ;;
+        show) _arguments $folder $json '--all[list every tensor]' '*:checkpoint:_cairn_runs' ;;
+        diff) _arguments $folder $json '--all[print every difference]' '--read[read and check every byte]' '*:checkpoint:_cairn_runs' ;;
         verify) _arguments $folder $json '--quick[manifests, sizes and headers only]' '--strict[fail on warnings]' '*:checkpoint:_cairn_runs' ;;
         tag) _arguments $folder $json '--remove[take the tags off]' '--pin[keep it until unpinned]' '--unpin[no longer]' '*--metric[late metric]:NAME=VALUE:' '*:checkpoint:_cairn_runs' ;;
         keep) _arguments $folder $json '(-n --dry-run)'{-n,--dry-run}'[only tell what would go]' '--last[how many stay]:number:' '*:run:_cairn_runs' ;;

@@ -287,6 +287,7 @@ static int compare_checkpoints(const struct demo *demo)
 
     add_word(&command, "%s", demo->cairn);
     add_word(&command, "diff");
+    add_word(&command, "--read");
     add_word(&command, "-C");
     add_word(&command, "%s/" STORE, demo->folder);
     add_word(&command, "killed@%ld", demo->steps);
