@@ -62,15 +62,24 @@ const char *cli_s(uint64_t count);      /* "s", or "" for one */
 const char *cli_time(int64_t time_ns, char buffer[32]); /* "2026-11-24 10:00:00", UTC */
 
 /* place.c: what stands where a name leads */
-const char *cli_store(const struct cli *cli);           /* the store's folder */
-char *cli_path(const struct cli *cli, const char *run); /* a run's path in the store; free it */
-bool cli_is_run(const char *path);                      /* a folder with run.json */
-char *cli_holder(const char *file);                     /* the checkpoint's folder that a file belongs to, or NULL; free it */
+const char *cli_store(const struct cli *cli);              /* the store's folder */
+char *cli_path(const struct cli *cli, const char *run);    /* a run's path in the store; free it */
+bool cli_is_run(const char *path);                         /* a folder with run.json */
+char *cli_find(const struct cli *cli, const char *name);   /* the path: in the current folder, else in the store; free it */
+bool cli_explain_kind(const char *path, cairn_error *err); /* err is USAGE then: no file of tensors, but another kind */
+char *cli_holder(const char *file);                        /* the checkpoint's folder that a file belongs to, or NULL; free it */
 const char *
 cli_lost_manifest(const char *path); /* a checkpoint's folder without manifest.json: the file that shows it to be Cairn's, or NULL */
 int cli_fail_name(const struct cli *cli, const char *name,
                   const cairn_error *err); /* cli_fail; says more of a store, or one that is missing */
-int cli_fail_run(const struct cli *cli, const char *name, const cairn_error *err); /* where a run was asked for: of a checkpoint, too */
+int cli_fail_file(const struct cli *cli, const char *name, const cairn_error *err); /* where a file will do: of one of another kind, too */
+int cli_fail_run(const struct cli *cli, const char *name, const cairn_error *err);  /* where a run was asked for: of a checkpoint, too */
+
+/* kind.c */
+const char *cli_kind(const char *path); /* what it is, "a git-lfs pointer"; NULL: it may be a safetensors file, or nobody knows */
+bool cli_is_named_safetensors(const char *name);
+char *cli_find_no_safetensors(const char *path,
+                              const char **ret_kind); /* the file itself, or one in the folder that should hold tensors, or NULL; free it */
 
 /* json.c: key is NULL in a list */
 enum { JSON_ONE_LINE = -1 };

@@ -102,7 +102,7 @@ static int compare(struct diff *diff, cairn_error *err)
 /* 1 is an answer here: what cannot be read, damaged or not, is a failure. */
 static int fail(const struct cli *cli, const char *name, const cairn_error *err)
 {
-    int code = name ? cli_fail_name(cli, name, err) : cli_fail(cli, err);
+    int code = name ? cli_fail_file(cli, name, err) : cli_fail(cli, err);
     return code == EXIT_NO ? EXIT_FAILED : code;
 }
 

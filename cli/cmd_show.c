@@ -245,7 +245,7 @@ int cmd_show(const struct cli *cli)
     cairn_checkpoint *checkpoint;
     int code = EXIT_FINE;
     if (cli->arguments_count != 1) return cli_usage(cli, "give one checkpoint or file");
-    if (cairn_checkpoint_open(cli->store, cli->arguments[0], &checkpoint, &err)) return cli_fail_name(cli, cli->arguments[0], &err);
+    if (cairn_checkpoint_open(cli->store, cli->arguments[0], &checkpoint, &err)) return cli_fail_file(cli, cli->arguments[0], &err);
     if (cli->json)
         code = print_json(checkpoint);
     else

@@ -1,6 +1,7 @@
 /* cairn verify: every byte against its digest, every damaged block by name. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "cli.h"
@@ -196,6 +197,17 @@ static void verify_one(struct verifying *verifying, const char *store, const cha
     done(&looking);
 }
 
+/* A file that is of another kind than those that hold tensors was not meant to be one: no damage. */
+static void tell_kind(struct verifying *verifying, const char *name, const cairn_error *err)
+{
+    struct looking looking;
+    start(&looking, verifying, name);
+    looking.err = *err;
+    looking.code = err->code;
+    conclude(&looking);
+    done(&looking);
+}
+
 /* ------------------------------------------------------------------------------------------------------------------- a run */
 
 /* Removed since it was listed: nothing is wrong with a run that is pruned meanwhile. */
@@ -276,6 +288,39 @@ static int verify_run(struct verifying *verifying, const char *path)
     return EXIT_FINE;
 }
 
+/* ------------------------------------------------------------------------------------------------------------ the command */
+
+/* JSON that is named beside what was meant, as by RUN/...: a run's own, or that of the checkpoint which holder names. */
+static bool pass_over_own(struct verifying *verifying, const char *name, const char *file, const char *holder)
+{
+    const char *kind = cli_kind(file), *slash = strrchr(file, '/'), *base = slash ? slash + 1 : file;
+    if (!kind) return false;
+    char *folder = slash ? cli_format("%.*s", (int)(slash - file), file) : cli_copy("."), *problem = NULL;
+    if (cli_is_run(folder) && (!strcmp(base, "run.json") || !strcmp(base, "metrics.jsonl")))
+        problem = cli_format("not a safetensors file: %s, of the run", kind);
+    else if (holder && !cli_is_named_safetensors(base))
+        problem = cli_format("not a safetensors file: %s, checked by verifying %s", kind, holder);
+    bool is_own = problem != NULL;
+    if (is_own) pass_over(verifying, name, problem);
+    free(problem);
+    free(folder);
+    return is_own;
+}
+
+static void verify_name(struct verifying *verifying, const char *name)
+{
+    cairn_error err = CAIRN_ERROR_INIT;
+    char *file = cli_find(verifying->cli, name), *holder = cli_holder(file);
+    if (pass_over_own(verifying, name, file, holder))
+        ;
+    else if (cli_explain_kind(file, &err))
+        tell_kind(verifying, name, &err);
+    else
+        verify_one(verifying, verifying->cli->store, name);
+    free(holder);
+    free(file);
+}
+
 static int print_results(struct verifying *verifying)
 {
     struct json json;
@@ -304,7 +349,7 @@ int cmd_verify(const struct cli *cli)
         else if (sign)
             tell_lost(&verifying, path, sign);
         else
-            verify_one(&verifying, cli->store, cli->arguments[i]);
+            verify_name(&verifying, cli->arguments[i]);
         if (code > verifying.worst) verifying.worst = code;
         free(path);
     }

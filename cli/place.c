@@ -16,6 +16,12 @@ char *cli_path(const struct cli *cli, const char *run)
     return cli->store && run[0] != '/' ? cli_format("%s/%s", cli->store, run) : cli_copy(run);
 }
 
+char *cli_find(const struct cli *cli, const char *name)
+{
+    struct stat info;
+    return stat(name, &info) ? cli_path(cli, name) : cli_copy(name);
+}
+
 static bool is_there(const char *folder, const char *name)
 {
     struct stat info;
@@ -39,12 +45,35 @@ const char *cli_lost_manifest(const char *path)
     return NULL;
 }
 
+/* Where Cairn wrote a file of tensors what is there now is damage, whatever it looks like. */
+static bool should_hold_tensors(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? cli_format("%.*s", (int)(slash - path), path) : cli_copy("."), *above = cli_format("%s/..", folder);
+    bool is_ours = is_there(path, "manifest.json") ||
+                   (cli_is_named_safetensors(path) && (is_there(folder, "manifest.json") || is_there(above, "manifest.json")));
+    free(above);
+    free(folder);
+    return is_ours;
+}
+
+bool cli_explain_kind(const char *path, cairn_error *err)
+{
+    const char *kind;
+    char *file = should_hold_tensors(path) ? NULL : cli_find_no_safetensors(path, &kind);
+    if (!file) return false;
+    err->code = CAIRN_E_USAGE;
+    snprintf(err->message, sizeof err->message, "%s: not a safetensors file: %s", file, kind);
+    free(file);
+    return true;
+}
+
 /* Whether the folder is a checkpoint of Cairn that has the file. */
 static bool holds(const char *folder, const char *file)
 {
     cairn_checkpoint *checkpoint;
     const cairn_file_info *info;
-    bool found = false;
+    bool found = !strcmp(file, "manifest.json");
     if (!is_there(folder, "manifest.json") || cairn_checkpoint_open(NULL, folder, &checkpoint, NULL)) return false;
     for (size_t i = 0; !found && (info = cairn_checkpoint_file(checkpoint, i)); i++) found = !strcmp(info->name, file);
     cairn_checkpoint_close(checkpoint);
@@ -151,4 +180,13 @@ int cli_fail_run(const struct cli *cli, const char *name, const cairn_error *err
     cairn_error told = *err;
     if (err->code == CAIRN_E_NOTFOUND) (void)explain_checkpoint(cli, name, &told);
     return cli_fail_name(cli, name, &told);
+}
+
+int cli_fail_file(const struct cli *cli, const char *name, const cairn_error *err)
+{
+    cairn_error told = *err;
+    char *path = cli_find(cli, name);
+    bool is_explained = err->code != CAIRN_E_NOMEM && cli_explain_kind(path, &told);
+    free(path);
+    return is_explained ? cli_fail(cli, &told) : cli_fail_name(cli, name, err);
 }

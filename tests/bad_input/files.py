@@ -53,7 +53,7 @@ def raw(label: str, outcome: str, content: bytes, says: str = "") -> Case:
 
 
 ONE = json.dumps(entry("w"))
-FMT, TRN, LIM, UNS, PTH, OK, WARN = "FORMAT", "TRUNCATED", "LIMIT", "UNSUPPORTED", "PATH", "OK", "WARN"
+FMT, TRN, LIM, UNS, PTH, KIND, OK, WARN = "FORMAT", "TRUNCATED", "LIMIT", "UNSUPPORTED", "PATH", "USAGE", "OK", "WARN"
 
 
 def large_header(fill: Callable[[int], bytes], size: int) -> Callable[[Path], None]:
@@ -162,12 +162,12 @@ FILES = [
     Case("S58 a pickle with our ending", LIM, write(b"\x80\x02csystem\nos\n" + bytes(64))),
     Case("S59 80,000 tensors", OK, large_header(lambda n: many_tensors(80_000), 0), header_bytes=4_400_000),
     Case("S59 a million tensors", LIM, large_header(lambda n: many_tensors(1_000_000), 0), header_bytes=58_000_000, cpu_s=2.0),
-    Case("S60 a FIFO", PTH, special(os.mkfifo)),
+    Case("S60 a FIFO", KIND, special(os.mkfifo), says="a named pipe"),
     Case("S60 a folder", "NOTFOUND", special(os.mkdir)),
     Case("S60 a symlink to itself", "IO", special(lambda path: os.symlink("x.safetensors", path))),
     Case("S60 nothing", "NOTFOUND", lambda folder: None),
     Case("own: a tebibyte that is a hole", OK, sparse),
-    Case("own: /dev/zero behind a link", PTH, special(lambda path: os.symlink("/dev/zero", path))),
+    Case("own: /dev/zero behind a link", KIND, special(lambda path: os.symlink("/dev/zero", path))),
     Case("own: /proc/self/mem behind a link", TRN + "|" + PTH + "|IO", special(lambda path: os.symlink("/proc/self/mem", path))),
     header("own: nested 100,000 deep", FMT, '{"w":' + "[" * 100_000),
     header("own: __metadata__ nested 1,000 deep", FMT + "|" + LIM, '{"__metadata__":' + '{"a":' * 1000),
@@ -187,8 +187,8 @@ FILES = [
     header("own: UTF-16", FMT, ONE.encode("utf-16")),
     raw("own: a length in big endian", LIM, struct.pack(">Q", len(ONE)) + ONE.encode() + b"\0"),
     raw("own: a gzip of one", TRN, b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + bytes(60)),
-    raw("own: a Git LFS pointer", LIM, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
-    raw("own: a page of HTML", LIM, b"<!DOCTYPE html><html><body>Log in</body></html>"),
+    raw("own: a Git LFS pointer", KIND, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git-lfs"),
+    raw("own: a page of HTML", KIND, b"<!DOCTYPE html><html><body>Log in</body></html>", "HTML"),
 ]
 
 
@@ -251,7 +251,7 @@ FOLDERS = [
     folder("I8 a tensor in two shards", FMT, {"weight_map": WHOLE}, "two shards", lambda path: (path / "two.safetensors").write_bytes(framed(json.dumps(entry("a")), bytes(1))) and None),
     folder("I9 a shard that is the index", PTH, {"weight_map": {**WHOLE, "c": INDEX}}),
     folder("own: a name twice", FMT, '{"weight_map":{"a":"one.safetensors","b":"one.safetensors","c":"two.safetensors","\\u0063":"two.safetensors"}}', "twice"),
-    folder("own: a shard that is a FIFO", PTH, {"weight_map": WHOLE}, "", lambda path: replaced(path, os.mkfifo)),
+    folder("own: a shard that is a FIFO", KIND, {"weight_map": WHOLE}, "", lambda path: replaced(path, os.mkfifo)),
     folder("own: a shard that is a folder", PTH + "|FORMAT", {"weight_map": WHOLE}, "", lambda path: replaced(path, os.mkdir)),
     folder("own: a shard that links to itself", PTH, {"weight_map": WHOLE}, "", lambda path: replaced(path, lambda at: os.symlink("two.safetensors", at))),
     folder("own: a shard behind a link, as in the Hub's cache", OK, {"weight_map": WHOLE}, "", lambda path: (path / "two.safetensors").rename(path.parent / "blob") and replaced_link(path)),
