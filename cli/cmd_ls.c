@@ -6,15 +6,33 @@
 
 static const char *const standings[] = { "current", "superseded", "damaged", "foreign" };
 
-static void describe_marks(const cairn_entry *entry, char *text, size_t size)
+enum { TAGS_SHOWN = 5 };
+
+/* MORE after what text holds; takes text. */
+static char *join(char *text, const char *separator, const char *more)
 {
-    text[0] = 0;
-    const char *marks[] = { entry->is_latest ? "latest" : NULL, entry->is_head ? "head" : NULL, entry->is_best ? "best" : NULL };
-    for (int i = 0; i < 3; i++)
-        if (marks[i]) snprintf(text + strlen(text), size - strlen(text), "%s%s", text[0] ? "," : "", marks[i]);
-    if (entry->pinned) snprintf(text + strlen(text), size - strlen(text), "%spinned", text[0] ? "," : "");
-    for (size_t i = 0; i < entry->tags_count; i++)
-        snprintf(text + strlen(text), size - strlen(text), "%s%s", text[0] ? "," : "", entry->tags[i]);
+    char *joined = cli_format("%s%s%s", text, *text ? separator : "", more);
+    free(text);
+    return joined;
+}
+
+/* Tags are quoted, for one may be called as a mark is or hold a comma. None has a space. Those that are too many are counted: show has all. */
+static char *describe_marks(const cairn_entry *entry)
+{
+    char *text = cli_copy("");
+    if (entry->is_latest) text = join(text, ",", "latest");
+    if (entry->is_head) text = join(text, ",", "head");
+    if (entry->is_best) text = join(text, ",", "best");
+    if (entry->pinned) text = join(text, ",", "pinned");
+    for (size_t i = 0; i < entry->tags_count && i < TAGS_SHOWN; i++) {
+        char *quoted = cli_format("'%s'", entry->tags[i]);
+        text = join(text, " ", quoted);
+        free(quoted);
+    }
+    if (entry->tags_count <= TAGS_SHOWN) return text;
+    char *all = cli_format("%s +%zu", text, entry->tags_count - TAGS_SHOWN);
+    free(text);
+    return all;
 }
 
 static void describe_metrics(const cairn_entry *entry, char *text, size_t size)
@@ -37,17 +55,17 @@ static void describe_state(const cairn_entry *entry, char *text, size_t size)
 
 static void add_row(struct table *table, const cairn_entry *entry)
 {
-    char step[32] = "-", size[32] = "-", tensors[32] = "-", time[32] = "-", marks[256], metrics[256], state[64];
+    char step[32] = "-", size[32] = "-", tensors[32] = "-", time[32] = "-", metrics[256], state[64], *marks = describe_marks(entry);
     if (entry->standing <= CAIRN_SUPERSEDED) {
         snprintf(step, sizeof step, "%llu", (unsigned long long)entry->step);
         snprintf(tensors, sizeof tensors, "%llu", (unsigned long long)entry->tensors);
         cli_bytes(entry->bytes, size);
         cli_time(entry->time_ns, time);
     }
-    describe_marks(entry, marks, sizeof marks);
     describe_metrics(entry, metrics, sizeof metrics);
     describe_state(entry, state, sizeof state);
     table_add(table, (const char *const[]){ step, state, size, marks, metrics, tensors, time, entry->name });
+    free(marks);
 }
 
 /* "NAME: PROBLEM", where the problem does not begin with the name itself. */

@@ -5,7 +5,8 @@ const struct command cli_commands[] = {
     { "ls", cmd_ls, "Cj", "list runs, or the checkpoints of a run",
       "usage: cairn ls [-C STORE] [--json] [RUN]\n"
       "Lists the runs of a store; with RUN (a name or a path) the run's checkpoints.\n"
-      "Marks: latest = highest of the line, head = the newest healthy and exact one, best = by the run's metric.\n"
+      "Marks: latest = highest of the line, head = the newest healthy and exact one, best = by the run's metric;\n"
+      "tags are in quotes.\n"
       "It reads manifests alone, so that `ok` says nothing of the data: `cairn verify` looks at that.\n"
       "Example: cairn -C ckpts ls gpt-small\n" },
     { "show", cmd_show, "Cja", "what is in a checkpoint, a .safetensors file or a sharded folder",

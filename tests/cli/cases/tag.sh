@@ -12,4 +12,6 @@ $CAIRN tag golden@20 kept && $CAIRN tag --remove golden@20 kept nothing; echo "s
 $CAIRN show golden@20 | grep tags
 $CAIRN tag --pin --unpin golden@20; echo "status $?"
 $CAIRN tag golden@20 "$(printf 't%.0s' {1..101})" 2>&1 | sed 's/ttt*/ttt/'; echo "status ${PIPESTATUS[0]}"
+$CAIRN tag golden@10 a,b \'tick "$(printf 'long%.0s' {1..20})" 1a 1b && COLUMNS=200 $CAIRN ls golden | grep -E ' (10|20) '
 $CAIRN tag golden@20 $(seq -f t%g 100); echo "status $?"
+$CAIRN tag golden@10 1c 1d && COLUMNS=200 $CAIRN ls golden | grep ' 10 '
