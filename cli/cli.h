@@ -62,9 +62,10 @@ const char *cli_s(uint64_t count);      /* "s", or "" for one */
 const char *cli_time(int64_t time_ns, char buffer[32]); /* "2026-11-24 10:00:00", UTC */
 
 /* place.c: what stands where a name leads */
-const char *cli_store(const struct cli *cli);              /* the store's folder */
-char *cli_path(const struct cli *cli, const char *run);    /* a run's path in the store; free it */
-bool cli_is_run(const char *path);                         /* a folder with run.json */
+const char *cli_store(const struct cli *cli);           /* the store's folder */
+char *cli_path(const struct cli *cli, const char *run); /* a run's path in the store; free it */
+bool cli_is_unreadable(const char *path); /* a checkpoint whose manifest the system does not let us read: nothing is known of it */
+bool cli_is_run(const char *path);        /* a folder with run.json */
 char *cli_find(const struct cli *cli, const char *name);   /* the path: in the current folder, else in the store; free it */
 bool cli_explain_kind(const char *path, cairn_error *err); /* err is USAGE then: no file of tensors, but another kind */
 char *cli_holder(const char *file);                        /* the checkpoint's folder that a file belongs to, or NULL; free it */

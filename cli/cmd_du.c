@@ -19,14 +19,17 @@ struct file {
 struct folder {
     char *name;
     uint64_t size, own;
+    bool incomplete; /* not all of it could be read */
 };
 
 struct usage {
+    const struct cli *cli;
     struct file *files;
     size_t files_count, files_capacity;
     struct folder *folders; /* checkpoints, then "other" */
     size_t folders_count;
     uint64_t total; /* every inode once */
+    bool incomplete;
 };
 
 static void add_file(struct usage *usage, const struct stat *info, size_t folder)
@@ -45,47 +48,51 @@ static size_t find_folder(const struct usage *usage, const char *below)
     return i;
 }
 
-static int cannot_look(const char *path, int os_errno, cairn_error *err)
+/* The figures are too small then: it is named, the rest is counted. */
+static void cannot_look(struct usage *usage, const char *path, size_t folder, int os_errno)
 {
-    err->code = CAIRN_E_IO;
-    snprintf(err->message, sizeof err->message, "%s: %s", path, strerror(os_errno));
-    return err->code;
+    cairn_error err = CAIRN_ERROR_INIT;
+    err.code = CAIRN_E_IO;
+    snprintf(err.message, sizeof err.message, "%s: %s", path, strerror(os_errno));
+    (void)cli_fail(usage->cli, &err);
+    usage->incomplete = usage->folders[folder].incomplete = true;
 }
 
 enum { DEEPEST = 64 };
 
-static int read_folder(struct usage *usage, const char *path, size_t folder, int depth, cairn_error *err);
+static void read_folder(struct usage *usage, const char *path, size_t folder, int depth);
 
-static int read_entry(struct usage *usage, const char *path, const char *name, size_t folder, int depth, cairn_error *err)
+static void read_entry(struct usage *usage, const char *path, const char *name, size_t folder, int depth)
 {
     struct stat info;
     char *below = cli_format("%s/%s", path, name);
-    int code = CAIRN_OK;
-    if (lstat(below, &info))
-        code = errno == ENOENT ? CAIRN_OK : cannot_look(below, errno, err);
-    else if (S_ISDIR(info.st_mode))
-        code = depth < DEEPEST ? read_folder(usage, below, folder, depth + 1, err) : cannot_look(below, ELOOP, err);
-    else if (S_ISREG(info.st_mode))
+    if (lstat(below, &info)) {
+        if (errno != ENOENT) cannot_look(usage, below, folder, errno);
+    } else if (S_ISDIR(info.st_mode)) {
+        if (depth < DEEPEST)
+            read_folder(usage, below, folder, depth + 1);
+        else
+            cannot_look(usage, below, folder, ELOOP);
+    } else if (S_ISREG(info.st_mode))
         add_file(usage, &info, folder);
     free(below);
-    return code;
 }
 
-/* Files that go while we look are passed over; what cannot be looked at is an error, for the figures would be too small. */
-static int read_folder(struct usage *usage, const char *path, size_t folder, int depth, cairn_error *err)
+/* Files that go while we look are passed over. */
+static void read_folder(struct usage *usage, const char *path, size_t folder, int depth)
 {
     DIR *dir = opendir(path);
-    int code = CAIRN_OK;
-    if (!dir) return errno == ENOENT && depth ? CAIRN_OK : cannot_look(path, errno, err);
-    errno = 0;
-    for (const struct dirent *entry; !code && (entry = readdir(dir)); errno = 0) {
-        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
-        if (!depth) folder = find_folder(usage, entry->d_name);
-        code = read_entry(usage, path, entry->d_name, folder, depth, err);
+    if (!dir) {
+        if (errno != ENOENT || !depth) cannot_look(usage, path, folder, errno);
+        return;
     }
-    if (!code && errno) code = cannot_look(path, errno, err);
+    errno = 0;
+    for (const struct dirent *entry; (entry = readdir(dir)); errno = 0) {
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+        read_entry(usage, path, entry->d_name, depth ? folder : find_folder(usage, entry->d_name), depth);
+    }
+    if (errno) cannot_look(usage, path, folder, errno);
     (void)closedir(dir);
-    return code;
 }
 
 static int by_inode(const void *a, const void *b)
@@ -123,9 +130,9 @@ static int measure(const char *path, struct usage *usage, cairn_error *err)
     for (size_t i = 0; i < usage->folders_count; i++)
         usage->folders[i].name = cli_copy(i + 1 < usage->folders_count ? cairn_listing_entry(listing, i)->name : "(other)");
     cairn_listing_close(listing);
-    code = read_folder(usage, path, 0, 0, err);
-    if (!code) add_up(usage);
-    return code;
+    read_folder(usage, path, usage->folders_count - 1, 0);
+    add_up(usage);
+    return CAIRN_OK;
 }
 
 static void forget(struct usage *usage)
@@ -147,6 +154,7 @@ static void put_usage(struct json *json, const struct usage *usage, const char *
         json_count(json, "size_bytes", folder->size);
         json_count(json, "own_bytes", folder->own);
         json_count(json, "shared_bytes", folder->size - folder->own);
+        if (folder->incomplete) json_truth(json, "incomplete", true);
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -158,7 +166,7 @@ static void put_usage(struct json *json, const struct usage *usage, const char *
 static void print_usage(const struct usage *usage)
 {
     struct table table = {
-        .heads = { "CHECKPOINT", "SIZE", "OWN", "SHARED" }, .right = { false, true, true, true }, .columns = 4, .wide = 0
+        .heads = { "CHECKPOINT", "SIZE", "OWN", "SHARED", "" }, .right = { false, true, true, true, false }, .columns = 5, .wide = 0
     };
     char size[32], own[32], shared[32];
     for (size_t i = 0; i < usage->folders_count; i++) {
@@ -166,7 +174,7 @@ static void print_usage(const struct usage *usage)
         cli_bytes(folder->size, size);
         cli_bytes(folder->own, own);
         cli_bytes(folder->size - folder->own, shared);
-        table_add(&table, (const char *const[]){ folder->name, size, own, shared });
+        table_add(&table, (const char *const[]){ folder->name, size, own, shared, folder->incomplete ? "and what cannot be read" : "" });
     }
     table_print(&table);
 }
@@ -182,18 +190,20 @@ struct totals {
 static void report_run(struct totals *totals, const char *run)
 {
     cairn_error err = CAIRN_ERROR_INIT;
-    struct usage usage = { 0 };
+    struct usage usage = { .cli = totals->cli };
     char bytes[32], *path = cli_path(totals->cli, run), *safe = cli_safe(run);
     totals->runs++;
-    if (measure(path, &usage, &err)) {
-        int code = cli_fail_run(totals->cli, run, &err);
-        if (code > totals->worst) totals->worst = code;
-    } else if (totals->cli->json)
+    int code = measure(path, &usage, &err) ? cli_fail_run(totals->cli, run, &err) : EXIT_FINE;
+    if (code)
+        ; /* told */
+    else if (totals->cli->json)
         put_usage(&totals->json, &usage, run);
     else {
         print_usage(&usage);
-        printf("%s: %s\n", safe, cli_bytes(usage.total, bytes));
+        printf("%s: %s%s\n", safe, cli_bytes(usage.total, bytes), usage.incomplete ? " and what cannot be read" : "");
     }
+    if (usage.incomplete) code = EXIT_FAILED;
+    if (code > totals->worst) totals->worst = code;
     totals->total += usage.total;
     forget(&usage);
     free(path);

@@ -44,16 +44,24 @@ static void describe_metrics(const cairn_entry *entry, char *text, size_t size)
                  cli_number(entry->metrics[i].value, number));
 }
 
-static void describe_state(const cairn_entry *entry, char *text, size_t size)
+static bool is_unreadable(const char *run, const cairn_entry *entry)
 {
+    char *path = cli_format("%s/%s", run, entry->name);
+    bool unreadable = entry->standing == CAIRN_DAMAGED && cli_is_unreadable(path);
+    free(path);
+    return unreadable;
+}
+
+static void describe_state(const char *run, const cairn_entry *entry, char *text, size_t size)
+{
+    const char *standing = is_unreadable(run, entry) ? "unreadable" : entry->standing == CAIRN_CURRENT ? "ok" : standings[entry->standing];
     bool readable = entry->standing == CAIRN_CURRENT || entry->standing == CAIRN_SUPERSEDED;
-    snprintf(text, size, "%s%s%s", entry->standing == CAIRN_CURRENT ? "ok" : standings[entry->standing],
-             readable && !entry->healthy ? ",unhealthy" : "", readable && !entry->exact ? ",inexact" : "");
+    snprintf(text, size, "%s%s%s", standing, readable && !entry->healthy ? ",unhealthy" : "", readable && !entry->exact ? ",inexact" : "");
     for (size_t i = 0; i < entry->dropped_count && readable; i++)
         snprintf(text + strlen(text), size - strlen(text), ",no %s", entry->dropped[i]);
 }
 
-static void add_row(struct table *table, const cairn_entry *entry)
+static void add_row(struct table *table, const char *run, const cairn_entry *entry)
 {
     char step[32] = "-", size[32] = "-", tensors[32] = "-", time[32] = "-", metrics[256], state[64], *marks = describe_marks(entry);
     if (entry->standing <= CAIRN_SUPERSEDED) {
@@ -63,7 +71,7 @@ static void add_row(struct table *table, const cairn_entry *entry)
         cli_time(entry->time_ns, time);
     }
     describe_metrics(entry, metrics, sizeof metrics);
-    describe_state(entry, state, sizeof state);
+    describe_state(run, entry, state, sizeof state);
     table_add(table, (const char *const[]){ step, state, size, marks, metrics, tensors, time, entry->name });
     free(marks);
 }
@@ -96,11 +104,12 @@ static void put_saved(struct json *json, const cairn_entry *entry)
     json_texts(json, "tags", entry->tags, entry->tags_count);
 }
 
-static void put_entry(struct json *json, const cairn_entry *entry)
+static void put_entry(struct json *json, const char *run, const cairn_entry *entry)
 {
     json_open(json, NULL, '{');
     json_text(json, "name", entry->name);
     json_text(json, "standing", standings[entry->standing]);
+    if (is_unreadable(run, entry)) json_truth(json, "unreadable", true);
     if (entry->problem) json_text(json, "problem", entry->problem);
     if (entry->standing <= CAIRN_SUPERSEDED) put_saved(json, entry);
     json_close(json, '}');
@@ -115,7 +124,7 @@ static int print_run_json(const char *path, const cairn_listing *listing)
     json_text(&json, "run", path);
     json_text(&json, "id", cairn_listing_run_id(listing));
     json_open(&json, "checkpoints", '[');
-    for (size_t i = 0; i < cairn_listing_count(listing); i++) put_entry(&json, cairn_listing_entry(listing, i));
+    for (size_t i = 0; i < cairn_listing_count(listing); i++) put_entry(&json, path, cairn_listing_entry(listing, i));
     json_close(&json, ']');
     json_close(&json, '}');
     return json_print(&json);
@@ -139,7 +148,7 @@ static void print_run(const char *path, const cairn_listing *listing)
                            .columns = 8,
                            .wide = 4 };
     size_t count = cairn_listing_count(listing);
-    for (size_t i = 0; i < count; i++) add_row(&table, cairn_listing_entry(listing, i));
+    for (size_t i = 0; i < count; i++) add_row(&table, path, cairn_listing_entry(listing, i));
     if (count)
         table_print(&table);
     else

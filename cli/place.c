@@ -1,8 +1,10 @@
 /* What stands where a name leads: runs, stores and checkpoints' folders are told apart, so that a message can say what was meant. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -34,6 +36,16 @@ static bool is_there(const char *folder, const char *name)
 bool cli_is_run(const char *path)
 {
     return is_there(path, "run.json");
+}
+
+bool cli_is_unreadable(const char *path)
+{
+    char *manifest = cli_format("%s/manifest.json", path);
+    int file = open(manifest, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    bool refused = file < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP;
+    if (file >= 0) (void)close(file);
+    free(manifest);
+    return refused;
 }
 
 const char *cli_lost_manifest(const char *path)

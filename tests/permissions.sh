@@ -125,10 +125,18 @@ for what in '' manifest.json; do
     closed "checkpoint-2/$what"
     name=checkpoint-2/$what
     check "unreadable $name: ls says so" answers 0 'checkpoint-2: .*Permission denied' "$cairn" -C x ls run
+    check "unreadable $name: ls calls it that" grep -qE ' - +unreadable .*checkpoint-2$' said
+    check "unreadable $name: ls --json, too" answers 0 '"unreadable": true' "$cairn" -C x ls --json run
     check "unreadable $name: show by path" refuses 'checkpoint-2: ' "$cairn" -C x show x/run/checkpoint-2
     check "unreadable $name: verify says so, and goes on" answers 3 'checkpoint-2: .*Permission denied' "$cairn" -C x verify run
     check "unreadable $name: nothing is pruned" refuses 'checkpoint-2' "$cairn" -C x keep --last 1 run
     check "unreadable $name: saving goes on" answers 0 '^4$' ./trainer save x/run 1
+done
+for what in checkpoint-2 checkpoint-2/training; do
+    closed "$what"
+    check "unreadable $what: du names it, and ends with 3" answers 3 "^cairn du: x/run/$what: Permission denied" "$cairn" -C x du run
+    check "unreadable $what: du has the others" bash -c 'grep -qE "^checkpoint-1 +[0-9.]+ kB " said && grep -qE "^checkpoint-2 .*and what cannot be read" said && grep -q "^run: .* kB and what" said'
+    check "unreadable $what: du --json" answers 3 '"incomplete": true' "$cairn" -C x du --json run
 done
 for what in '' run.json; do
     closed "$what"
