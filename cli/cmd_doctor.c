@@ -1,14 +1,16 @@
 /* cairn doctor: what a place can do and how fast it is, before a long run is started there. */
 #include <errno.h>
-#include <ftw.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "cli.h"
+#include "trial.h"
 
 enum { TEST_BYTES = 256 << 20, LEAST_FREE_BYTES = 4 << 20 };
 
@@ -67,14 +69,6 @@ static int save_and_verify(const char *path, cairn_state *state, struct speed *s
     return code;
 }
 
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
-{
-    (void)info;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
-
 static void fail(struct speed *speed, int code, const char *what, const char *why)
 {
     speed->error.code = code;
@@ -103,65 +97,57 @@ static int measure_here(const char *path, struct speed *speed, cairn_error *err)
     return code;
 }
 
+/* A signal that came for us alone ends the child, too: it waits, and we with it, no longer than that takes. */
+static void pass_on_signals(pid_t child, int from, const sigset_t *held)
+{
+    struct pollfd sources[] = { { .fd = from, .events = POLLIN }, { .fd = signalfd(-1, held, SFD_CLOEXEC), .events = POLLIN } };
+    while (poll(sources, 2, -1) < 0 && errno == EINTR) continue;
+    if (sources[1].revents & POLLIN) (void)kill(child, SIGKILL);
+    if (sources[1].fd >= 0) (void)close(sources[1].fd);
+}
+
 /* What the child found comes through the pipe, whole or not at all. */
-static void wait_for_child(pid_t child, int from, struct speed *speed)
+static void wait_for_child(pid_t child, int from, const sigset_t *held, struct speed *speed)
 {
     struct speed found;
     int status = 0;
+    pass_on_signals(child, from, held);
     ssize_t size = read(from, &found, sizeof found);
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     if (size == sizeof found)
         *speed = found;
     else
-        fail(speed, WIFSIGNALED(status) && WTERMSIG(status) == SIGINT ? CAIRN_E_CANCELLED : CAIRN_E_IO, "the measurement",
-             "it did not end");
+        fail(speed, CAIRN_E_IO, "the measurement", "it did not end");
 }
 
-static void measure_in_child(const char *run, struct speed *speed, const sigset_t *signals)
+/* It ends with its parent, however that ends. */
+static _Noreturn void be_child(pid_t parent, const char *run, int to, const sigset_t *signals, struct speed *speed)
+{
+    sigprocmask(SIG_SETMASK, signals, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(EXIT_FAILED);
+    measure_here(run, speed, &speed->error);
+    _exit(write(to, speed, sizeof *speed) != (ssize_t)sizeof *speed);
+}
+
+/* A checkpoint saved durably and then verified, as a run would - by a child, which Ctrl-C ends at once. */
+static void measure_speed(const struct trial *trial, uint64_t free_bytes, struct speed *speed)
 {
     int ends[2];
-    if (pipe(ends)) {
-        fail(speed, CAIRN_E_IO, "no pipe", strerror(errno));
-        return;
-    }
-    pid_t child = fork();
-    if (child == 0) {
-        sigprocmask(SIG_SETMASK, signals, NULL);
-        measure_here(run, speed, &speed->error);
-        _exit(write(ends[1], speed, sizeof *speed) != (ssize_t)sizeof *speed);
-    }
-    close(ends[1]);
-    if (child > 0)
-        wait_for_child(child, ends[0], speed);
-    else
-        fail(speed, CAIRN_E_NOMEM, "no child process", strerror(errno));
-    close(ends[0]);
-}
-
-/* A checkpoint saved durably and then verified, as a run would - by a child, which Ctrl-C ends at once - in a folder that is made here. Signals that
- * would end us wait until that folder is removed again: nothing is left behind. */
-static void measure_speed(const char *dir, uint64_t free_bytes, struct speed *speed)
-{
-    char *folder = cli_format("%s/.cairn-doctor-XXXXXX", dir);
-    sigset_t held_back, before;
-    sigemptyset(&held_back);
-    sigaddset(&held_back, SIGINT);
-    sigaddset(&held_back, SIGTERM);
-    sigaddset(&held_back, SIGHUP);
-    sigprocmask(SIG_BLOCK, &held_back, &before);
-    if (!mkdtemp(folder)) {
-        fail(speed, CAIRN_E_IO, dir, strerror(errno));
-        sigprocmask(SIG_SETMASK, &before, NULL);
-        free(folder);
-        return;
-    }
-    char *run = cli_format("%s/run", folder);
+    char *run = cli_format("%s/run", trial->path);
+    pid_t parent = getpid(), child = -1;
     speed->bytes = free_bytes / 4 < TEST_BYTES ? free_bytes / 4 & ~UINT64_C(4095) : TEST_BYTES;
-    measure_in_child(run, speed, &before);
-    (void)nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    if (pipe(ends))
+        fail(speed, CAIRN_E_IO, "no pipe", strerror(errno));
+    else {
+        child = fork();
+        if (child == 0) be_child(parent, run, ends[1], &trial->before, speed);
+        if (child < 0) fail(speed, CAIRN_E_NOMEM, "no child process", strerror(errno));
+        (void)close(ends[1]);
+        if (child > 0) wait_for_child(child, ends[0], &trial->held, speed);
+        (void)close(ends[0]);
+    }
     free(run);
-    free(folder);
-    sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 struct ability {
@@ -250,15 +236,30 @@ static int print_json(const char *dir, const cairn_probe_report *probe, const st
     return code ? code : missing || is_full(probe) ? EXIT_NO : EXIT_FINE;
 }
 
+/* All is tried out in one folder of ours, so that one folder is all that may be left. A message names the place. */
+static int try_out(const char *dir, cairn_probe_report *probe, struct speed *speed, cairn_error *err)
+{
+    struct trial trial;
+    cairn_error found = CAIRN_ERROR_INIT;
+    int code = trial_begin(&trial, dir, err);
+    if (code) return code;
+    code = cairn_probe(trial.path, probe, &found);
+    if (!code && !is_full(probe)) measure_speed(&trial, probe->free_bytes, speed);
+    size_t size = strlen(trial.path);
+    bool names_folder = code && !strncmp(found.message, trial.path, size);
+    *err = found;
+    if (names_folder) snprintf(err->message, sizeof err->message, "%s%s", dir, found.message + size);
+    trial_end(&trial);
+    if (!code && speed->error.code) *err = speed->error;
+    return code ? code : speed->error.code;
+}
+
 int cmd_doctor(const struct cli *cli)
 {
     cairn_error err = CAIRN_ERROR_INIT;
     cairn_probe_report probe = CAIRN_PROBE_REPORT_INIT;
     struct speed speed = { 0 };
     if (cli->arguments_count != 1) return cli_usage(cli, "give one folder that is there");
-    int code = cairn_probe(cli->arguments[0], &probe, &err);
-    if (code) return cli_fail(cli, &err);
-    if (!is_full(&probe)) measure_speed(cli->arguments[0], probe.free_bytes, &speed);
-    if (speed.error.code) return cli_fail(cli, &speed.error);
+    if (try_out(cli->arguments[0], &probe, &speed, &err)) return cli_fail(cli, &err);
     return cli->json ? print_json(cli->arguments[0], &probe, &speed) : print_report(cli->arguments[0], &probe, &speed);
 }

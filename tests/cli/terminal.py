@@ -131,6 +131,51 @@ def interrupted_doctor() -> None:
     check("SIGTERM ends it, too, and nothing is left", status == -signal.SIGTERM and not os.listdir("place"), (status, os.listdir("place")))
 
 
+def doctor_that_made_its_folder() -> subprocess.Popen:
+    doctor = subprocess.Popen([CAIRN, "doctor", "place"], stdout=subprocess.DEVNULL)
+    while not os.listdir("place") and doctor.poll() is None:
+        time.sleep(0.0005)
+    return doctor
+
+
+def doctor_ended_at_any_moment() -> None:
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        left = []
+        for delay_ms in [*range(1, 30, 2), *range(30, 200, 17)]:
+            doctor = subprocess.Popen([CAIRN, "doctor", "place"], stdout=subprocess.DEVNULL)
+            time.sleep(delay_ms / 1000)
+            doctor.send_signal(ending)
+            doctor.wait()
+            left += os.listdir("place")
+        check(f"{ending.name} to the doctor at any moment leaves nothing", not left, left)
+
+
+def doctor_that_was_killed() -> None:
+    """What SIGKILL leaves goes with the next one; what a doctor that lives works in stays."""
+    for _ in range(5):
+        doctor = doctor_that_made_its_folder()
+        doctor.kill()
+        doctor.wait()
+    left = os.listdir("place")
+    old, young, theirs = (Path("place", name) for name in (f".{'0a' * 16}.cairn-probe", f".{'1b' * 16}.cairn-probe", ".cairn-doctor-of-mine"))
+    for folder in (old, young, theirs):
+        folder.mkdir()
+        (folder / "file").touch()
+    os.utime(old, (0, 0))
+    living = doctor_that_made_its_folder()
+    living.send_signal(signal.SIGSTOP)
+    time.sleep(0.1)  # for the child to come to its end
+    there = {name for name in os.listdir("place") if name not in left}
+    second = subprocess.run([CAIRN, "doctor", "place"], capture_output=True)
+    after = set(os.listdir("place"))
+    check("killed doctors leave something, or there is nothing to see here", bool(left), left)
+    check("the next doctor removes what they left", second.returncode in (0, 1) and not after & set(left), after)
+    check("and what a probe left, but for one that may run", not old.exists() and young.exists(), after)
+    check("and neither another's folder nor that of a doctor that lives", theirs.exists() and there - {old.name} <= after, (there, after))
+    living.send_signal(signal.SIGCONT)
+    check("which ends well", living.wait() in (0, 1) and set(os.listdir("place")) == {young.name, theirs.name}, os.listdir("place"))
+
+
 def full_disk() -> None:
     """A place where nothing fits any more."""
     Path("full").mkdir()
@@ -164,6 +209,8 @@ def main() -> int:
     tables()
     progress()
     interrupted_doctor()
+    doctor_ended_at_any_moment()
+    doctor_that_was_killed()
     full_disk()
     pipes()
     return failed != 0
