@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EXIT_BAD_USE = 2, EXIT_FAILED = 3, VALIDATION_BATCHES = 2 };
+enum { EXIT_BAD_USE = 2, EXIT_FAILED = 3, VALIDATION_BATCHES = 2, HISTORY_PAGE = 4096 };
 
 struct trainer {
     struct gpt_options options;
@@ -35,11 +35,11 @@ struct trainer {
     int64_t step; /* optimizer steps completed */
     int64_t saved_step;
     double learning_rate;
-    uint64_t fingerprint; /* of the text the state was trained on */
-    float *loss;          /* [steps]: of every step */
-    float *val_loss;      /* [evaluations + 1]: entry i after step min(i * eval_every, steps); entry 0 is not used */
-    int64_t evaluations;
-    uint8_t *tokens; /* a batch */
+    uint64_t fingerprint;  /* of the text the state was trained on */
+    int64_t history_pages; /* of HISTORY_PAGE entries: enough for all steps */
+    float *loss;           /* entry i after step i + 1 */
+    float *val_loss;       /* the same; 0 where it was not evaluated */
+    uint8_t *tokens;       /* a batch */
     char config[512];
     int terminal;
     cairn_state *state;
@@ -92,6 +92,19 @@ static int bind_vector(cairn_state *state, const char *item, const char *name, c
     return cairn_state_bind_tensor(state, item, &tensor, err);
 }
 
+/* In tensors of one size: --steps may be raised, and a checkpoint has the first of those that are bound then. */
+static int bind_history(struct trainer *t, const char *kind, float *entries, cairn_error *err)
+{
+    char name[64];
+
+    for (int64_t page = 0; page < t->history_pages; page++) {
+        snprintf(name, sizeof(name), "%s/%lld", kind, (long long)page);
+        if (bind_vector(t->state, "history", name, CAIRN_F32, HISTORY_PAGE, CAIRN_VOLATILE, entries + page * HISTORY_PAGE, err) != 0)
+            return err->code;
+    }
+    return CAIRN_OK;
+}
+
 /* Says what the state is, once: a save reads through these addresses and a restore writes through them. */
 static int bind_state(struct trainer *t, cairn_error *err)
 {
@@ -116,8 +129,7 @@ static int bind_state(struct trainer *t, cairn_error *err)
         cairn_state_bind_u64(state, "data", "order_seed", &t->order.order_seed, err) != 0 ||
         cairn_state_bind_u64(state, "data", "fingerprint", &t->fingerprint, err) != 0 ||
         cairn_state_set_value(state, "data", "characters", cairn_value_bytes(t->text.characters, t->text.vocabulary), err) != 0 ||
-        bind_vector(state, "history", "loss", CAIRN_F32, (uint64_t)t->options.steps, CAIRN_VOLATILE, t->loss, err) != 0 ||
-        bind_vector(state, "history", "val_loss", CAIRN_F32, (uint64_t)t->evaluations + 1, CAIRN_VOLATILE, t->val_loss, err) != 0)
+        bind_history(t, "loss", t->loss, err) != 0 || bind_history(t, "val_loss", t->val_loss, err) != 0)
         return err->code;
     return CAIRN_OK;
 }
@@ -160,6 +172,12 @@ static int resume(struct trainer *t, cairn_error *err)
                  t->options.out, t->options.data);
         return err->code;
     }
+    if (t->step > t->options.steps) {
+        err->code = CAIRN_E_USAGE;
+        snprintf(err->message, sizeof(err->message), "%s is at step %lld, beyond --steps %lld: give more steps, or another --out",
+                 t->options.out, (long long)t->step, (long long)t->options.steps);
+        return err->code;
+    }
     if (!t->options.quiet)
         printf("resumed at step %lld from %s (%.1f MB in %.0f ms)\n", (long long)t->step, report.name, (double)report.bytes * 1e-6,
                (double)report.elapsed_ns * 1e-6);
@@ -171,14 +189,9 @@ static int is_evaluated(const struct trainer *t)
     return t->step % t->options.eval_every == 0 || t->step == t->options.steps;
 }
 
-static int64_t evaluation_index(const struct trainer *t)
-{
-    return (t->step + t->options.eval_every - 1) / t->options.eval_every;
-}
-
 static int save(struct trainer *t, cairn_error *err)
 {
-    cairn_metric metrics[2] = { { "loss", (double)t->loss[t->step - 1] }, { "val_loss", (double)t->val_loss[evaluation_index(t)] } };
+    cairn_metric metrics[2] = { { "loss", (double)t->loss[t->step - 1] }, { "val_loss", (double)t->val_loss[t->step - 1] } };
     cairn_attachment config = { "config.json", NULL, t->config, strlen(t->config) };
     cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
 
@@ -227,17 +240,18 @@ static void evaluate(struct trainer *t)
             gpt_text_validation(&t->text, (batch * sequences + i) * 7, context, t->tokens + i * (context + 1));
         sum += gpt_model_loss(&t->model, t->tokens, NULL);
     }
-    t->val_loss[evaluation_index(t)] = (float)(sum / VALIDATION_BATCHES);
+    t->val_loss[t->step - 1] = (float)(sum / VALIDATION_BATCHES);
 }
 
 static void show_progress(const struct trainer *t, double tokens_per_second)
 {
-    int64_t evaluated = t->step == t->options.steps ? t->evaluations : t->step / t->options.eval_every;
+    int64_t evaluated = t->step;
 
     if (t->options.quiet || (!t->terminal && t->step % t->options.log_every != 0 && t->step != t->options.steps)) return;
     printf("%sstep %lld/%lld  loss %.4f", t->terminal ? "\r\033[K" : "", (long long)t->step, (long long)t->options.steps,
            (double)t->loss[t->step - 1]);
-    if (evaluated > 0) printf("  val %.4f", (double)t->val_loss[evaluated]);
+    while (evaluated > 0 && t->val_loss[evaluated - 1] == 0.0f) evaluated--;
+    if (evaluated > 0) printf("  val %.4f", (double)t->val_loss[evaluated - 1]);
     printf("  %.0f tokens/s%s", tokens_per_second, t->terminal ? "" : "\n");
     fflush(stdout);
 }
@@ -271,10 +285,7 @@ static int write_losses(const struct trainer *t, const char *path)
     fprintf(file, "step,loss,val_loss\n");
     for (int64_t step = 1; step <= t->step; step++) {
         fprintf(file, "%lld,%.9g,", (long long)step, (double)t->loss[step - 1]);
-        if (step % t->options.eval_every == 0)
-            fprintf(file, "%.9g", (double)t->val_loss[step / t->options.eval_every]);
-        else if (step == t->options.steps)
-            fprintf(file, "%.9g", (double)t->val_loss[t->evaluations]);
+        if (t->val_loss[step - 1] != 0.0f) fprintf(file, "%.9g", (double)t->val_loss[step - 1]);
         fprintf(file, "\n");
     }
     int failed = ferror(file);
@@ -306,9 +317,9 @@ static int prepare(struct trainer *t, char *message, size_t message_bytes)
     gpt_random_seed(&t->dropout, options->seed + 1);
     snprintf(message, message_bytes, "out of memory");
     if (gpt_model_init(&t->model, &options->model, options->batch, &random) != 0) return -1;
-    t->evaluations = (options->steps + options->eval_every - 1) / options->eval_every;
-    t->loss = calloc((size_t)options->steps, sizeof(*t->loss));
-    t->val_loss = calloc((size_t)t->evaluations + 1, sizeof(*t->val_loss));
+    t->history_pages = (options->steps + HISTORY_PAGE - 1) / HISTORY_PAGE;
+    t->loss = calloc((size_t)t->history_pages * HISTORY_PAGE, sizeof(*t->loss));
+    t->val_loss = calloc((size_t)t->history_pages * HISTORY_PAGE, sizeof(*t->val_loss));
     t->tokens = calloc(options->batch, options->model.context + 1);
     if (t->loss == NULL || t->val_loss == NULL || t->tokens == NULL) return -1;
     snprintf(message, message_bytes, "%s: too short a text for a context of %zu", options->data, options->model.context);

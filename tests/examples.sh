@@ -16,6 +16,13 @@ check 'the evaluator follows the trainer to its last step' "$tree/evaluate" "$wo
 check 'the trainer ends well' wait $!
 check 'all eight checkpoints carry the late metric' test "$("$tree/cairn" ls --json "$work/ckpts/base" | grep -c eval_loss)" = 8
 
+more() { timeout 60 "$tree/train_gpt" --out "$work/ckpts/more" $small --save-every 500 --quiet --loss-csv "$work/$1.csv" --steps "$1"; }
+small='--layers 1 --width 16 --heads 2 --context 8 --batch 2'
+check 'a run of six steps' more 6
+check 'goes on with --steps 5000, which fill another page of its history' more 5000
+check 'with the losses that it had' test "$(head -7 "$work/5000.csv")" = "$(cat "$work/6.csv")"
+check 'fewer steps than it has are told' bash -c "! '$tree/train_gpt' --out '$work/ckpts/more' $small --steps 8 2>'$work/told' && grep -q 'is at step 5000, beyond --steps 8' '$work/told'"
+
 tune() { "$tree/finetune" "$1" --out "$2" --data /usr/share/common-licenses/GPL-2 $model --steps 30 --save-every 3 --keep 0 --learning-rate 0.0005; }
 check 'fine-tuning starts from the base' tune "$work/ckpts/base/checkpoint-40" "$work/ckpts/straight"
 cp "$work/out" "$work/straight.log"
