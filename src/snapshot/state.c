@@ -303,9 +303,10 @@ int cairn_state_bind_bool(cairn_state *state, const char *item, const char *name
 
 int cairn_state_set_value(cairn_state *state, const char *item, const char *name, cairn_value *value, cairn_error *err)
 {
+    if (value && cn_value_is_given(value))
+        return cn_error_set(err, CAIRN_E_USAGE, "cairn_state_set_value: the value was given away already");
     int code = check_call(state, item, name, "cairn_state_set_value", err);
     if (!code && !value) code = cn_error_set(err, CAIRN_E_NOMEM, "item '%s': the value is NULL (out of memory?)", item);
-    if (!code && cn_value_is_given(value)) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the value was given away already", item);
     if (code) {
         cairn_value_free(value);
         return code;

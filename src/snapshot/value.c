@@ -158,10 +158,11 @@ static bool reserve_one(cairn_value *value)
 }
 
 /* What has an owner cannot be given away again, and nothing can be put into itself. Above value there are at most as many levels as can be saved, which
- * bounds the search. USAGE and LIMIT: the item is not taken. */
+ * bounds the search. USAGE and LIMIT: the item is not taken. value and item may be NULL. */
 static int check_gift(const cairn_value *value, const cairn_value *item)
 {
     int levels = 0;
+    if (!item) return CAIRN_OK;
     if (cn_value_is_given(item)) return CAIRN_E_USAGE;
     for (const cairn_value *at = value; at; at = at->parent == at ? NULL : at->parent) {
         if (at == item) return CAIRN_E_USAGE;
@@ -172,7 +173,7 @@ static int check_gift(const cairn_value *value, const cairn_value *item)
 
 int cairn_value_append(cairn_value *value, cairn_value *item)
 {
-    int code = value && item ? check_gift(value, item) : CAIRN_OK;
+    int code = check_gift(value, item);
     if (code) return code;
     if (!value || !item || (value->kind != CAIRN_LIST && value->kind != CAIRN_TUPLE))
         code = CAIRN_E_USAGE;
@@ -189,8 +190,8 @@ int cairn_value_append(cairn_value *value, cairn_value *item)
 
 int cairn_value_set_pair(cairn_value *value, cairn_value *key, cairn_value *item)
 {
-    int code = value && item ? check_gift(value, item) : CAIRN_OK;
-    if (!code && value && key) code = key == item ? CAIRN_E_USAGE : check_gift(value, key);
+    int code = check_gift(value, item);
+    if (!code) code = key && key == item ? CAIRN_E_USAGE : check_gift(value, key);
     if (code) return code;
     if (!value || !item || !key || value->kind != CAIRN_MAP)
         code = CAIRN_E_USAGE;
@@ -227,7 +228,7 @@ static int replace(cairn_value *map, size_t at, cairn_value *item)
 
 int cairn_value_set(cairn_value *value, const char *key, cairn_value *item)
 {
-    int code = value && item ? check_gift(value, item) : CAIRN_OK;
+    int code = check_gift(value, item);
     if (code) return code;
     if (!value || !key || !item || value->kind != CAIRN_MAP) {
         cairn_value_free(item);

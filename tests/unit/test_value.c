@@ -260,10 +260,39 @@ static void trees_are_trees(void **unused)
     cairn_state_free(state);
 }
 
+/* Whatever else is wrong with the call. */
+static void what_has_an_owner_is_never_freed_by_another(void **unused)
+{
+    (void)unused;
+    cairn_value *list = cairn_value_list(), *given = cairn_value_string("given", 5), *map = cairn_value_map(), *own = cairn_value_int(1);
+    cairn_state *state;
+    test_ok(cairn_state_new(&state, &err));
+    assert_int_equal(cairn_value_append(list, given), CAIRN_OK);
+    assert_int_equal(cairn_value_append(NULL, given), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_append(own, given), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_set(NULL, "a", given), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_set(map, NULL, given), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_set_pair(NULL, own, given), CAIRN_E_USAGE); /* and the other one is still ours */
+    assert_int_equal(cairn_value_set_pair(NULL, given, own), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_set_pair(map, given, NULL), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_set_pair(map, NULL, given), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_set_pair(NULL, own, own), CAIRN_E_USAGE);
+    test_code(cairn_state_set_value(NULL, "item", "a", given, &err), CAIRN_E_USAGE);
+    test_code(cairn_state_set_value(state, NULL, "a", given, &err), CAIRN_E_USAGE);
+    test_code(cairn_state_set_value(state, "item", NULL, given, &err), CAIRN_E_USAGE);
+    assert_int_equal(cairn_value_get_int(own), 1);
+    assert_string_equal(cairn_value_get_data(cairn_value_at(list, 0), NULL), "given");
+    cairn_value_free(own);
+    cairn_value_free(map);
+    cairn_value_free(list);
+    cairn_state_free(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(trees_take_over_what_they_are_given),
                                         cmocka_unit_test(trees_are_trees),
+                                        cmocka_unit_test(what_has_an_owner_is_never_freed_by_another),
                                         cmocka_unit_test(getters_are_gentle),
                                         cmocka_unit_test(each_form_comes_back),
                                         cmocka_unit_test(other_forms_are_refused),
