@@ -337,7 +337,7 @@ typedef struct cairn_save_options {
     const cairn_metric *metrics;
     size_t metrics_count; /* at most 1,000 */
     const cairn_attachment *attachments;
-    size_t attachments_count;
+    size_t attachments_count; /* at most 100,000; all names of a checkpoint within 1 MiB */
     const char *const *tags;
     size_t tags_count;
     const char *config; /* text kept in provenance.json: the hyperparameters, as JSON or any text */

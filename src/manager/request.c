@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/limits.h"
 #include "os/os.h"
 #include "snapshot/provenance.h"
@@ -31,35 +32,61 @@ static int check_metrics(const cairn_save_options *options, cairn_error *err)
     return CAIRN_OK;
 }
 
-static bool lies_in(const char *name, const char *folder)
+/* What the names seen so far take: each as a file, and the folders that they lie in. */
+struct taken {
+    struct cn_hash files, folders;
+};
+
+static int no_memory_to_check(cairn_error *err)
 {
-    size_t size = strlen(folder);
-    return !strncmp(name, folder, size) && name[size] == '/';
+    return cn_error_set(err, CAIRN_E_NOMEM, "no memory to check the attached files");
 }
 
-static int check_both(const char *one, const char *other, cairn_error *err)
+static int both(const char *name, size_t size, cairn_error *err)
 {
     struct cn_shown shown;
-    if (!strcmp(one, other)) return cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\" is given twice", cn_show_text(&shown, one));
-    const char *file = lies_in(other, one) ? one : lies_in(one, other) ? other : NULL;
-    return file ? cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\" is the folder of another one, too", cn_show_text(&shown, file))
-                : CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\" is the folder of another one, too", cn_show(&shown, name, size));
+}
+
+static int take_name(struct taken *taken, const char *name, cairn_error *err)
+{
+    struct cn_shown shown;
+    uint64_t unused;
+    size_t size = strlen(name);
+    int added = cn_hash_add(&taken->files, name, size, 0, NULL);
+    if (added == 1) return cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\" is given twice", cn_show_text(&shown, name));
+    if (added) return no_memory_to_check(err);
+    if (cn_hash_find(&taken->folders, name, size, &unused)) return both(name, size, err);
+    for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t folder = (size_t)(slash - name);
+        if (cn_hash_find(&taken->files, name, folder, &unused)) return both(name, folder, err);
+        if (cn_hash_add(&taken->folders, name, folder, 0, NULL) < 0) return no_memory_to_check(err);
+    }
+    return CAIRN_OK;
+}
+
+static int check_attachment(const cairn_attachment *attachment, struct taken *taken, cairn_error *err)
+{
+    struct cn_shown shown;
+    if (!attachment->name) return cn_error_set(err, CAIRN_E_USAGE, "an attached file needs a name");
+    int code = cn_layout_check_attachment(attachment->name, err);
+    if (code) return code;
+    if (!attachment->path && attachment->size_bytes && !attachment->data)
+        return cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\": give a path or data", cn_show_text(&shown, attachment->name));
+    return take_name(taken, attachment->name, err);
 }
 
 static int check_attachments(const cairn_save_options *options, cairn_error *err)
 {
-    for (size_t i = 0; i < options->attachments_count; i++) {
-        const cairn_attachment *attachment = &options->attachments[i];
-        struct cn_shown shown;
-        if (!attachment->name) return cn_error_set(err, CAIRN_E_USAGE, "an attached file needs a name");
-        int code = cn_layout_check_attachment(attachment->name, err);
-        if (code) return code;
-        if (!attachment->path && attachment->size_bytes && !attachment->data)
-            return cn_error_set(err, CAIRN_E_USAGE, "attached file \"%s\": give a path or data", cn_show_text(&shown, attachment->name));
-        for (size_t k = 0; k < i && !code; k++) code = check_both(options->attachments[k].name, attachment->name, err);
-        if (code) return code;
-    }
-    return CAIRN_OK;
+    struct taken taken;
+    int code = CAIRN_OK;
+    if (options->attachments_count > CN_MAX_FILES) return cn_error_set(err, CAIRN_E_LIMIT, "at most %d attached files", CN_MAX_FILES);
+    cn_hash_init(&taken.files, cn_os_alloc(), 0);
+    cn_hash_init(&taken.folders, cn_os_alloc(), 0);
+    for (size_t i = 0; i < options->attachments_count && !code; i++) code = check_attachment(&options->attachments[i], &taken, err);
+    cn_hash_done(&taken.files);
+    cn_hash_done(&taken.folders);
+    return code;
 }
 
 int cn_request_check(const cairn_save_options *options, cairn_error *err)

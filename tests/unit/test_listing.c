@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/limits.h"
+#include "manager/request.h"
 #include "os/os.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
@@ -347,6 +350,8 @@ static void calls_without_what_they_need(void **unused)
         test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
         assert_non_null(strstr(err.message, i ? "folder of another" : "twice"));
     }
+    saving.attachments_count = CN_MAX_FILES + 1;
+    test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_LIMIT);
     test_code(cairn_restore(NULL, state, NULL, NULL, &err), CAIRN_E_USAGE);
     test_code(cairn_restore(run, NULL, NULL, NULL, &err), CAIRN_E_USAGE);
     restoring.struct_size = 3;
@@ -465,16 +470,45 @@ static void a_fork_during_a_save_disturbs_nothing(void **unused)
     cairn_state_free(forking_state);
 }
 
+/* Each is compared with its folders alone, not with each other: that would take a minute here. */
+static void many_attachments_are_checked_at_once(void **unused)
+{
+    enum { COUNT = CN_MAX_FILES };
+    struct name {
+        char text[32];
+    } *names = calloc(COUNT, sizeof *names);
+    cairn_attachment *attachments = calloc(COUNT, sizeof *attachments);
+    cairn_save_options options = TEST_SAVE_OPTIONS;
+    (void)unused;
+    assert_true(names && attachments);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(names[i].text, sizeof names[i].text, "folder-%d/file-%d", i / 100, i);
+        attachments[i] = (cairn_attachment){ .name = names[i].text };
+    }
+    options.step = 1, options.attachments = attachments, options.attachments_count = COUNT;
+    clock_t start = clock();
+    test_ok(cn_request_check(&options, &err));
+    attachments[COUNT - 1].name = names[COUNT / 2].text;
+    test_code(cn_request_check(&options, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "\"folder-500/file-50000\" is given twice"));
+    attachments[COUNT - 1].name = "folder-500";
+    test_code(cn_request_check(&options, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "\"folder-500\" is the folder of another"));
+    attachments[COUNT - 1].name = "folder-500/file-50000/below/it";
+    test_code(cn_request_check(&options, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "\"folder-500/file-50000\" is the folder of another"));
+    assert_true(clock() - start < 10 * CLOCKS_PER_SEC);
+    free(names);
+    free(attachments);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_lead_to_checkpoints),
-        cmocka_unit_test(what_is_pruned_meanwhile_is_gone),
-        cmocka_unit_test(paths_lead_to_checkpoints),
-        cmocka_unit_test(listings_show_what_there_is),
-        cmocka_unit_test(calls_without_what_they_need),
-        cmocka_unit_test(reports_start_from_their_macros),
-        cmocka_unit_test(a_fork_during_a_save_disturbs_nothing),
+        cmocka_unit_test(names_lead_to_checkpoints),       cmocka_unit_test(what_is_pruned_meanwhile_is_gone),
+        cmocka_unit_test(paths_lead_to_checkpoints),       cmocka_unit_test(listings_show_what_there_is),
+        cmocka_unit_test(calls_without_what_they_need),    cmocka_unit_test(many_attachments_are_checked_at_once),
+        cmocka_unit_test(reports_start_from_their_macros), cmocka_unit_test(a_fork_during_a_save_disturbs_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
