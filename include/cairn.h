@@ -329,7 +329,7 @@ typedef enum cairn_if_running {
 
 typedef struct cairn_save_options {
     size_t struct_size;
-    uint64_t step; /* optimizer steps completed; beyond the line's last */
+    uint64_t step; /* optimizer steps completed, below 2^63; beyond the line's last */
     cairn_save_mode mode;
     cairn_if_running if_running;
     double epoch;
@@ -373,7 +373,7 @@ CAIRN_API int cairn_fence(cairn_run *run, cairn_error *err);
 CAIRN_API int cairn_wait(cairn_run *run, cairn_error *err);
 
 /* Appends a row to the run's metrics.jsonl; the metrics of every save are added by themselves. Rows of a new term wait in memory for its first
- * checkpoint: a crash before that resumes the old head, and its rows must stand. */
+ * checkpoint: a crash before that resumes the old head, and its rows must stand. USAGE: a step of 2^63 or more. LIMIT: more than 1,000 metrics. */
 CAIRN_API int cairn_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_t metrics_count, cairn_error *err);
 /* Calls each for every row that counts, in the order they were reported: what a run went back from is left out. *ret_ignored (may be NULL): lines that
  * are torn or damaged. A non-zero return of each stops and is returned. */

@@ -28,6 +28,7 @@
 #define CN_MAX_PART_BYTES 255  /* of one part of a path */
 #define CN_MAX_FOLDER_DEPTH 32 /* folders within folders, in a checkpoint */
 #define CN_MAX_ITEM_BYTES 64
+#define CN_MAX_STEP (UINT64_MAX >> 1) /* signed integers elsewhere hold it */
 #define CN_MAX_METRICS 1000
 #define CN_MAX_METRIC_NAME_BYTES 255
 #define CN_MAX_TAGS 100

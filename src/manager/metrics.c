@@ -7,6 +7,7 @@
 int cn_metrics_log(cairn_run *run, uint64_t step, const cairn_metric *metrics, size_t count, cairn_error *err)
 {
     int code = cn_run_check_process(run, err);
+    if (!code && step > CN_MAX_STEP) code = cn_error_set(err, CAIRN_E_USAGE, "step %llu: steps are below 2^63", (unsigned long long)step);
     if (!code && count > CN_MAX_METRICS) code = cn_error_set(err, CAIRN_E_LIMIT, "at most %d metrics", CN_MAX_METRICS);
     for (size_t i = 0; i < count && !code; i++) code = cn_layout_check_metric(metrics[i].name, err);
     return code ? code : cn_metricslog_add(&run->metrics, &run->dir, step, metrics, count, err);

@@ -91,7 +91,7 @@ static int check_attachments(const cairn_save_options *options, cairn_error *err
 
 int cn_request_check(const cairn_save_options *options, cairn_error *err)
 {
-    if (options->step > INT64_MAX)
+    if (options->step > CN_MAX_STEP)
         return cn_error_set(err, CAIRN_E_USAGE, "step %llu: steps are below 2^63", (unsigned long long)options->step);
     if ((options->metrics_count && !options->metrics) || (options->tags_count && !options->tags) ||
         (options->attachments_count && !options->attachments))

@@ -412,6 +412,7 @@ static void rows_wait_for_their_terms_first_checkpoint(void **unused)
     expect_rows("5/1:lr=0.5 11/3:lr=0.5 20/3:loss=80 30/4:loss=70", 2);
     test_code(cairn_log(run, 31, &(cairn_metric){ "", 1 }, 1, &err), CAIRN_E_USAGE);
     test_code(cairn_log(run, 31, NULL, 1, &err), CAIRN_E_USAGE);
+    test_code(cairn_log(run, UINT64_C(1) << 63, &metric, 1, &err), CAIRN_E_USAGE);
     test_code(cairn_log(NULL, 31, &metric, 1, &err), CAIRN_E_USAGE);
     test_code(cairn_log(run, 31, &metric, 1001, &err), CAIRN_E_LIMIT);
     test_code(cairn_metrics_read("/nowhere", add_row, NULL, NULL, &err), CAIRN_E_NOTFOUND);

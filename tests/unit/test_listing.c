@@ -324,7 +324,11 @@ static void calls_without_what_they_need(void **unused)
         saving.metrics = &metrics[i], saving.metrics_count = 1;
         test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
     }
-    saving.metrics_count = 1001;
+    uint64_t step = saving.step;
+    saving.step = UINT64_C(1) << 63, saving.metrics_count = 0;
+    test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "below 2^63"));
+    saving.step = step, saving.metrics_count = 1001;
     test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_LIMIT);
     saving.metrics_count = 0;
     static const cairn_attachment attachments[] = { { NULL, NULL, "", 0 },
