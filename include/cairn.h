@@ -274,7 +274,8 @@ typedef struct cairn_run_options {
     cairn_io_mode io_mode;
     uint32_t io_threads;     /* writers, or readers of a restore: 1..16; 0: 4 where the caller waits for them, else 2 to 4, by the cores there are.
                                 1: one thread does all */
-    uint64_t arena_bytes;    /* 0: as large as the state, within half of the free memory; at least 3 pieces */
+    uint64_t arena_bytes;    /* what the arena may take; 0: as much as the state needs, within half of the free memory. It has 3 pieces at least, each of
+                                piece_bytes and 8 KiB */
     uint64_t piece_bytes;    /* 4 MiB (0) or 16 MiB */
     uint64_t shard_bytes;    /* a larger item is split into shards; 0: 5,000,000,000 */
     cairn_message_fn message;

@@ -129,12 +129,11 @@ uint64_t cn_run_piece_bytes(const cairn_run *run)
 }
 
 /* How large an arena for total_bytes may be: enough for all of it, within the limits. Of two pieces in a row at least one is more than half full, and
- * each takes up to two pages more than its bytes; that is not counted where the limit is the state's own size. */
+ * each takes up to two pages more than its bytes. */
 static void size_arena(const cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes, uint64_t *ret_slot_bytes, uint32_t *ret_slots)
 {
     uint64_t limit = run->options.arena_bytes, pieces = 2 * (total_bytes / piece_bytes) + SPARE_PIECES;
     uint64_t needed = total_bytes + pieces * 2 * CN_PAGE_BYTES;
-    if (limit >= total_bytes && limit < needed + 2 * piece_bytes) limit = needed + 2 * piece_bytes;
     /* the arena there is would be given back first */
     if (!limit && run->arena) limit = cn_os_free_memory() / 2 + cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena);
     *ret_slot_bytes = cn_defaults_slot_bytes(piece_bytes);

@@ -10,6 +10,7 @@
 
 #include "base/limits.h"
 #include "manager/request.h"
+#include "manager/run.h"
 #include "os/os.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
@@ -506,13 +507,42 @@ static void many_attachments_are_checked_at_once(void **unused)
     free(attachments);
 }
 
+/* What the caller can spare is what it takes, however large the state; but three pieces it must have. */
+static void an_arena_is_no_larger_than_it_may_be(void **unused)
+{
+    const uint64_t mib = 1 << 20, limits[] = { 1, 13 * mib, 48 * mib, 50 * mib, 64 * mib }, pieces[] = { 4 * mib, 16 * mib };
+    (void)unused;
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        for (int k = 0; k < 2; k++)
+            for (uint64_t total = 0; total <= limits[i] + 8 * mib; total += 4 * mib) {
+                cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+                cairn_status status = CAIRN_STATUS_INIT;
+                cairn_run *run;
+                options.arena_bytes = limits[i], options.piece_bytes = pieces[k];
+                test_ok(cairn_run_open(test_folder("arena"), &options, &run, &err));
+                test_ok(cn_run_need_arena(run, pieces[k], total, &err));
+                assert_int_equal(cairn_run_status(run, &status), CAIRN_OK);
+                uint64_t least = 3 * (pieces[k] + 2 * CN_PAGE_BYTES), most = limits[i] > least ? limits[i] : least;
+                if (status.arena_bytes > most)
+                    fail_msg("%llu instead of at most %llu bytes for %llu", (unsigned long long)status.arena_bytes,
+                             (unsigned long long)most, (unsigned long long)total);
+                assert_true(status.arena_bytes >= least && (limits[i] < 50 * mib || total < 64 * mib || status.arena_bytes > 40 * mib));
+                test_ok(cairn_run_close(run, &err));
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_lead_to_checkpoints),       cmocka_unit_test(what_is_pruned_meanwhile_is_gone),
-        cmocka_unit_test(paths_lead_to_checkpoints),       cmocka_unit_test(listings_show_what_there_is),
-        cmocka_unit_test(calls_without_what_they_need),    cmocka_unit_test(many_attachments_are_checked_at_once),
-        cmocka_unit_test(reports_start_from_their_macros), cmocka_unit_test(a_fork_during_a_save_disturbs_nothing),
+        cmocka_unit_test(names_lead_to_checkpoints),
+        cmocka_unit_test(what_is_pruned_meanwhile_is_gone),
+        cmocka_unit_test(paths_lead_to_checkpoints),
+        cmocka_unit_test(listings_show_what_there_is),
+        cmocka_unit_test(calls_without_what_they_need),
+        cmocka_unit_test(many_attachments_are_checked_at_once),
+        cmocka_unit_test(an_arena_is_no_larger_than_it_may_be),
+        cmocka_unit_test(reports_start_from_their_macros),
+        cmocka_unit_test(a_fork_during_a_save_disturbs_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
