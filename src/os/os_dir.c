@@ -51,10 +51,19 @@ int cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
     return open_dir(dir, name, O_NOFOLLOW, ret_dir);
 }
 
-/* Through its path in /proc, for a folder of mode 000 can be opened no other way. */
+/* Opens a folder of any mode; one that may not be read, as its path alone. */
+static int open_any_dir(int at, const char *name, cn_file *ret_dir)
+{
+    int rc = open_dir(at, name, O_NOFOLLOW, ret_dir);
+    return rc == -EACCES ? open_dir(at, name, O_NOFOLLOW | O_PATH, ret_dir) : rc;
+}
+
+/* What is open as its path alone is reached through /proc, which not every chroot has. */
 static int set_mode(int dir, mode_t mode)
 {
     char path[64];
+    if (!fchmod(dir, mode)) return 0;
+    if (errno != EBADF) return -errno;
     snprintf(path, sizeof path, "/proc/self/fd/%d", dir);
     return result(chmod(path, mode));
 }
@@ -67,7 +76,7 @@ static int make_dir(int at, const char *name)
     struct stat info;
     cn_auto_close cn_file dir = CN_NO_FILE;
     if (mkdirat(at, name, MODE) < 0) return -errno;
-    int rc = open_dir(at, name, O_NOFOLLOW | O_PATH, &dir);
+    int rc = open_any_dir(at, name, &dir);
     if (!rc) rc = result(fstat(dir, &info));
     if (!rc && (info.st_mode & MODE) != MODE) rc = set_mode(dir, MODE | (info.st_mode & S_ISGID));
     if (rc) (void)unlinkat(at, name, AT_REMOVEDIR);

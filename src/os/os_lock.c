@@ -23,6 +23,7 @@ static pthread_mutex_t table_mutex = PTHREAD_MUTEX_INITIALIZER;
 /* Looks before opening, for opening and closing a locked file again would drop the lock. Entries of a replaced file stay: harmless. */
 static int find_or_open(cn_file dir, const char *name, struct cn_os_lock **ret_lock)
 {
+    enum { MODE = 0644 };
     struct stat info;
     if (!fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW))
         for (struct cn_os_lock *lock = table; lock; lock = lock->next)
@@ -31,14 +32,15 @@ static int find_or_open(cn_file dir, const char *name, struct cn_os_lock **ret_l
                 return 0;
             }
     int file;
-    do file = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+    do file = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, MODE);
     while (file < 0 && errno == EINTR);
     if (file < 0) return -errno;
     if (fstat(file, &info) < 0 || !S_ISREG(info.st_mode)) {
         close(file);
         return -ENXIO;
     }
-    if (info.st_uid == geteuid()) (void)fchmod(file, 0644); /* the umask must not decide who may look */
+    /* The umask must not decide who may look; a team may have let more of them in. */
+    if (info.st_uid == geteuid() && (info.st_mode & MODE) != MODE) (void)fchmod(file, (info.st_mode & 07777) | MODE);
     struct cn_os_lock *lock = cn_os_new(sizeof *lock);
     if (!lock) {
         close(file);

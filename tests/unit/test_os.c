@@ -299,6 +299,59 @@ static void locks_leave_nothing_open(void **unused)
     (void)cn_os_close(dir);
 }
 
+static mode_t mode_at(cn_file dir, const char *name)
+{
+    struct stat info;
+    assert_int_equal(fstatat(dir, name, &info, AT_SYMLINK_NOFOLLOW), 0);
+    return info.st_mode & 07777;
+}
+
+/* Who may look is not left to the umask; who else may write is the owner's to say. */
+static void a_lock_keeps_what_its_owner_widened(void **unused)
+{
+    static const mode_t modes[][2] = { { 0600, 0644 }, { 0644, 0644 }, { 0664, 0664 }, { 0666, 0666 }, { 0640, 0644 } };
+    cn_file dir = folder("team");
+    struct cn_os_lock *lock = NULL;
+    (void)unused;
+    mode_t mask = umask(077);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        assert_int_equal(cn_os_lock_take(dir, "lock", &lock), 0);
+        if (!i) assert_int_equal(mode_at(dir, "lock"), 0644);
+        cn_os_lock_give(lock);
+        assert_int_equal(fchmodat(dir, "lock", modes[i][0], 0), 0);
+        assert_int_equal(cn_os_lock_take(dir, "lock", &lock), 0);
+        assert_int_equal(mode_at(dir, "lock"), modes[i][1]);
+        cn_os_lock_give(lock);
+    }
+    umask(mask);
+    (void)cn_os_close(dir);
+}
+
+/* A chroot without /proc. */
+static bool no_proc;
+
+int __real_chmod(const char *path, mode_t mode);
+int __wrap_chmod(const char *path, mode_t mode);
+int __wrap_chmod(const char *path, mode_t mode)
+{
+    if (!no_proc || strncmp(path, "/proc/", 6)) return __real_chmod(path, mode);
+    errno = ENOENT;
+    return -1;
+}
+
+static void folders_need_no_proc(void **unused)
+{
+    cn_file dir = folder("no-proc");
+    (void)unused;
+    mode_t mask = umask(077);
+    no_proc = true;
+    assert_int_equal(cn_os_make_dir(dir, "private"), 0);
+    no_proc = false;
+    umask(mask);
+    assert_int_equal(mode_at(dir, "private"), 0755);
+    (void)cn_os_close(dir);
+}
+
 /* A lease that was given up does not live on in a worker that was forked meanwhile. */
 static void a_forked_child_keeps_no_lease(void **unused)
 {
@@ -323,13 +376,6 @@ static void a_forked_child_keeps_no_lease(void **unused)
     cn_os_close(dir);
 }
 
-static mode_t mode_of(const char *path)
-{
-    struct stat info;
-    assert_int_equal(stat(path, &info), 0);
-    return info.st_mode & 07777;
-}
-
 /* On a shared folder everything below belongs to its group; a tight or loose umask changes nothing. */
 static void folders_hand_down_their_group(void **unused)
 {
@@ -347,7 +393,7 @@ static void folders_hand_down_their_group(void **unused)
         mode_t before = umask(masks[i]);
         assert_int_equal(cn_os_make_dir(dir, name), 0);
         umask(before);
-        assert_int_equal(mode_of(below), 02755);
+        assert_int_equal(mode_at(AT_FDCWD, below), 02755);
     }
     (void)cn_os_close(dir);
 }
@@ -420,6 +466,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(locks_leave_nothing_open),
                                         cmocka_unit_test(a_forked_child_keeps_no_lease),
+                                        cmocka_unit_test(a_lock_keeps_what_its_owner_widened),
+                                        cmocka_unit_test(folders_need_no_proc),
                                         cmocka_unit_test(folders_hand_down_their_group),
                                         cmocka_unit_test(a_control_group_limits_what_is_free),
                                         cmocka_unit_test(only_regular_files_open),
