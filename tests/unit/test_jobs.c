@@ -635,6 +635,37 @@ static void the_copy_goes_on_without_the_trainer(void **unused)
     gate.bytes = NULL;
 }
 
+static atomic_int stepped_back;
+
+void __real_cn_task_step_back(void);
+void __wrap_cn_task_step_back(void);
+void __wrap_cn_task_step_back(void)
+{
+    atomic_fetch_add(&stepped_back, 1);
+    __real_cn_task_step_back();
+}
+
+/* Writers let training go first, but not while it waits for them: for what a lazy save must have staged before it returns. */
+static void who_is_waited_for_does_not_step_back(void **unused)
+{
+    static unsigned char bytes[2 * CN_EARLY_BYTES];
+    static const uint64_t size = sizeof bytes;
+    struct trainer t = { 0 };
+    (void)unused;
+    test_ok(cairn_state_new(&t.state, &err));
+    bind(&t, "model", "statistics", size, CAIRN_VOLATILE, bytes, NULL);
+    cairn_run *run = open_run("waited", (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    atomic_store(&stepped_back, 0);
+    test_ok(save(run, &t, 1, CAIRN_SAVE_LAZY));
+    test_ok(cairn_wait(run, &err));
+    assert_int_equal(atomic_load(&stepped_back), 0);
+    test_ok(save(run, &t, 2, CAIRN_SAVE_EAGER));
+    test_ok(cairn_wait(run, &err));
+    assert_true(atomic_load(&stepped_back) > 0);
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(t.state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -651,6 +682,7 @@ int main(void)
         cmocka_unit_test(small_and_volatile_leaves_may_change_at_once),
         cmocka_unit_test(early_writes_fail_loudly),
         cmocka_unit_test(the_copy_goes_on_without_the_trainer),
+        cmocka_unit_test(who_is_waited_for_does_not_step_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
