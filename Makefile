@@ -132,7 +132,7 @@ $(BUILD)/passthrough $(BUILD)/crash/log_disk:
 CRASH_SHARED := $(addprefix tests/crash/,cases.c diary.c state.c tracer.c)
 CRASH_PROGRAMS := $(addprefix $(BUILD)/crash/,trainer checker reader kill_each_call sleep_each_call bit_rot cut_disk)
 .PHONY: crash-programs crash
-crash-programs: $(CRASH_PROGRAMS) $(BUILD)/crash/log_disk $(BUILD)/crash/faults.so
+crash-programs: $(CRASH_PROGRAMS) $(BUILD)/crash/log_disk $(BUILD)/crash/faults.so $(BUILD)/cairn $(BUILD)/train_gpt
 $(CRASH_PROGRAMS): $(BUILD)/crash/%: tests/crash/%.c $(CRASH_SHARED) $(wildcard tests/crash/*.h) $(BUILD)/libcairn.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -Wmissing-prototypes,$(CFLAGS)) -Iinclude $(LDFLAGS) -o $@ $< $(CRASH_SHARED) $(BUILD)/libcairn.a -lm -pthread

@@ -6,7 +6,12 @@ cd "$(dirname "$0")/../.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
 tree=${1:-build}
 long=${2:-}
-harnesses=("${@:3}")
+all=(kill_each_call sleep_each_call power_cut outside full_disk contenders bit_rot)
+asked=("${@:3}")
+if [ ${#asked[@]} = 0 ]; then asked=("${all[@]}"); fi
+for name in "${asked[@]}"; do
+    if [[ " ${all[*]} " != *" $name "* ]]; then echo "not ok - crash: there is no harness $name, only ${all[*]}"; exit 2; fi
+done
 make --no-print-directory BUILD="$tree" crash-programs || exit 1
 tree=$(cd "$tree" && pwd)
 bin=$tree/crash
@@ -20,13 +25,10 @@ trap away EXIT
 trap 'exit 1' INT TERM
 status=0
 pick() { if [ "$long" = long ]; then echo "$2"; else echo "$1"; fi; } # pick SHORT LONG
-harness() { # harness NAME COMMAND...
-    local name=$1 start=$SECONDS
-    shift
-    if [ ${#harnesses[@]} != 0 ] && [[ " ${harnesses[*]} " != *" $name "* ]]; then return; fi
-    "$@" || status=1
-    if [ "$long" = long ]; then echo "# $name took $((SECONDS - start)) s"; fi
-}
+kill_each_call() { "$bin/kill_each_call" "$bin" "$memory" "$(pick 90 1)"; }
+sleep_each_call() { "$bin/sleep_each_call" "$bin" "$memory" "$(pick 50 1)"; }
+outside() { tests/crash/outside.sh "$tree" "$memory/outside" "$(pick 12 1)"; }
+bit_rot() { "$bin/bit_rot" "$bin" "$memory" "$(pick 40 1)" "$(pick 500 100000)"; }
 stock_python() { # prints a Python that has the stock safetensors package
     local venv=$tree/crash/venv
     if ! "$venv/bin/python" -c 'import numpy, safetensors' 2>/dev/null; then
@@ -102,12 +104,10 @@ overlay() {
 }
 
 echo "# Linux $(uname -r), $(nproc) cores; $disk: $(findmnt -fno FSTYPE -T "$disk"); $memory: $(findmnt -fno FSTYPE -T "$memory")"
-harness kill_each_call "$bin/kill_each_call" "$bin" "$memory" "$(pick 90 1)"
-harness sleep_each_call "$bin/sleep_each_call" "$bin" "$memory" "$(pick 50 1)"
-harness power_cut power_cut
-harness outside tests/crash/outside.sh "$tree" "$memory/outside" "$(pick 12 1)"
-harness full_disk full_disk
-harness contenders contenders
-harness bit_rot "$bin/bit_rot" "$bin" "$memory" "$(pick 40 1)" "$(pick 500 100000)"
+for name in "${asked[@]}"; do
+    start=$SECONDS
+    $name || status=1
+    if [ "$long" = long ]; then echo "# $name took $((SECONDS - start)) s"; fi
+done
 if [ "$long" = long ]; then echo "# took $SECONDS s"; fi
 exit $status
