@@ -65,11 +65,12 @@ help:
 	@echo 'make test-asan unit tests under ASan and UBSan      make test-tsan  threaded ones under TSan'
 	@echo 'make fuzz      every parser under libFuzzer, FUZZ_S=60 seconds each'
 	@echo 'make sim       power cuts, crashes and races on a simulated disk: 20,000 random workloads, SIM="--seed 7 --trace"'
+	@echo 'make mutants   the library with a step of its protocol left out, one at a time, on that disk: is it noticed?'
 	@echo 'make differential   50,000 files through Cairn and the safetensors crate, DIFF_FILES=50000'
 	@echo 'make arm64     library, unit tests, program and golden bytes on 64-bit ARM (qemu)      make valgrind  unit tests under memcheck'
 	@echo 'make crash     killed, stopped, cut off, starved and rotten: every case of each, an hour'
 	@echo 'make model     the commit protocol as a model: every order of steps, kills and power cuts; minutes'
-	@echo 'make proof     all of these: model, sim, every fault, crash, threads; hours, a table at the end'
+	@echo 'make proof     model, sim, mutants, every fault, crash, threads; hours, a table at the end'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make bench     how fast, against plain code on the same hardware; BENCH="--size 64M"      make bench-growth  how cost grows'
 	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
@@ -190,14 +191,24 @@ test-asan test-tsan: test-%:
 	@tests/unit.sh build/$* $(if $(filter tsan,$*),$$(grep -v '^#' tests/tsan.list))
 
 .PHONY: model
-model: $(BUILD)/model
+model:
+	@scripts/setup.sh demo
+	@$(MAKE) --no-print-directory $(BUILD)/model
 	@$(BUILD)/model all
 
 # Power cuts, crashes and races by the ten thousand, on a simulated disk. SIM=--long is the default; SIM='--seed 7 --trace' replays one.
 .PHONY: sim
 sim:
+	@scripts/setup.sh demo
 	@$(MAKE) --no-print-directory $(BUILD)/sim
 	@$(BUILD)/sim $(or $(SIM),--long)
+
+# One step of the protocol left out at a time: does the simulated disk notice? MUTANTS='D7 --rounds 40': that one alone.
+.PHONY: mutants
+mutants:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory lib
+	@tests/sim/mutants.py $(BUILD) $(MUTANTS)
 
 fuzz:
 	@scripts/setup.sh test
@@ -240,6 +251,7 @@ bench-growth:
 	@$(MAKE) --no-print-directory bench BENCH='--only none --growth --size 8G $(BENCH)'
 
 coverage:
+	@scripts/setup.sh test
 	@tests/coverage.sh
 
 format:

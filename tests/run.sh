@@ -9,12 +9,10 @@ mkdir -p "$log"
 passed=0 failed=0 skipped=0 told=
 trap 'if [ -z "$told" ]; then echo "not ok - the tests ended before their last line"; exit 1; fi' EXIT
 
-count() { # count LOG STATUS NAME: adds up what a part printed
-    local ok bad skip
-    ok=$(($(grep -c '^ok - ' "$1") + $(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$1" | awk '{n += $1} END {print n + 0}')))
-    bad=$(($(grep -c '^not ok - ' "$1") + $(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$1" | awk '{n += $1} END {print n + 0}')))
-    skip=$(($(grep -c '^skip - ' "$1") + $(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$1" | awk '{n += $1} END {print n + 0}')))
-    if [ "$2" != 0 ] && [ "$bad" = 0 ]; then bad=1; fi
+# shellcheck source=tests/count.sh
+. tests/count.sh
+add() { # add LOG STATUS NAME SECONDS: what a part told
+    count "$1" "$2"
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
     printf '%-28s %4d passed %3d failed %3d skipped  %4d s\n' "$3" "$ok" "$bad" "$skip" "$4"
     if [ "$bad" != 0 ]; then grep -E '^not ok|FAILED|ERROR|error:|Sanitizer|WARNING: Thread' "$1" | head -20; tail -5 "$1"; fi
@@ -25,7 +23,7 @@ part() { # part NAME COMMAND...
     local name=$1 start=$SECONDS status=0
     shift
     "$@" >"$log/${name//[ \/]/-}.log" 2>&1 || status=$?
-    count "$log/${name//[ \/]/-}.log" $status "$name" $((SECONDS - start))
+    add "$log/${name//[ \/]/-}.log" $status "$name" $((SECONDS - start))
 }
 
 build() { make --no-print-directory all unit-tests build/passthrough build/sim && echo 'ok - builds without a warning'; }
@@ -65,6 +63,7 @@ part 'unit tests' tests/unit.sh build $all_tests
 beside() { # beside NAME COMMAND...: counted by collect
     local name=$1
     shift
+    rm -f "$log/$name.end"
     (
         start=$SECONDS
         "$@" >"$log/$name.log" 2>&1
@@ -72,9 +71,10 @@ beside() { # beside NAME COMMAND...: counted by collect
     ) &
 }
 collect() { # collect NAME
+    local status=1 seconds=0
     wait
     read -r status seconds <"$log/$1.end"
-    count "$log/$1.log" "$status" "$1" "$seconds"
+    add "$log/$1.log" "$status" "$1" "$seconds"
 }
 beside follow-two-minutes env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FOLLOW_S=120 CAIRN_TEST_ONLY=an_evaluator_follows_a_live_run tests/unit.sh build test_folder
 beside every-fault env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FAULTS=all tests/unit.sh build test_faults
@@ -88,12 +88,13 @@ part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined
 part 'fuzz corpora' tests/fuzz.sh replay
 part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
 for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/permissions.sh tests/places.sh tests/docs.sh tests/bench.sh tests/fuse/run.sh tests/crash/run.sh; do
-    if [ -x "$script" ]; then part "$script" "$script" build; fi
+    part "$script" "$script" build
 done
 collect follow-two-minutes
 collect every-fault
 collect simulated-disk
-if [ -x tests/coverage.sh ]; then tests/coverage.sh || true; fi
+part 'coverage' tests/coverage.sh
+grep -v ' - ' "$log/coverage.log"
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"
 told=yes

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # unit.sh BUILD [TEST...]: runs unit tests of a build tree, all by default, under the command CAIRN_TEST_UNDER if it is set (valgrind, qemu).
-# TSan wants a fixed address space.
+# CAIRN_TEST_ONLY: the one test function of them that runs, where the program knows it. TSan wants a fixed address space.
 # shellcheck disable=SC2086,SC2046 # words are split on purpose
 set -u
 tree=$1
@@ -8,6 +8,10 @@ shift
 status=0
 if [ $# = 0 ]; then set -- $(cd "$(dirname "$0")/unit" && ls test_*.c | sed 's/\.c$//'); fi
 export ASAN_OPTIONS=allocator_may_return_null=1
+if [ -n "${CAIRN_TEST_ONLY:-}" ] && ! (cd "$tree/tests" && grep -qaP "\0\Q$CAIRN_TEST_ONLY\E\0" -- "$@"); then
+    echo "not ok - no test is called $CAIRN_TEST_ONLY in $*"
+    exit 1
+fi
 for test in "$@"; do
     scratch=$(mktemp -d "$tree/scratch.XXXXXX")
     echo "== $test"

@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
-"""Is the simulated machine honest? One step of docs/DURABILITY.md is left out at a time (mutants.txt), and the machine must notice.
-
-    tests/sim/mutants.py BUILD [--rounds N] [STEP ...]
-"""
+"""Is the simulated machine honest? One step of docs/DURABILITY.md is left out at a time (mutants.txt), and the machine must notice."""
+import argparse
 import concurrent.futures
 import glob
 import os
@@ -62,19 +60,29 @@ def hunt(build, mutant, rounds):
     return result.returncode != 0, said
 
 
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, epilog='Prints `ok - ` and `not ok - ` lines. To be started in the root of the tree.')
+    parser.add_argument('build', help='a tree in which the library is built')
+    parser.add_argument('steps', nargs='*', metavar='STEP', help='these alone, as mutants.txt calls them, without ?')
+    parser.add_argument('--rounds', type=int, default=12, help='until one that must be noticed counts as missed (%(default)s); one that is not '
+                        'expected to be noticed has a quarter of them')
+    given = parser.parse_args()
+    mutants = read('tests/sim/mutants.txt')
+    unknown = set(given.steps) - {mutant.step for mutant in mutants}
+    if not os.path.isdir(given.build + '/obj/src') or unknown:
+        parser.error(f'no step {", ".join(sorted(unknown))} in mutants.txt' if unknown else f'{given.build}: nothing is built there')
+    return given.build, given.rounds, [mutant for mutant in mutants if not given.steps or mutant.step in given.steps]
+
+
 def main():
-    build, *rest = sys.argv[1:]
-    rounds = 3
-    if rest[:1] == ['--rounds']:
-        rounds, rest = int(rest[1]), rest[2:]
-    mutants = [mutant for mutant in read('tests/sim/mutants.txt') if not rest or mutant.step in rest]
+    build, rounds, mutants = arguments()
     os.makedirs(f'{build}/mutants', exist_ok=True)
     subprocess.run(['gcc', *FLAGS, '-Isrc', '-r', '-nostdlib', '-o', f'{build}/mutants/machine.o', *sorted(glob.glob('tests/sim/*.c'))], check=True)
     for mutant in mutants:
         mutate(mutant)
     wrong, hints = 0, []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for mutant, (caught, said) in zip(mutants, pool.map(lambda one: hunt(build, one, rounds), mutants)):
+        for mutant, (caught, said) in zip(mutants, pool.map(lambda one: hunt(build, one, rounds if one.expected else -(-rounds // 4)), mutants)):
             good = caught == mutant.expected
             wrong += not good
             print(f'{"ok" if good else "not ok"} - {mutant.step:5} {mutant.what}: {said}', flush=True)
