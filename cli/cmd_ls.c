@@ -130,17 +130,6 @@ static int print_run_json(const char *path, const cairn_listing *listing)
     return json_print(&json);
 }
 
-/* What lacks its manifest is another tool's, or one of ours that lost it. */
-static void print_entry_problem(const char *run, const cairn_entry *entry)
-{
-    char *path = cli_format("%s/%s", run, entry->name);
-    const char *sign = entry->standing == CAIRN_FOREIGN_FOLDER ? cli_lost_manifest(path) : NULL;
-    char *lost = sign ? cli_format("damaged: it has no manifest.json, though %s is there; see `cairn verify`", sign) : NULL;
-    print_problem(entry->name, lost ? lost : entry->problem);
-    free(lost);
-    free(path);
-}
-
 static void print_run(const char *path, const cairn_listing *listing)
 {
     struct table table = { .heads = { "STEP", "STATE", "SIZE", "MARKS", "METRICS", "TENSORS", "SAVED (UTC)", "FOLDER" },
@@ -155,7 +144,7 @@ static void print_run(const char *path, const cairn_listing *listing)
         puts("no checkpoints yet");
     for (size_t i = 0; i < count; i++) {
         const cairn_entry *entry = cairn_listing_entry(listing, i);
-        if (entry->problem) print_entry_problem(path, entry);
+        if (entry->problem) print_problem(entry->name, entry->problem);
     }
 }
 

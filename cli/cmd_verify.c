@@ -217,22 +217,6 @@ static bool is_gone(const char *path)
     return stat(path, &info) && errno == ENOENT;
 }
 
-/* A checkpoint of ours that has lost its manifest: the one finding. */
-static void tell_lost(struct verifying *verifying, const char *path, const char *sign)
-{
-    struct looking looking;
-    start(&looking, verifying, path);
-    char *message = cli_format("manifest.json: it is missing, though %s is there: put it back from a copy, or move the folder away", sign);
-    const cairn_damage damage = { .file = "manifest.json", .block = CAIRN_NO_OFFSET, .code = CAIRN_E_TRUNCATED, .message = message };
-    looking.code = CAIRN_E_TRUNCATED;
-    looking.report.findings = 1;
-    looking.report.digests_known = 1;
-    tell_damage(&looking, &damage);
-    conclude(&looking);
-    done(&looking);
-    free(message);
-}
-
 static void pass_over(struct verifying *verifying, const char *path, const char *problem)
 {
     char *safe = cli_safe(path), *why = cli_safe(problem ? problem : "");
@@ -250,13 +234,9 @@ static void pass_over(struct verifying *verifying, const char *path, const char 
 static void verify_entry(struct verifying *verifying, const char *path, const cairn_entry *entry)
 {
     char *below = cli_format("%s/%s", path, entry->name);
-    bool foreign = entry->standing == CAIRN_FOREIGN_FOLDER;
-    const char *sign = foreign ? cli_lost_manifest(below) : NULL;
     if (is_gone(below))
         ; /* pruned */
-    else if (sign)
-        tell_lost(verifying, below, sign);
-    else if (foreign)
+    else if (entry->standing == CAIRN_FOREIGN_FOLDER)
         pass_over(verifying, below, entry->problem);
     else
         verify_one(verifying, NULL, below);
@@ -342,12 +322,9 @@ int cmd_verify(const struct cli *cli)
     json_start(&verifying.passed_over, RESULT_DEPTH);
     for (int i = 0; i < cli->arguments_count; i++) {
         char *path = cli_path(cli, cli->arguments[i]);
-        const char *sign = cli_lost_manifest(path);
         int code = EXIT_FINE;
         if (cli_is_run(path))
             code = verify_run(&verifying, path);
-        else if (sign)
-            tell_lost(&verifying, path, sign);
         else
             verify_name(&verifying, cli->arguments[i]);
         if (code > verifying.worst) verifying.worst = code;

@@ -31,7 +31,7 @@ const struct command cli_commands[] = {
     { "tag", cmd_tag, "Crpum", "put tags, a pin or late metrics on a checkpoint",
       "usage: cairn tag [-C STORE] [--remove] [--pin|--unpin] [--metric NAME=VALUE]... CKPT [TAG...]\n"
       "Adds the tags, or takes them off with --remove. What is tagged or pinned is never pruned.\n"
-      "Works beside a training that saves. A tag is no number, not latest or best, and has no space, '/', '@' or '~'.\n"
+      "Works beside a training that saves. A tag is no number, not latest, best, head or pinned, and has no space, '/', '@' or '~'.\n"
       "Example: cairn tag gpt-small@900 release --pin --metric accuracy=0.83\n" },
     { "du", cmd_du, "Cj", "what checkpoints take on the disk",
       "usage: cairn du [-C STORE] [--json] [RUN...]\n"

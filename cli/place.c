@@ -48,15 +48,6 @@ bool cli_is_unreadable(const char *path)
     return refused;
 }
 
-const char *cli_lost_manifest(const char *path)
-{
-    static const char *const signs[] = { "training/tensors.json", "training/state.json" };
-    if (is_there(path, "manifest.json")) return NULL;
-    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
-        if (is_there(path, signs[i])) return signs[i];
-    return NULL;
-}
-
 /* Where Cairn wrote a file of tensors what is there now is damage, whatever it looks like. */
 static bool should_hold_tensors(const char *path)
 {

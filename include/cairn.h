@@ -439,7 +439,7 @@ typedef enum cairn_standing {
 typedef struct cairn_entry {
     const char *name; /* of the folder */
     cairn_standing standing;
-    const char *problem; /* why it is damaged or foreign, or why its marks cannot be read; else NULL */
+    const char *problem; /* why it is damaged or foreign, why its marks cannot be read, or what is odd about its name; else NULL */
     char id[33];
     uint64_t step, term;
     int64_t time_ns; /* since 1970, UTC */
@@ -585,7 +585,7 @@ CAIRN_API int cairn_load(const char *store, const char *name, cairn_state *state
 
 typedef struct cairn_mark_options {
     size_t struct_size;
-    const char *const *add_tags; /* no number, not latest or best, no space, '/', '@' or '~' */
+    const char *const *add_tags; /* no number, not latest, best, head or pinned, no space, '/', '@' or '~' */
     size_t add_tags_count;
     const char *const *remove_tags;
     size_t remove_tags_count;
@@ -595,16 +595,17 @@ typedef struct cairn_mark_options {
 } cairn_mark_options;
 #define CAIRN_MARK_OPTIONS_INIT { sizeof(cairn_mark_options), NULL, 0, NULL, 0, NULL, 0, 0 }
 
-/* Puts tags, a pin or late metrics on a checkpoint, durably. Of several that do so at once nothing is lost.
+/* Puts tags, a pin or late metrics on a checkpoint, durably. Of several that do so at once nothing is lost. Several checkpoints may carry one tag:
+ * RUN@TAG is the newest of the current line that does, else the newest at all. Damaged marks are refused (CORRUPT), but unpinning starts them afresh.
  * USAGE: not a tag. GONE: it was removed meanwhile. */
 CAIRN_API int cairn_mark(const char *store, const char *name, const cairn_mark_options *options, cairn_error *err);
 
-/* Removes the tensors of one item from a checkpoint ("optimizer" of an old one); the rest stays valid. The newest healthy checkpoint and item "model"
- * are refused (USAGE); so is one that somebody reads (LOCKED). */
+/* Removes the tensors of one item from a checkpoint ("optimizer" of an old one); the rest stays valid. Refused (USAGE): what a run resumes from - the
+ * newest, the newest healthy one, the newest whole one -, item "model", an item without tensors; and one that somebody reads (LOCKED). */
 CAIRN_API int cairn_drop_item(const char *store, const char *name, const char *item, cairn_error *err);
 
-/* Removes a checkpoint. The newest one and the newest healthy one of a run are refused (USAGE), a pinned or tagged one, too (USAGE: take the mark off
- * first), and one that somebody reads (LOCKED). */
+/* Removes a checkpoint. Refused (USAGE): what a run resumes from - the newest, the newest healthy one, the newest whole one -, the one that `best`
+ * leads to, a pinned or tagged one (take the mark off first); and one that somebody reads (LOCKED). */
 CAIRN_API int cairn_remove(const char *store, const char *name, cairn_error *err);
 
 typedef struct cairn_keep_options {

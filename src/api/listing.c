@@ -1,8 +1,10 @@
 /* The public listings: the checkpoints of a run, the runs of a store. They change nothing and wait for nobody. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "snapshot/checkpoint_parts.h"
 #include "store/catalog.h"
 #include "store/layout.h"
@@ -74,6 +76,7 @@ const char *cairn_listing_run_id(const cairn_listing *listing)
 }
 
 struct runs {
+    const char *path;
     cn_file store;
     char **names;
     size_t count, capacity;
@@ -87,13 +90,25 @@ static bool is_of_the_system(const char *name)
     return !strcmp(name, "lost+found");
 }
 
+/* A link to a run is as good as the run: a store may be put together so. */
+static int open_it(const struct runs *runs, const char *name, cn_file *ret_dir)
+{
+    char path[CN_MAX_PATH_BYTES];
+    int rc = cn_os_open_dir(runs->store, name, ret_dir);
+    if (rc != -ELOOP && rc != -ENOTDIR) return rc;
+    int size = snprintf(path, sizeof path, "%s/%s", runs->path, name);
+    return size < (int)sizeof path ? cn_os_open_dir_path(path, ret_dir) : -ENAMETOOLONG;
+}
+
 /* For want of descriptors or memory a run must not look like none, nor for want of permission: whoever opens it learns why it cannot be read. */
 static int look_at(struct runs *runs, const char *name, bool *ret_is_run)
 {
     struct cn_file_info info;
     cn_auto_close cn_file dir = CN_NO_FILE;
-    int rc = name[0] == '.' ? -ENOENT : cn_os_open_dir(runs->store, name, &dir);
+    int rc = name[0] == '.' ? -ENOENT : open_it(runs, name, &dir);
     if (!rc) rc = cn_os_stat_at(dir, CN_NAME_RUN, &info);
+    if (rc == -ENOENT && dir != CN_NO_FILE)
+        rc = cn_os_stat_at(dir, CN_NAME_PRIVATE "/" CN_NAME_TERMS, &info); /* it has lost its run.json */
     *ret_is_run = !rc || ((rc == -EACCES || rc == -EPERM) && !is_of_the_system(name));
     return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? cn_error_errno(runs->err, -rc, "%s: looking at it", name) : CAIRN_OK;
 }
@@ -131,7 +146,7 @@ static int compare_names(const void *left, const void *right)
 
 int cairn_store_list(const char *store_path, int (*each)(void *user, const char *run_name), void *user, cairn_error *err)
 {
-    struct runs runs = { .store = CN_NO_FILE, .err = err };
+    struct runs runs = { .path = store_path, .store = CN_NO_FILE, .err = err };
     if (!store_path || !each) return cn_error_set(err, CAIRN_E_USAGE, "cairn_store_list: store_path and each must be given");
     int rc = cn_os_open_dir_path(store_path, &runs.store);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", store_path);

@@ -44,13 +44,44 @@ static bool parse_step(const char *selector, uint64_t *ret_step, uint64_t *ret_t
     return count > 0 && (size_t)count < sizeof folder && cn_layout_parse_folder(folder, ret_step, ret_term);
 }
 
-static const struct cn_catalog_entry *find_best(const struct cn_rundir *run, const struct cn_catalog *catalog)
+/* What one of the run's links leads to, readable or not. NULL: nothing of the run. */
+static const struct cn_catalog_entry *follow(const struct cn_rundir *run, const struct cn_catalog *catalog, const char *link)
 {
     char target[CN_FOLDER_NAME_BYTES + 1];
-    if (cn_os_read_link(run->dir, CN_NAME_BEST, target, sizeof target)) return NULL;
-    for (uint64_t i = 0; i < catalog->readable; i++)
+    if (cn_os_read_link(run->dir, link, target, sizeof target)) return NULL;
+    for (uint64_t i = 0; i < catalog->count; i++)
         if (!strcmp(catalog->entries[i].name, target)) return &catalog->entries[i];
     return NULL;
+}
+
+/* One whose manifest cannot be read, by its name. from: its step is that or a later one. */
+static const struct cn_catalog_entry *find_damaged(const struct cn_catalog *catalog, uint64_t from, uint64_t to, uint64_t wanted_term)
+{
+    for (uint64_t i = catalog->count; i-- > catalog->readable;) {
+        uint64_t step, term;
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        if (entry->standing != CAIRN_DAMAGED || !cn_layout_parse_folder(entry->name, &step, &term)) continue;
+        if (step >= from && step <= to && term == wanted_term) return entry;
+    }
+    return NULL;
+}
+
+/* The newest one. What cannot be read may be it: if the link says so; or if nothing says otherwise and its name has a later step than the newest one
+ * that can be read, or that one's name says that it was left behind. */
+static const struct cn_catalog_entry *find_latest(const struct cn_rundir *run, const struct cn_catalog *catalog)
+{
+    const struct cn_catalog_entry *linked = follow(run, catalog, CN_NAME_LATEST), *top = catalog->top;
+    if (linked && (linked == top || linked->standing == CAIRN_DAMAGED)) return linked;
+    uint64_t step, term = 1;
+    bool left_behind = !top || !cn_layout_parse_folder(top->name, &step, &term) || term;
+    const struct cn_catalog_entry *damaged = find_damaged(catalog, left_behind ? 0 : top->manifest.step + 1, UINT64_MAX, 0);
+    return damaged ? damaged : top;
+}
+
+static const struct cn_catalog_entry *find_step(const struct cn_catalog *catalog, uint64_t step, uint64_t term)
+{
+    const struct cn_catalog_entry *entry = cn_catalog_find(catalog, step, term);
+    return entry ? entry : find_damaged(catalog, step, step, term);
 }
 
 /* The newest one on the line that carries the tag, else the newest at all. */
@@ -66,12 +97,13 @@ static const struct cn_catalog_entry *find_tag(const struct cn_catalog *catalog,
     return found;
 }
 
+/* May be one that cannot be read: then that is what was meant, and no other. */
 static const struct cn_catalog_entry *select_entry(const struct cn_rundir *run, const struct cn_catalog *catalog, const char *selector)
 {
     uint64_t step, term;
-    if (!strcmp(selector, CN_NAME_LATEST)) return catalog->top;
-    if (!strcmp(selector, CN_NAME_BEST)) return find_best(run, catalog);
-    if (parse_step(selector, &step, &term)) return cn_catalog_find(catalog, step, term);
+    if (!strcmp(selector, CN_NAME_LATEST)) return find_latest(run, catalog);
+    if (!strcmp(selector, CN_NAME_BEST)) return follow(run, catalog, CN_NAME_BEST);
+    if (parse_step(selector, &step, &term)) return find_step(catalog, step, term);
     return find_tag(catalog, selector);
 }
 
@@ -100,6 +132,8 @@ static int select_path(const char *run_path, const char *selector, char *ret_pat
         const struct cn_catalog_entry *entry = select_entry(&run, &catalog, selector);
         if (!entry)
             code = say_what_there_is(&run, &catalog, selector, err);
+        else if (entry >= catalog.entries + catalog.readable)
+            code = cn_error_set(err, entry->problem_code, "%s@%s: %s cannot be read: %s", run.path, selector, entry->name, entry->problem);
         else if (snprintf(ret_path, size, "%s/%s", run.path, entry->name) >= (int)size)
             code = cn_error_set(err, CAIRN_E_LIMIT, "%s: the path is too long", run.path);
         else

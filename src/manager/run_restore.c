@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/limits.h"
 #include "manager/run.h"
 #include "store/check.h"
@@ -19,12 +20,13 @@ struct attempt {
     cairn_state *state;
     const cairn_restore_options *options;
     cairn_restore_report report;
-    bool torn;         /* an attempt failed after its first byte: the bound memory is a mixture */
-    bool *torn_leaves; /* per leaf: such an attempt may have overwritten it */
-    bool looks_again;  /* where what was chosen has gone meanwhile */
-    bool has_gone;     /* so it is */
-    bool refused;      /* the caller's own memory did not take what it was given: an older checkpoint mends nothing */
-    cairn_error error; /* of the last attempt */
+    bool torn;          /* an attempt failed after its first byte: the bound memory is a mixture */
+    bool *torn_leaves;  /* per leaf: such an attempt may have overwritten it */
+    bool looks_again;   /* where what was chosen has gone meanwhile */
+    bool has_gone;      /* so it is */
+    bool refused;       /* the caller's own memory did not take what it was given: an older checkpoint mends nothing */
+    struct cn_buf told; /* which damaged ones: names, each ended by NUL */
+    cairn_error error;  /* of the last attempt */
 };
 
 /* The line that goes on from a checkpoint: made before the state is touched, so that nothing can fail when it is filled. */
@@ -234,10 +236,22 @@ static const char *without_name(const char *text, const char *name)
     return !strncmp(text + size, ": ", 2) ? text + size + 2 : text[size] == '/' ? text + size + 1 : text;
 }
 
-/* The reason often begins with the checkpoint's path or name itself. */
-static void tell_passed_over(cairn_run *run, const char *name, const char *why)
+/* An earlier look may have told it already. */
+static bool is_told(struct attempt *attempt, const char *name)
 {
+    const struct cn_buf *told = &attempt->told;
+    for (size_t at = 0; at < told->size; at += strlen(told->data + at) + 1)
+        if (!strcmp(told->data + at, name)) return true;
+    cn_buf_append(&attempt->told, name, strlen(name) + 1);
+    return false;
+}
+
+/* The reason often begins with the checkpoint's path or name itself. */
+static void tell_passed_over(struct attempt *attempt, const char *name, const char *why)
+{
+    cairn_run *run = attempt->run;
     char path[sizeof run->dir.path + 80];
+    if (is_told(attempt, name)) return;
     snprintf(path, sizeof path, "%s/%s", run->dir.path, name);
     cn_run_message(run, "%s is damaged and passed over: %s", path, without_name(without_name(why, path), name));
 }
@@ -259,7 +273,7 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
             return code;
         }
         attempt->report.skipped_damaged++;
-        tell_passed_over(run, entry->name, attempt->error.message);
+        tell_passed_over(attempt, entry->name, attempt->error.message);
     }
     return code;
 }
@@ -280,7 +294,7 @@ static uint64_t tell_damaged(struct attempt *attempt, const struct cn_catalog *c
     for (uint64_t i = catalog->readable; i < catalog->count; i++) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
         if (entry->standing != CAIRN_DAMAGED || is_unreadable(entry)) continue;
-        tell_passed_over(attempt->run, entry->name, entry->problem);
+        tell_passed_over(attempt, entry->name, entry->problem);
         damaged++;
     }
     attempt->report.skipped_damaged = (uint32_t)damaged;
@@ -337,6 +351,7 @@ int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_optio
     if (!code) code = cn_job_collect(run, err);
     if (code) return code;
     attempt.torn_leaves = cn_os_new_array(state->count, sizeof *attempt.torn_leaves);
+    cn_buf_init(&attempt.told, cn_os_alloc(), CN_MAX_CATALOG_BYTES);
     if (!attempt.torn_leaves) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to restore a state", run->dir.path);
     if (ret_report) attempt.report.leaf = ret_report->leaf, attempt.report.user = ret_report->user;
     uint64_t started = cn_os_now_ns();
@@ -345,6 +360,7 @@ int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_optio
     if (run->term_used) code = cn_run_take_term(run, err);
     if (!code) code = look_and_choose(&attempt, err);
     cn_os_free(attempt.torn_leaves);
+    cn_buf_done(&attempt.told);
     cn_run_end_job(run, code, false);
     if (code) return code;
     attempt.report.elapsed_ns = cn_os_now_ns() - started;

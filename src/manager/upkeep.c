@@ -110,7 +110,7 @@ static int may_drop(const struct cn_place *place, cairn_error *err)
     code = cn_catalog_load(&run, &catalog, err);
     if (!code) {
         const struct cn_catalog_entry *entry = find_entry(&catalog, place->name);
-        if (entry && (entry == catalog.top || entry == catalog.head))
+        if (entry && (entry == catalog.top || entry == catalog.head || entry == cn_retire_newest_whole(&run, &catalog)))
             code = cn_error_set(err, CAIRN_E_USAGE, "%s: it is what the run resumes from: nothing of it is dropped", place->path);
         cn_catalog_done(&catalog);
     }
@@ -148,28 +148,6 @@ static int find_id(const struct cn_rundir *run, const struct cn_place *place, ch
     return code;
 }
 
-int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
-{
-    struct cn_place place;
-    struct cn_rundir run;
-    char id[CN_ID_BYTES];
-    struct cn_file_info info;
-    int code = find_place(store, name, &place, id, err);
-    if (code) return code;
-    if (cn_os_stat_at(place.dir, CN_NAME_RUN, &info))
-        code = cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in no run: remove the folder by hand", place.path);
-    cn_place_close(&place);
-    if (!code) code = cn_rundir_open(place.parent, &run, err);
-    if (code) return code;
-    if (!id[0]) code = find_id(&run, &place, id, err);
-    struct cn_retire retire = { .only_id = id };
-    if (!code) code = cn_retire(&run, &retire, err);
-    cn_rundir_close(&run);
-    return code;
-}
-
-/* ------------------------------------------------------------------------------------------------------- keeping the last */
-
 /* The checkpoint that `best` leads to stays. "": there is none - no such link, none of ours, or it dangles. Any other failure must not look like it. */
 static int find_best(const struct cn_rundir *run, char ret_id[CN_ID_BYTES], cairn_error *err)
 {
@@ -186,6 +164,30 @@ static int find_best(const struct cn_rundir *run, char ret_id[CN_ID_BYTES], cair
     cn_catalog_done(&catalog);
     return CAIRN_OK;
 }
+
+int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
+{
+    struct cn_place place;
+    struct cn_rundir run;
+    char id[CN_ID_BYTES], best[CN_ID_BYTES];
+    const char *keep[] = { best };
+    struct cn_file_info info;
+    int code = find_place(store, name, &place, id, err);
+    if (code) return code;
+    if (cn_os_stat_at(place.dir, CN_NAME_RUN, &info))
+        code = cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in no run: remove the folder by hand", place.path);
+    cn_place_close(&place);
+    if (!code) code = cn_rundir_open(place.parent, &run, err);
+    if (code) return code;
+    if (!id[0]) code = find_id(&run, &place, id, err);
+    if (!code) code = find_best(&run, best, err);
+    struct cn_retire retire = { .only_id = id, .keep_ids = keep, .keep_ids_count = 1 };
+    if (!code) code = cn_retire(&run, &retire, err);
+    cn_rundir_close(&run);
+    return code;
+}
+
+/* ------------------------------------------------------------------------------------------------------- keeping the last */
 
 struct keeping {
     const cairn_keep_options *options;
@@ -222,6 +224,7 @@ int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cair
     const char *keep[] = { best };
     struct keeping keeping = { options, CAIRN_KEEP_REPORT_INIT };
     int code = cn_rundir_open_read(run_path, &run, err); /* opening for writing would make a run that is not there */
+    if (!code && options->dry_run && (code = cn_rundir_refuse_foreign(&run, err))) cn_rundir_close(&run);
     if (!code && !options->dry_run) {
         cn_rundir_close(&run);
         code = cn_rundir_open(run_path, &run, err);

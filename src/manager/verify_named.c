@@ -1,6 +1,7 @@
 /* Verifying by name (see verify_named.h). It writes nothing. A checkpoint that was removed meanwhile is GONE: that is no damage. */
 #include "manager/verify_named.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -10,6 +11,9 @@
 #include "snapshot/verify.h"
 #include "store/check.h"
 #include "store/held.h"
+#include "store/layout.h"
+#include "store/marks.h"
+#include "store/remains.h"
 
 /* ---------------------------------------------------------------------------------------------------------- not to be opened */
 
@@ -60,6 +64,23 @@ static int verify_unopened(const char *path, const cairn_error *problem, const c
     return problem->code;
 }
 
+/* A checkpoint that has lost its manifest, which might otherwise pass for somebody's folder of weights. */
+static bool has_lost_manifest(const char *path)
+{
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    enum cn_remains remains;
+    return !cn_os_open_dir_path(path, &dir) && !cn_remains_look_in(dir, &remains) && remains == CN_REMAINS_LOST;
+}
+
+static int tell_lost(const char *path, const cairn_verify_options *options, cairn_verify_report *ret_report, cairn_error *err)
+{
+    struct finder finder = { options, CAIRN_VERIFY_REPORT_INIT };
+    finder.report.digests_known = 1;
+    tell(&finder, CN_NAME_MANIFEST, CAIRN_E_TRUNCATED, CN_REMAINS_LOST_TEXT);
+    if (ret_report) *ret_report = finder.report;
+    return cn_error_set(err, CAIRN_E_TRUNCATED, "%s: " CN_REMAINS_LOST_TEXT, path);
+}
+
 static bool is_finding(int code)
 {
     return code <= CAIRN_E_FORMAT && code >= CAIRN_E_PATH;
@@ -100,31 +121,77 @@ static void tell_warning(void *user, const char *message)
     if (sharing->options->warning) sharing->options->warning(sharing->options->user, message);
 }
 
-static int verify_open(const cairn_checkpoint *checkpoint, const cairn_verify_options *options, cairn_verify_report *ret_report,
+/* Marks belong to a checkpoint, but no manifest lists them. What cannot be read is the one finding. */
+static int check_marks(const cairn_checkpoint *checkpoint, const cairn_verify_options *options, cairn_verify_report *report,
                        cairn_error *err)
 {
+    struct finder finder = { options, *report };
+    struct cn_pool pool;
+    struct cn_marks marks;
+    cairn_error problem = CAIRN_ERROR_INIT;
+    char file[32];
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
+    int code = cn_marks_load(checkpoint->dir, &checkpoint->manifest, &pool, &marks, &problem);
+    cn_pool_done(&pool);
+    if (!code || code == CAIRN_E_GONE) return CAIRN_OK;
+    snprintf(file, sizeof file, "%.*s", (int)strcspn(problem.message, ":"), problem.message);
+    if (code != CAIRN_E_NOMEM) tell(&finder, file, code, problem.message);
+    *report = finder.report;
+    if (err) *err = problem;
+    return code;
+}
+
+/* Names are hints, and nothing rests on them; but who reads one believes it. */
+static void look_at_name(const char *path, const cairn_checkpoint *checkpoint, const cairn_verify_options *options,
+                         cairn_verify_report *report)
+{
+    const char *slash = strrchr(path, '/');
+    uint64_t step, term;
+    char text[CN_MAX_PATH_BYTES + 80];
+    if (!cn_layout_parse_folder(slash ? slash + 1 : path, &step, &term) || step == checkpoint->manifest.step) return;
+    snprintf(text, sizeof text, "%s: it is of step %llu, whatever its name says", path, (unsigned long long)checkpoint->manifest.step);
+    report->warnings++;
+    if (options->warning) options->warning(options->user, text);
+}
+
+static int verify_open(const cairn_checkpoint *checkpoint, const char *path, const cairn_verify_options *options,
+                       cairn_verify_report *ret_report, cairn_error *err)
+{
+    cairn_verify_report report = CAIRN_VERIFY_REPORT_INIT;
     struct sharing sharing = { .options = options, .checkpoint = checkpoint };
     cairn_verify_options inner = *options;
     inner.damage = tell_with_sharers;
     inner.progress = options->progress ? tell_progress : NULL;
     inner.warning = tell_warning;
     inner.user = &sharing;
-    return cn_verify_checkpoint(checkpoint, &inner, ret_report, err);
+    int code = cn_verify_checkpoint(checkpoint, &inner, &report, err);
+    if (code && !report.findings) return code;
+    if (checkpoint->source == CAIRN_SOURCE_CHECKPOINT) {
+        int marks = check_marks(checkpoint, options, &report, code ? NULL : err);
+        if (!code) code = marks;
+        look_at_name(path, checkpoint, options, &report);
+    }
+    if (ret_report) *ret_report = report;
+    return code;
 }
 
 int cn_verify_named(const char *store, const char *name, const cairn_verify_options *options, cairn_verify_report *ret_report,
                     cairn_error *err)
 {
     char path[CN_MAX_PATH_BYTES] = "";
-    cairn_checkpoint *checkpoint;
+    cairn_checkpoint *checkpoint = NULL;
     cairn_error problem = CAIRN_ERROR_INIT;
     int code = cn_resolve_open(store, name, path, &checkpoint, &problem);
+    if ((code || checkpoint->source != CAIRN_SOURCE_CHECKPOINT) && path[0] && has_lost_manifest(path)) {
+        cn_checkpoint_close(checkpoint);
+        return tell_lost(path, options, ret_report, err);
+    }
     if (code && path[0] && is_finding(code)) return verify_unopened(path, &problem, options, ret_report, err);
     if (code) {
         if (err) *err = problem;
         return code;
     }
-    code = verify_open(checkpoint, options, ret_report, err);
+    code = verify_open(checkpoint, path, options, ret_report, err);
     cn_checkpoint_close(checkpoint);
     return code;
 }

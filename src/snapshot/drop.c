@@ -124,8 +124,12 @@ static int find_item(const struct drop *drop, bool *ret_done, cairn_error *err)
     for (uint64_t i = 0; i < manifest->dropped_count; i++) *ret_done |= !strcmp(manifest->dropped[i], drop->item);
     if (!strcmp(drop->item, CN_ITEM_MODEL))
         return cn_error_set(err, CAIRN_E_USAGE, "%s: item model is not dropped: remove the checkpoint", drop->checkpoint->path);
-    for (uint64_t i = 0; i < manifest->items_count; i++)
-        if (!strcmp(manifest->items[i].name, drop->item)) return CAIRN_OK;
+    for (uint64_t i = 0; i < manifest->items_count; i++) {
+        if (strcmp(manifest->items[i].name, drop->item)) continue;
+        if (manifest->items[i].tensors) return CAIRN_OK;
+        return cn_error_set(err, CAIRN_E_USAGE, "%s: item '%s' has no tensors: there is nothing to drop", drop->checkpoint->path,
+                            drop->item);
+    }
     return cn_error_set(err, CAIRN_E_USAGE, "%s: it has no item '%s'", drop->checkpoint->path, cn_show_text(&shown, drop->item));
 }
 

@@ -170,7 +170,7 @@ static int move_pieces(struct cn_save *save, bool early, cairn_error *err)
     pump.pieces = save->list_count;
     pump.places = give_places(save);
     pump.stage_first = save->behind && !early;
-    pump.behind = save->behind && !early; /* for the early ones the caller waits */
+    pump.behind = save->behind && !early;                              /* for the early ones the caller waits */
     if (pump.stage_first && !save->lazy) pump.stagers = save->threads; /* the caller waits, and nobody writes yet */
     return pump.pieces || !early ? cn_pump_run(&pump, err) : CAIRN_OK;
 }

@@ -6,12 +6,13 @@
 #include "store/held.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "store/layout.h"
 #include "store/marks.h"
-#include "store/retire.h"
+#include "store/remains.h"
 
 enum { TRIES = 100 };
 
@@ -70,6 +71,7 @@ static int read_marks(struct cn_catalog *catalog, struct cn_catalog_entry *entry
     if (!code || code == CAIRN_E_NOMEM || code == CAIRN_E_GONE) return code;
     if (code == CAIRN_E_NOTFOUND) return CAIRN_E_GONE; /* the folder was removed meanwhile */
     entry->problem_code = code;
+    entry->marks_unreadable = true;
     entry->problem = cn_pool_text(&catalog->pool, error.message);
     return entry->problem ? CAIRN_OK : CAIRN_E_NOMEM;
 }
@@ -81,14 +83,26 @@ static bool is_out_of_files(const cairn_error *error)
 }
 
 /* The folder that has the name now: it may have been renamed when it was to be opened, and another have taken its place. */
-static bool lacks_manifest(cn_file run_dir, const char *name)
+static int read_remains(const struct cn_rundir *run, struct cn_catalog *catalog, struct cn_catalog_entry *entry, cairn_error *err)
 {
-    struct cn_file_info info;
-    cn_auto_close cn_file dir = CN_NO_FILE;
-    return !cn_os_open_dir(run_dir, name, &dir) && cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT;
+    enum cn_remains remains;
+    int rc = cn_remains_look(run->dir, entry->name, &remains);
+    if (rc) {
+        cairn_error error = CAIRN_ERROR_INIT;
+        int code = cn_error_errno(&error, -rc, "%s: looking into it", entry->name);
+        if (is_out_of_files(&error)) return cn_error_errno(err, -rc, "%s: looking into it", entry->name);
+        entry->problem_errno = error.os_errno;
+        return set_aside(catalog, entry, CAIRN_DAMAGED, code, error.message);
+    }
+    if (remains == CN_REMAINS_NONE) return CAIRN_E_GONE;
+    if (remains == CN_REMAINS_LOST) return set_aside(catalog, entry, CAIRN_DAMAGED, CAIRN_E_TRUNCATED, CN_REMAINS_LOST_TEXT);
+    if (remains == CN_REMAINS_FOREIGN)
+        return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "it has no " CN_NAME_MANIFEST ": another tool's");
+    catalog->count--; /* it was a checkpoint; somebody is removing it */
+    return CAIRN_OK;
 }
 
-/* A folder without a manifest belongs to another tool; one whose manifest cannot be read is damaged. GONE: list again. */
+/* One whose manifest cannot be read is damaged. GONE: list again. */
 static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, struct cn_catalog_entry *entry, cairn_error *err)
 {
     struct cn_held held;
@@ -108,13 +122,7 @@ static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, s
         *err = error;
         return code;
     }
-    if (code == CAIRN_E_NOTFOUND && !lacks_manifest(run->dir, entry->name)) return CAIRN_E_GONE;
-    if (code == CAIRN_E_NOTFOUND && cn_retire_is_retired(run->dir, entry->name)) {
-        catalog->count--; /* it was a checkpoint; somebody is removing it */
-        return CAIRN_OK;
-    }
-    if (code == CAIRN_E_NOTFOUND)
-        return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "it has no manifest.json: another tool's");
+    if (code == CAIRN_E_NOTFOUND) return read_remains(run, catalog, entry, err);
     if (code == CAIRN_E_PATH) return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_PATH, error.message);
     entry->problem_errno = error.os_errno;
     return set_aside(catalog, entry, CAIRN_DAMAGED, code, error.message);
@@ -145,6 +153,33 @@ static void find_line(struct cn_catalog *catalog)
         entry->standing = on_line ? CAIRN_CURRENT : CAIRN_SUPERSEDED;
         if (on_line && entry->manifest.healthy && entry->manifest.exact) catalog->head = entry;
     }
+}
+
+static int call_odd(struct cn_catalog *catalog, struct cn_catalog_entry *entry, const char *text)
+{
+    if (entry->problem) return CAIRN_OK;
+    entry->problem = cn_pool_text(&catalog->pool, text);
+    return entry->problem ? CAIRN_OK : CAIRN_E_NOMEM;
+}
+
+/* Names are hints, so nothing rests on them; but somebody who renamed or copied a folder should hear of it. */
+static int look_for_oddities(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *err)
+{
+    int code = CAIRN_OK;
+    for (uint64_t i = 0; i < catalog->readable && !code; i++) {
+        struct cn_catalog_entry *entry = &catalog->entries[i];
+        const struct cn_catalog_entry *before = i ? entry - 1 : NULL;
+        char text[CN_FOLDER_NAME_BYTES + 160];
+        uint64_t step, term;
+        if (before && !strcmp(before->manifest.id, entry->manifest.id)) {
+            snprintf(text, sizeof text, "the same checkpoint as %s: remove one of the two copies by hand", before->name);
+            code = call_odd(catalog, entry, text);
+        } else if (cn_layout_parse_folder(entry->name, &step, &term) && step != entry->manifest.step) {
+            snprintf(text, sizeof text, "it is of step %llu, whatever its name says", (unsigned long long)entry->manifest.step);
+            code = call_odd(catalog, entry, text);
+        }
+    }
+    return code ? cn_error_set(err, code, "%s: no memory to list it", run->path) : CAIRN_OK;
 }
 
 static int compare_entry_names(const void *left, const void *right)
@@ -236,7 +271,11 @@ int cn_catalog_load(const struct cn_rundir *run, struct cn_catalog *ret_catalog,
         }
         qsort(catalog.entries, catalog.count, sizeof *catalog.entries, compare_entries);
         find_line(&catalog);
-        *ret_catalog = catalog;
+        code = look_for_oddities(run, &catalog, err);
+        if (code)
+            cn_catalog_done(&catalog);
+        else
+            *ret_catalog = catalog;
     }
     return code;
 }

@@ -9,10 +9,11 @@
 struct cn_catalog_entry {
     const char *name;
     cairn_standing standing;
-    const char *problem;         /* DAMAGED, FOREIGN: one line; of the others: why the marks cannot be read; else NULL */
-    int problem_code;            /* CAIRN_E_..., 0 */
-    int problem_errno;           /* of the system call that failed, 0 */
-    bool pinned;                 /* by a mark, or because nobody knows what the marks said */
+    const char *problem; /* DAMAGED, FOREIGN: one line; of the others: why the marks cannot be read, or what is odd; else NULL */
+    int problem_code;    /* CAIRN_E_..., 0 */
+    int problem_errno;   /* of the system call that failed, 0 */
+    bool pinned;         /* by a mark, or because nobody knows what the marks said */
+    bool marks_unreadable;
     struct cn_manifest manifest; /* CURRENT, SUPERSEDED only; tags and metrics as the marks say */
 };
 

@@ -1,5 +1,5 @@
 /* A staging folder becomes a checkpoint by one rename, or never (see commit.h). The order below is docs/DURABILITY.md, "The order of a commit",
- * D2-D10; it was model-checked: change it only with a model. */
+ * D2-D11; tests/model checks it: change both together. */
 #include "store/commit.h"
 #include "store/held.h"
 
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "store/remains.h"
 #include "store/retire.h"
 #include "store/smallfile.h"
 #include "store/term.h"
@@ -134,8 +135,8 @@ static int move_aside(const struct cn_rundir *run, const char *name, const struc
     return CAIRN_OK;
 }
 
-/* Renames what is damaged away; when the wished-for name is taken, too, it gets a suffix that nobody has. */
-static int move_damaged(const struct cn_rundir *run, const char *name, char *wish, size_t size, cairn_error *err)
+/* Renames it away; when the wished-for name is taken, too, it gets a suffix that nobody has. */
+static int rename_damaged(const struct cn_rundir *run, const char *name, char *wish, size_t size, cairn_error *err)
 {
     char hex[CN_ID_BYTES];
     int rc = cn_os_rename_new(run->dir, name, run->dir, wish);
@@ -147,6 +148,40 @@ static int move_damaged(const struct cn_rundir *run, const char *name, char *wis
     }
     if (rc && rc != -ENOENT) return cn_error_errno(err, -rc, "%s/%s: renaming it to %s", run->path, name, wish);
     return CAIRN_OK;
+}
+
+static int move_damaged(struct cn_commit *commit, const struct cn_rundir *run, cairn_error *err)
+{
+    char wish[CN_FOLDER_NAME_BYTES + 32];
+    struct cn_pool pool;
+    struct cn_manifest holder;
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
+    snprintf(wish, sizeof wish, "%s.damaged", commit->name);
+    int code = rename_damaged(run, commit->name, wish, sizeof wish, err);
+    if (!code && !cn_held_read(run->dir, wish, &pool, &holder, NULL))
+        code = move_aside(run, wish, &holder, err); /* another one has had the name since: that one is whole */
+    else if (!code)
+        tell(commit, "%s/%s is damaged and was renamed to %s to make room for the same step", run->path, commit->name, wish);
+    cn_pool_done(&pool);
+    return code;
+}
+
+static int refuse_foreign(const struct cn_commit *commit, const struct cn_rundir *run, cairn_error *err)
+{
+    return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s stands where the checkpoint should go and is not Cairn's: move it away", run->path,
+                        commit->name);
+}
+
+/* Of what has no manifest. If another one has the name already, the rename will tell. */
+static int free_remains(struct cn_commit *commit, const struct cn_rundir *run, cairn_error *err)
+{
+    enum cn_remains remains;
+    int rc = cn_remains_look(run->dir, commit->name, &remains);
+    if (rc) return cn_error_errno(err, -rc, "%s/%s: looking into it", run->path, commit->name);
+    if (remains == CN_REMAINS_FOREIGN) return refuse_foreign(commit, run, err);
+    if (remains == CN_REMAINS_LOST) return move_damaged(commit, run, err);
+    rc = remains == CN_REMAINS_RETIRED ? cn_retire_finish(run->dir, commit->name) : 0; /* for who began it */
+    return rc ? cn_error_errno(err, -rc, "%s/%s: removing what was retired there", run->path, commit->name) : CAIRN_OK;
 }
 
 static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, const struct cn_manifest *holder, cairn_error *err)
@@ -163,14 +198,6 @@ static int judge_holder(struct cn_commit *commit, const struct cn_rundir *run, c
     return move_aside(run, commit->name, holder, err);
 }
 
-static bool lacks_manifest(cn_file run_dir, const char *name)
-{
-    struct cn_file_info info;
-    cn_auto_close cn_file dir = CN_NO_FILE;
-    int rc = cn_os_open_dir(run_dir, name, &dir);
-    return rc ? rc != -ENOENT : cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) == -ENOENT;
-}
-
 /* D6: frees our name, or says why that must not be. */
 static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cairn_error *err)
 {
@@ -185,22 +212,12 @@ static int free_name(struct cn_commit *commit, const struct cn_rundir *run, cair
     int code = cn_held_read(run->dir, commit->name, &pool, &holder, &problem);
     if (!code) {
         code = judge_holder(commit, run, &holder, err);
-    } else if (code == CAIRN_E_NOTFOUND && cn_retire_is_retired(run->dir, commit->name)) {
-        rc = cn_retire_finish(run->dir, commit->name); /* no checkpoint any more: finished for who began it */
-        code = rc ? cn_error_errno(err, -rc, "%s/%s: removing what was retired there", run->path, commit->name) : CAIRN_OK;
-    } else if (code == CAIRN_E_NOTFOUND && !lacks_manifest(run->dir, commit->name)) {
-        code = CAIRN_OK; /* pruned since we looked; if another one has the name already, the rename will tell */
-    } else if (code == CAIRN_E_NOTFOUND || code == CAIRN_E_PATH) {
-        code = cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s stands where the checkpoint should go and is not Cairn's: move it away", run->path,
-                            commit->name);
+    } else if (code == CAIRN_E_NOTFOUND) {
+        code = free_remains(commit, run, err);
+    } else if (code == CAIRN_E_PATH) {
+        code = refuse_foreign(commit, run, err);
     } else if (code == CAIRN_E_CORRUPT || code == CAIRN_E_TRUNCATED || code == CAIRN_E_FORMAT || code == CAIRN_E_LIMIT) {
-        char wish[CN_FOLDER_NAME_BYTES + 32];
-        snprintf(wish, sizeof wish, "%s.damaged", commit->name);
-        code = move_damaged(run, commit->name, wish, sizeof wish, err);
-        if (!code && !cn_held_read(run->dir, wish, &pool, &holder, NULL))
-            code = move_aside(run, wish, &holder, err); /* another one has had the name since: that one is whole */
-        else if (!code)
-            tell(commit, "%s/%s is damaged and was renamed to %s to make room for the same step", run->path, commit->name, wish);
+        code = move_damaged(commit, run, err);
     } else {
         code = code == CAIRN_E_GONE ? CAIRN_OK : problem.code;
         if (code && err) *err = problem;

@@ -127,11 +127,14 @@ int cn_layout_check_attachment(const char *name, cairn_error *err)
     return cn_error_set(err, CAIRN_E_PATH, "attached file \"%s\": %s", cn_show_text(&shown, name), problem);
 }
 
-/* A tag must not be taken for a step or a selector of ours. */
+/* A tag must not be taken for a step, a selector or a mark of ours. */
 static bool is_tag(const char *tag)
 {
+    static const char *const taken[] = { CN_NAME_LATEST, CN_NAME_BEST, "head", "pinned" };
     size_t size = tag ? strlen(tag) : 0;
-    if (!size || size > CN_MAX_TAG_BYTES || !strcmp(tag, CN_NAME_LATEST) || !strcmp(tag, CN_NAME_BEST)) return false;
+    if (!size || size > CN_MAX_TAG_BYTES) return false;
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (!strcmp(tag, taken[i])) return false;
     if (strspn(tag, "0123456789~") == size) return false;
     for (size_t i = 0; i < size; i++)
         if ((unsigned char)tag[i] <= 0x20 || tag[i] == 0x7f || strchr("/@~", tag[i])) return false;
@@ -142,7 +145,8 @@ int cn_layout_check_tag(const char *tag, cairn_error *err)
 {
     struct cn_shown shown;
     if (is_tag(tag)) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_USAGE, "tag \"%s\": 1 to %d bytes, no number, not latest or best, no space, '/', '@' or '~'",
+    return cn_error_set(err, CAIRN_E_USAGE,
+                        "tag \"%s\": 1 to %d bytes, no number, not latest, best, head or pinned, no space, '/', '@' or '~'",
                         cn_show_text(&shown, tag ? tag : ""), CN_MAX_TAG_BYTES);
 }
 

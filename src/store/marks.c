@@ -261,6 +261,23 @@ static bool is_done(const struct cn_marks *marks, const struct cn_marks_change *
     return !change->pin || marks->pinned == (change->pin > 0);
 }
 
+/* Nobody knows what they said, and they count as a pin. Unpinning is the way out: they begin afresh, with the manifest's tags, under the next number. */
+static int load_or_begin_afresh(cn_file checkpoint_dir, const struct cn_manifest *manifest, const struct cn_marks_change *change,
+                                struct cn_pool *pool, struct cn_marks *ret_marks, cairn_error *err)
+{
+    cairn_error error = CAIRN_ERROR_INIT;
+    int code = cn_marks_load(checkpoint_dir, manifest, pool, ret_marks, &error);
+    if (change->pin < 0 && (code == CAIRN_E_CORRUPT || code == CAIRN_E_TRUNCATED || code == CAIRN_E_FORMAT || code == CAIRN_E_LIMIT)) {
+        uint64_t highest = 0;
+        int rc = cn_os_list(checkpoint_dir, raise_generation, &highest);
+        if (rc) return cn_error_errno(err, -rc, "listing the checkpoint");
+        *ret_marks = (struct cn_marks){ .generation = highest, .tags = manifest->tags, .tags_count = manifest->tags_count, .pinned = true };
+        return CAIRN_OK;
+    }
+    if (code && err) *err = error;
+    return code;
+}
+
 static int apply(const struct cn_marks *marks, const struct cn_marks_change *change, struct cn_pool *pool, struct cn_marks *ret_marks,
                  cairn_error *err)
 {
@@ -328,7 +345,7 @@ int cn_marks_change(cn_file checkpoint_dir, const struct cn_manifest *manifest, 
     cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     for (int i = 0; i < TRIES && !code; i++) {
         cn_pool_done(&pool);
-        code = cn_marks_load(checkpoint_dir, manifest, &pool, &marks, err);
+        code = load_or_begin_afresh(checkpoint_dir, manifest, change, &pool, &marks, err);
         /* M3: listed again after ours was put: it must be in the highest, which may be another's */
         if (code || (ours |= is_done(&marks, change)) || i + 1 == TRIES) break;
         code = apply(&marks, change, &pool, &wanted, err);

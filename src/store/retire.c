@@ -1,4 +1,4 @@
-/* Retiring (see retire.h and docs/DURABILITY.md, R1-R7). Names in .cairn/trash:
+/* Retiring (see retire.h and docs/DURABILITY.md, R1-R8). Names in .cairn/trash:
  *
  *     p<uuid>/<id>   a live pruner's folder and what it has renamed away; renamed to x... by every commit, by who opens the run for writing, and by the next pruner
  *     x<uuid>        the same, taken over: its pruner finds no target any more
@@ -19,31 +19,12 @@
 #include "base/limits.h"
 #include "store/layout.h"
 #include "store/marks.h"
+#include "store/remains.h"
 #include "store/tree.h"
 
 enum { TRIES = 100, WAITS = 1000, WAIT_NS = 10000000, KEPT_UNHEALTHY = 2 };
 
 /* --------------------------------------------------------------------------------------------------- retired where it stands */
-
-static int stop_at_first(void *user, const char *name)
-{
-    (void)user, (void)name;
-    return 1;
-}
-
-/* Nothing in it any more: whoever removed it died before its last step. */
-static bool is_retired(cn_file dir)
-{
-    struct cn_file_info info;
-    if (cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) != -ENOENT) return false;
-    return !cn_os_stat_at(dir, CN_NAME_RETIRED, &info) || !cn_os_list(dir, stop_at_first, NULL);
-}
-
-bool cn_retire_is_retired(cn_file run_dir, const char *name)
-{
-    cn_auto_close cn_file dir = CN_NO_FILE;
-    return !cn_os_open_dir(run_dir, name, &dir) && is_retired(dir);
-}
 
 /* Through its own descriptor: by the time we act the name may lead to a new checkpoint, whose folder cannot be removed for it is full. What says
  * that it is retired is durable before anything goes, for who began may have died before its own sync, and goes last, when the rest is durably gone: a
@@ -51,8 +32,10 @@ bool cn_retire_is_retired(cn_file run_dir, const char *name)
 int cn_retire_finish(cn_file run_dir, const char *name)
 {
     cn_auto_close cn_file dir = CN_NO_FILE;
+    enum cn_remains remains;
     int rc = cn_os_open_dir(run_dir, name, &dir);
-    if (!rc && !is_retired(dir)) return 0;
+    if (!rc) rc = cn_remains_look_in(dir, &remains);
+    if (!rc && remains != CN_REMAINS_RETIRED) return 0;
     if (!rc) rc = cn_os_sync_dir(dir);
     if (!rc) rc = cn_tree_empty(dir, CN_NAME_RETIRED);
     if (!rc) rc = cn_os_sync_dir(dir);
@@ -68,6 +51,7 @@ struct pruner {
     struct cn_retire *retire;
     char folder[CN_ID_BYTES + 2]; /* p<uuid>; "": there is no room for one */
     cn_file dir;
+    const struct cn_catalog_entry *newest_whole; /* in the catalog that is acted on */
 };
 
 static void tell(struct pruner *pruner, const char *name, const char *what, int rc)
@@ -129,15 +113,21 @@ static int look_at_moved(struct pruner *pruner, const struct cn_catalog_entry *v
     return other ? -ENOENT : code && code != CAIRN_E_NOTFOUND ? -EIO : 0;
 }
 
-/* By path, so that a commit that took our folder over makes the rename fail: -ENOENT. */
+/* By path, so that a commit that took our folder over makes the rename fail: -ENOENT. Not synced yet. */
 static int move_victim(struct pruner *pruner, const struct cn_catalog_entry *victim)
 {
     char path[sizeof pruner->folder + CN_ID_BYTES + 8];
     if (!pruner->folder[0]) return -ENOSPC;
     snprintf(path, sizeof path, "%s/%s", pruner->folder, victim->manifest.id);
     int rc = cn_os_rename_new(pruner->run->dir, victim->name, pruner->run->trash, path); /* R4 */
-    if (!rc) rc = look_at_moved(pruner, victim);
-    return rc ? rc : cn_os_sync_dir(pruner->run->dir); /* R6 */
+    return rc ? rc : look_at_moved(pruner, victim);
+}
+
+/* It is out of the run, so whoever empties trash ends it, after a sync of its own. */
+static int empty_moved(struct pruner *pruner, const struct cn_catalog_entry *victim)
+{
+    int rc = cn_os_sync_dir(pruner->run->dir);                         /* R6 */
+    return rc ? rc : cn_tree_remove(pruner->dir, victim->manifest.id); /* R7 */
 }
 
 /* R8: no room even for a rename into trash. Without its manifest the folder is no checkpoint any more; then it goes where it stands, file by file. */
@@ -170,7 +160,7 @@ static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *vict
         return rc;
     }
     count_one(pruner->retire, victim);
-    rc = in_place ? 0 : cn_tree_remove(pruner->dir, victim->manifest.id); /* R7 */
+    rc = in_place ? 0 : empty_moved(pruner, victim);
     if (rc) tell(pruner, victim->name, "it is in .cairn/trash and will be emptied later", rc);
     return 0;
 }
@@ -185,13 +175,27 @@ static bool survives(const struct cn_rundir *run, const struct cn_catalog_entry 
     return !cn_check_quick(dir, &entry->manifest, NULL, NULL, NULL);
 }
 
-/* Stays whatever the rules say. */
-static bool is_safe(const struct cn_retire *retire, const struct cn_catalog *catalog, const struct cn_catalog_entry *entry)
+const struct cn_catalog_entry *cn_retire_newest_whole(const struct cn_rundir *run, const struct cn_catalog *catalog)
 {
-    if (entry == catalog->top || entry == catalog->head || entry->pinned || entry->manifest.tags_count) return true;
+    for (uint64_t i = catalog->readable; i-- > 0;) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        if (entry->standing == CAIRN_CURRENT && entry->manifest.exact && survives(run, entry)) return entry;
+    }
+    return NULL;
+}
+
+static bool is_kept(const struct cn_retire *retire, const struct cn_catalog_entry *entry)
+{
     for (uint64_t i = 0; i < retire->keep_ids_count; i++)
         if (!strcmp(retire->keep_ids[i], entry->manifest.id)) return true;
     return false;
+}
+
+/* Stays whatever the rules say. */
+static bool is_safe(const struct pruner *pruner, const struct cn_catalog *catalog, const struct cn_catalog_entry *entry)
+{
+    return entry == catalog->top || entry == catalog->head || entry == pruner->newest_whole || entry->pinned ||
+           entry->manifest.tags_count || is_kept(pruner->retire, entry);
 }
 
 enum { SUPERSEDED, UNHEALTHY, OLD, ROUNDS }; /* in this order: what a full disk gets rid of first */
@@ -211,11 +215,12 @@ static bool goes(const struct pruner *pruner, const struct cn_catalog_entry *ent
 
 static int retire_by_rules(struct pruner *pruner, const struct cn_catalog *catalog)
 {
+    pruner->newest_whole = cn_retire_newest_whole(pruner->run, catalog);
     for (int round = 0; round < ROUNDS; round++) {
         uint32_t count = 0;
         for (uint64_t i = catalog->readable; i-- > 0;) {
             const struct cn_catalog_entry *entry = &catalog->entries[i];
-            if (!goes(pruner, entry, round, &count) || is_safe(pruner->retire, catalog, entry)) continue;
+            if (!goes(pruner, entry, round, &count) || is_safe(pruner, catalog, entry)) continue;
             int rc = pruner->retire->dry_run ? 0 : retire_one(pruner, entry);
             if (pruner->retire->dry_run) count_one(pruner->retire, entry);
             if (rc == -ENOENT || rc == -EAGAIN) return rc;
@@ -229,16 +234,6 @@ static int refuse(const struct pruner *pruner, const struct cn_catalog_entry *en
     return cn_error_set(err, code, "%s/%s is not removed: %s", pruner->run->path, entry->name, why);
 }
 
-/* What a restore would take now: the line's newest healthy and exact one that is whole. NULL: none is. */
-static const struct cn_catalog_entry *newest_whole(const struct cn_rundir *run, const struct cn_catalog *catalog)
-{
-    for (uint64_t i = catalog->readable; i-- > 0;) {
-        const struct cn_catalog_entry *entry = &catalog->entries[i];
-        if (entry->standing == CAIRN_CURRENT && entry->manifest.exact && survives(run, entry)) return entry;
-    }
-    return NULL;
-}
-
 /* *ret_rc: -ENOENT, -EAGAIN: start over. */
 static int retire_chosen(struct pruner *pruner, const struct cn_catalog *catalog, int *ret_rc, cairn_error *err)
 {
@@ -248,8 +243,14 @@ static int retire_chosen(struct pruner *pruner, const struct cn_catalog *catalog
     if (!entry) return cn_error_set(err, CAIRN_E_GONE, "%s: the checkpoint is gone already", pruner->run->path);
     if (entry == catalog->top) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest of the run", err);
     if (entry == catalog->head) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest healthy one of the run", err);
-    if (entry == newest_whole(pruner->run, catalog))
+    if (entry == cn_retire_newest_whole(pruner->run, catalog))
         return refuse(pruner, entry, CAIRN_E_USAGE, "newer ones are damaged, and it is the newest that is whole", err);
+    if (is_kept(pruner->retire, entry))
+        return refuse(pruner, entry, CAIRN_E_USAGE, "`" CN_NAME_BEST "` leads to it: remove that link first", err);
+    if (entry->marks_unreadable)
+        return cn_error_set(err, CAIRN_E_USAGE,
+                            "%s/%s is not removed: its marks cannot be read, and may pin it (`cairn tag --unpin` starts them afresh): %s",
+                            pruner->run->path, entry->name, entry->problem);
     if (entry->pinned) return refuse(pruner, entry, CAIRN_E_USAGE, "it is pinned: `cairn tag --unpin` it first", err);
     if (entry->manifest.tags_count)
         return refuse(pruner, entry, CAIRN_E_USAGE, "it is tagged: take the tag off first, `cairn tag --remove`", err);
@@ -438,7 +439,7 @@ static int finish_retired(void *user, const char *name)
 {
     const struct cn_rundir *run = user;
     uint64_t step, term;
-    if (cn_layout_parse_folder(name, &step, &term) && cn_retire_is_retired(run->dir, name)) (void)cn_retire_finish(run->dir, name);
+    if (cn_layout_parse_folder(name, &step, &term)) (void)cn_retire_finish(run->dir, name);
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /* Retiring: how a checkpoint goes (docs/DURABILITY.md, "Retiring"). It is renamed into trash, the run folder is fsynced, and only
- * then is anything unlinked. The top, the head, the protected ones and whatever a reader holds open stay. */
+ * then is anything unlinked. The top, the head, the newest whole one, the protected ones and whatever a reader holds open stay. */
 #ifndef CN_STORE_RETIRE_H
 #define CN_STORE_RETIRE_H
 
@@ -18,12 +18,12 @@ struct cn_retire {
     uint64_t retired;    /* out: how many went */
     cairn_error refused; /* out: the first that the system did not let go; code 0: none. Not: somebody reads it, or marked it just now */
 };
-/* Pinned and tagged ones stay, so do the top and the head. By rules: whatever cannot go now stays for now, and another pruner at work is left to it.
+/* Pinned and tagged ones stay, so do the top, the head and the newest whole one. By rules: whatever cannot go now stays for now, and another pruner at work is left to it.
  * only_id: USAGE what must stay, LOCKED while somebody reads it, GONE. */
 int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error *err);
-/* The folder was retired in place: no checkpoint any more. */
-bool cn_retire_is_retired(cn_file run_dir, const char *name);
-/* Removes such a folder; whatever else the name leads to stays. 0 or -errno. */
+/* What a restore would take: the line's newest healthy and exact one that passes the quick check. NULL: none does. */
+const struct cn_catalog_entry *cn_retire_newest_whole(const struct cn_rundir *run, const struct cn_catalog *catalog);
+/* Removes a folder that was retired in place; whatever else the name leads to stays. 0 or -errno. */
 int cn_retire_finish(cn_file run_dir, const char *name);
 
 /* Renames every pruner's folder in .cairn/trash away: one that decided long ago and acts now finds no folder to rename into, and what dead ones left is to

@@ -9,8 +9,10 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "store/layout.h"
-#include "store/retire.h"
+#include "store/remains.h"
 #include "store/smallfile.h"
+
+#define LOST_RUN_JSON ": put it back from a copy of the run; its checkpoints can still be read by their paths"
 
 static void clear(struct cn_rundir *run)
 {
@@ -81,6 +83,8 @@ static int read_run(struct cn_rundir *run, cairn_error *err)
     if (code) return cn_error_prefix(err, code, "%s", run->path);
     code = decode_run(data, size, run, err);
     cn_os_free(data);
+    if (code == CAIRN_E_CORRUPT || code == CAIRN_E_FORMAT)
+        return cn_error_prefix(err, code, "%s/" CN_NAME_RUN " is damaged" LOST_RUN_JSON, run->path);
     return code ? cn_error_prefix(err, code, "%s/" CN_NAME_RUN, run->path) : CAIRN_OK;
 }
 
@@ -169,46 +173,52 @@ struct search {
     char found[256];
 };
 
-/* Whose run nobody knows: checkpoints of ours where run.json is missing. */
-static int find_orphan(void *user, const char *name)
+/* Another trainer's checkpoint: our form of name without our manifest. What cannot be looked into is left to the catalog. */
+static int find_foreign(void *user, const char *name)
+{
+    struct search *search = user;
+    uint64_t step, term;
+    struct cn_file_info info;
+    enum cn_remains remains;
+    if (!cn_layout_parse_folder(name, &step, &term) || cn_os_stat_at(search->run->dir, name, &info) || info.type != CN_TYPE_DIR) return 0;
+    if (cn_remains_look(search->run->dir, name, &remains) || remains != CN_REMAINS_FOREIGN) return 0;
+    snprintf(search->found, sizeof search->found, "%s", name);
+    return 1;
+}
+
+/* A checkpoint of ours. */
+static int find_ours(void *user, const char *name)
 {
     struct search *search = user;
     uint64_t step, term;
     cn_auto_close cn_file dir = CN_NO_FILE;
     struct cn_file_info info;
     if (!cn_layout_parse_folder(name, &step, &term) || cn_os_open_dir(search->run->dir, name, &dir)) return 0;
-    if (cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) || !cn_os_stat_at(search->run->dir, CN_NAME_RUN, &info)) return 0;
+    if (cn_os_stat_at(dir, CN_NAME_MANIFEST, &info)) return 0;
     snprintf(search->found, sizeof search->found, "%s", name);
     return 1;
 }
 
-/* Another trainer's checkpoint: our form of name without our manifest. */
-static int find_foreign(void *user, const char *name)
+/* Whose run nobody knows: checkpoints of ours where run.json is missing. Another process may just have made it, and them. */
+static int refuse_orphans(const struct cn_rundir *run, cairn_error *err)
 {
-    struct search *search = user;
-    uint64_t step, term;
-    cn_file dir;
+    struct search search = { .run = run };
     struct cn_file_info info;
-    if (!cn_layout_parse_folder(name, &step, &term)) return 0;
-    if (cn_os_open_dir(search->run->dir, name, &dir)) return 0;
-    int rc = cn_os_stat_at(dir, CN_NAME_MANIFEST, &info);
-    (void)cn_os_close(dir);
-    if (rc != -ENOENT || cn_retire_is_retired(search->run->dir, name)) return 0;
-    /* it may have been retired while we looked */
-    if (cn_os_stat_at(search->run->dir, name, &info)) return 0;
-    snprintf(search->found, sizeof search->found, "%s", name);
-    return 1;
+    if (!cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) return CAIRN_OK;
+    int rc = cn_os_list(run->dir, find_ours, &search);
+    if (rc < 0) return cn_error_errno(err, -rc, "%s: listing it", run->path);
+    if (!rc || !cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_FOREIGN,
+                        "%s: " CN_NAME_RUN " is missing, but %s is there: put it back from a copy of the run, or choose another folder "
+                        "for this run and start it from %s/%s",
+                        run->path, search.found, run->path, search.found);
 }
 
-static int refuse_foreign(const struct cn_rundir *run, cairn_error *err)
+int cn_rundir_refuse_foreign(const struct cn_rundir *run, cairn_error *err)
 {
     struct search search = { .run = run };
     int rc = cn_os_list(run->dir, find_foreign, &search);
     if (rc < 0) return cn_error_errno(err, -rc, "%s: listing it", run->path);
-    if (!rc && cn_os_list(run->dir, find_orphan, &search) > 0)
-        return cn_error_set(err, CAIRN_E_FOREIGN,
-                            "%s: " CN_NAME_RUN " is missing, but %s is there: put it back, or choose another folder for this run",
-                            run->path, search.found);
     if (!rc) return CAIRN_OK;
     return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s is not a checkpoint of Cairn: choose another folder for this run, or move it away",
                         run->path, search.found);
@@ -235,7 +245,8 @@ static int open_for_writing(struct cn_rundir *run, cairn_error *err)
     if (code) return code;
     int rc = cn_os_open_dir_path(run->path, &run->dir);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", run->path);
-    code = refuse_foreign(run, err);
+    code = cn_rundir_refuse_foreign(run, err);
+    if (!code) code = refuse_orphans(run, err);
     if (!code && !cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) code = read_run(run, err); /* a newer format: touch nothing */
     if (!code) code = open_private(run, err);
     if (!code && !run->id[0]) code = create_run(run, err);
@@ -261,12 +272,15 @@ int cn_rundir_open(const char *path, struct cn_rundir *ret_run, cairn_error *err
 int cn_rundir_open_read(const char *path, struct cn_rundir *ret_run, cairn_error *err)
 {
     struct cn_rundir run;
+    struct cn_file_info info;
     int code = start(&run, path, err);
     if (code) return code;
     int rc = cn_os_open_dir_path(run.path, &run.dir);
     if (rc == -ENOENT) return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no such run; `cairn ls` lists what a store holds", run.path);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", run.path);
     code = read_run(&run, err);
+    if (code == CAIRN_E_NOTFOUND && !cn_os_stat_at(run.dir, CN_NAME_PRIVATE "/" CN_NAME_TERMS, &info))
+        code = cn_error_set(err, CAIRN_E_FORMAT, "%s: " CN_NAME_RUN " is missing" LOST_RUN_JSON, run.path);
     if (code == CAIRN_E_NOTFOUND) code = cn_error_set(err, code, "%s: not a run (it has no " CN_NAME_RUN ")", run.path);
     if (code)
         cn_rundir_close(&run);

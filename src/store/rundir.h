@@ -18,6 +18,8 @@ struct cn_rundir {
 /* For writing: makes store, run folder, run.json and .cairn/ as needed; every new name is fsynced into its parent before the call
  * returns. FOREIGN: a checkpoint-N folder without our manifest is there (named). VERSION: run.json of a newer format. */
 int cn_rundir_open(const char *path, struct cn_rundir *ret_run, cairn_error *err);
+/* FOREIGN: as above. */
+int cn_rundir_refuse_foreign(const struct cn_rundir *run, cairn_error *err);
 /* For reading: NOTFOUND if there is no such folder or it has no run.json. */
 int cn_rundir_open_read(const char *path, struct cn_rundir *ret_run, cairn_error *err);
 void cn_rundir_close(struct cn_rundir *run); /* takes one that was zeroed with all files CN_NO_FILE */

@@ -35,10 +35,10 @@ bool cn_tidy_names_are_right(const struct cn_catalog *catalog)
 
 /* One of the line keeps the name it has, for nobody can give it another one safely: a power cut may keep the rename that takes a name, and drop the one
  * by which some other process freed it a moment ago. What bears the term in its name takes no name that was ever anybody else's. */
-void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const char *), void *user)
+bool cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const char *), void *user)
 {
     struct cn_catalog catalog;
-    if (cn_catalog_load(run, &catalog, NULL)) return;
+    if (cn_catalog_load(run, &catalog, NULL)) return false;
     for (uint64_t i = 0; i < catalog.readable; i++) {
         char right[CN_FOLDER_NAME_BYTES];
         if (!is_in_the_way(&catalog.entries[i], right)) continue;
@@ -46,6 +46,7 @@ void cn_tidy_names(const struct cn_rundir *run, void (*message)(void *, const ch
         if (rc && rc != -ENOENT && rc != -EEXIST) tell(run, catalog.entries[i].name, rc, message, user);
     }
     cn_catalog_done(&catalog);
+    return true;
 }
 
 /* A symlink is replaced by renaming a new one over it; a real file or folder of that name is the user's and stays. */

@@ -16,7 +16,7 @@ struct sim_case {
         uint32_t keep_last, io_threads;
         int save_mode;
     } before, writer; /* saves 0 and no restore: no writer */
-    enum { NOBODY, WRITER, KEEPER, REMOVER, DROPPER, TAGGER, UNTAGGER, RESTORER, FOLDER } who;
+    enum { NOBODY, WRITER, KEEPER, REMOVER, DROPPER, TAGGER, UNTAGGER, RESTORER, FOLDER, BESIDE } who;
 };
 
 static const struct sim_case cases[] = {
@@ -60,6 +60,7 @@ static const struct sim_case cases[] = {
     { .name = "tag", .before = { .saves = 2, .save_mode = CAIRN_SAVE_SYNC }, .who = TAGGER },
     { .name = "tag and untag", .before = { .saves = 2, .save_mode = CAIRN_SAVE_SYNC }, .who = UNTAGGER },
     { .name = "a folder without a run", .who = FOLDER },
+    { .name = "a folder beside a dead saver's", .who = BESIDE },
 };
 
 const unsigned sim_cases_count = sizeof cases / sizeof *cases;
@@ -112,6 +113,7 @@ bool sim_case_run(unsigned index, uint64_t seed, uint64_t cut, bool trace, uint6
 {
     static struct sim_actor first, second;
     if (cases[index].who == FOLDER) return sim_folder_run(seed, cut, trace, ret_changes);
+    if (cases[index].who == BESIDE) return sim_beside_run(seed, cut, trace, ret_changes);
     struct sim_random random = { seed };
     struct sim_profile profile = { .switch_in = 4, .cores = 2, .list_batch = 4, .clock_tick_ns = 4000000, .refuse_direct = seed % 2 };
     profile.renames = seed % 3 == 2 ? SIM_RENAME_HALVES : SIM_RENAME_WHOLE;

@@ -8,16 +8,22 @@
 
 static uint64_t begun, acknowledged;
 
+/* The folder above it is the caller's to make durable. */
+static void make_store(void)
+{
+    (void)cn_os_make_dir_path(SIM_STORE);
+    cn_file root = CN_NO_FILE;
+    if (!cn_os_open_dir_path("/", &root)) (void)cn_os_sync_dir(root);
+    (void)cn_os_close(root);
+}
+
 static void save_often(void *user)
 {
     uint64_t last = *(uint64_t *)user;
     struct sim_state state;
     cairn_error error = CAIRN_ERROR_INIT;
     if (sim_state_open(&state, false, &error)) sim_fail("folder: %s", error.message);
-    (void)cn_os_make_dir_path(SIM_STORE);
-    cn_file root = CN_NO_FILE;
-    if (!cn_os_open_dir_path("/", &root)) (void)cn_os_sync_dir(root); /* the folder above is the caller's */
-    (void)cn_os_close(root);
+    make_store();
     while (begun < last && !world.failed) {
         cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
         options.replace = 1;
@@ -27,6 +33,18 @@ static void save_often(void *user)
         acknowledged = begun;
         sim_trace("ACKNOWLEDGED: %llu", (unsigned long long)begun);
     }
+    sim_state_close(&state);
+}
+
+/* Another folder beside it: what a dead saver of the first one left goes with this save. */
+static void save_beside(void *user)
+{
+    struct sim_state state;
+    cairn_error error = CAIRN_ERROR_INIT;
+    (void)user;
+    if (sim_state_open(&state, false, &error)) sim_fail("folder: %s", error.message);
+    sim_state_fill(&state, 77);
+    if (cairn_save_folder(TARGET "-too", state.state, NULL, NULL, &error)) sim_fail("folder beside: %s", error.message);
     sim_state_close(&state);
 }
 
@@ -52,25 +70,58 @@ static void in_process(const char *name, void (*run)(void *), void *user)
     sim_run();
 }
 
-bool sim_folder_run(uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes)
+static void begin(uint64_t seed, bool trace)
 {
-    static uint64_t last;
     struct sim_profile profile = { .switch_in = 4, .cores = 2, .list_batch = 4, .clock_tick_ns = 4000000, .refuse_direct = seed % 2 };
     profile.renames = seed % 3 == 2 ? SIM_RENAME_HALVES : SIM_RENAME_WHOLE;
     begun = acknowledged = 0;
-    last = 3;
     sim_world_begin(seed, &profile, trace);
-    world.luck.state += cut * 977;
-    if (cut) world.cut_at_change = 1 + (cut - 1) / SIM_OUTCOMES;
-    in_process("saver", save_often, &last);
-    *ret_changes = world.changes;
+}
+
+/* The power goes, whatever is left is judged, a saver goes on, and so again. */
+static bool end(void)
+{
+    static uint64_t last;
     if (!world.failed) sim_power_cut();
     in_process("judge", judge_folder, NULL);
-    last = begun + 1; /* and it goes on */
+    last = begun + 1;
     in_process("saver", save_often, &last);
     if (!world.failed) sim_power_cut();
     in_process("judge", judge_folder, NULL);
     bool good = !world.failed;
     sim_world_end();
     return good;
+}
+
+bool sim_folder_run(uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes)
+{
+    static uint64_t last;
+    begin(seed, trace);
+    world.luck.state += cut * 977;
+    if (cut) world.cut_at_change = 1 + (cut - 1) / SIM_OUTCOMES;
+    last = 3;
+    in_process("saver", save_often, &last);
+    *ret_changes = world.changes;
+    return end();
+}
+
+bool sim_beside_run(uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes)
+{
+    static uint64_t last;
+    begin(seed, trace);
+    last = 1;
+    in_process("saver", save_often, &last);
+    last = 2;
+    world.kill_after_exchange = true;
+    in_process("killed saver", save_often, &last);
+    if (world.killed) sim_process_kill(world.killed);
+    world.killed = NULL;
+    world.kill_after_exchange = false;
+    world.kill_at_call = UINT64_MAX;
+    uint64_t start = world.changes;
+    world.luck.state += cut * 977;
+    if (cut) world.cut_at_change = start + 1 + (cut - 1) / SIM_OUTCOMES;
+    in_process("saver beside", save_beside, NULL);
+    *ret_changes = world.changes - start;
+    return end();
 }

@@ -284,6 +284,7 @@ int cn_os_exchange(cn_file dir, const char *one, const char *other)
         struct sim_change changes[] = { { .dir = first.dir, .name = first.name, .inode = second.inode },
                                         { .dir = second.dir, .name = second.name, .inode = first.inode } };
         sim_disk_change(&world.disk, changes, 2);
+        if (world.kill_after_exchange) world.kill_at_call = world.calls + 1;
     }
     return sim_traced(rc, "exchange %s <-> %s", one, other);
 }

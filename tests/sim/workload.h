@@ -20,7 +20,9 @@ const char *sim_case_name(unsigned index);
 enum { SIM_OUTCOMES = 3 };
 bool sim_case_run(unsigned index, uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes);
 
-bool sim_folder_run(uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes); /* the same for a folder without a run */
-bool sim_rot_run(uint64_t seed, bool trace);                                         /* a bit of a checkpoint flips */
+/* The same for a folder without a run; and for a save beside one whose saver was killed between its exchange and its sync. */
+bool sim_folder_run(uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes);
+bool sim_beside_run(uint64_t seed, uint64_t cut, bool trace, uint64_t *ret_changes);
+bool sim_rot_run(uint64_t seed, bool trace); /* a bit of a checkpoint flips */
 
 #endif

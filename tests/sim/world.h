@@ -92,6 +92,7 @@ struct sim_world {
     uint64_t calls, changes; /* of the system, so far; those that change the disk or sync it */
     uint64_t cut_at_change;  /* the power goes before this one; UINT64_MAX: never */
     uint64_t cut_at_call, kill_at_call;
+    bool kill_after_exchange; /* whoever exchanges two names is killed at its next call */
     bool power_is_out;
     struct sim_process *killed; /* by kill_at_call: its tasks run no more */
     bool trace;

@@ -1,4 +1,4 @@
-/* Covers src/store/catalog.c, src/store/held.c and src/store/check.c: what a run holds, by its manifests alone; a checkpoint held open; what can
+/* Covers src/store/catalog.c, src/store/held.c, src/store/remains.c and src/store/check.c: what a run holds, by its manifests alone; a checkpoint held open; what can
  * be told without reading tensors. */
 #include "storefix.h"
 
@@ -93,6 +93,44 @@ static void odd_folders_are_set_aside(void **unused)
         path);
     expect_line(
         "10/1 20/1 30/1- 30/2 40/2HT damaged:CORRUPT damaged:LIMIT foreign:PATH foreign:PATH foreign:PATH foreign:PATH foreign:FOREIGN foreign:PATH foreign:FOREIGN ");
+    cn_rundir_close(&writer.run);
+}
+
+/* What shows that it was Cairn's: training/tensors.json or training/state.json. */
+static void what_lost_its_manifest_is_damaged(void **unused)
+{
+    (void)unused;
+    make("lost");
+    test_shell("cd %s && rm checkpoint-10/manifest.json && mkdir -p checkpoint-10/training && touch checkpoint-10/training/tensors.json"
+               " && rm checkpoint-20/manifest.json && mkdir -p checkpoint-20/training && touch checkpoint-20/training/state.json"
+               " && mkdir checkpoint-21 && touch checkpoint-21/training",
+               path);
+    expect_line("30/1- 30/2 40/2HT damaged:TRUNCATED damaged:TRUNCATED foreign:FOREIGN ");
+    test_shell("cd %s && touch checkpoint-10/retired.json && rm -r checkpoint-20/*", path);
+    expect_line("30/1- 30/2 40/2HT foreign:FOREIGN "); /* it was retired, or is empty: somebody removes it */
+    cn_rundir_close(&writer.run);
+}
+
+/* Nothing rests on names; but whoever renamed or copied a folder hears of it. */
+static void odd_names_are_told(void **unused)
+{
+    static const char *const told[] = { "checkpoint-999 it is of step 10", "checkpoint-40~9 the same checkpoint as checkpoint-40" };
+    struct cn_catalog catalog;
+    unsigned found = 0;
+    (void)unused;
+    make("odd-names");
+    test_shell("cd %s && mv checkpoint-10 checkpoint-999 && cp -a checkpoint-40 checkpoint-40~9", path);
+    test_ok(cn_catalog_load(&writer.run, &catalog, &err));
+    for (uint64_t i = 0; i < catalog.readable; i++) {
+        char text[300];
+        const struct cn_catalog_entry *entry = &catalog.entries[i];
+        if (!entry->problem) continue;
+        assert_false(entry->problem_code || entry->marks_unreadable);
+        snprintf(text, sizeof text, "%s %s", entry->name, entry->problem);
+        for (size_t k = 0; k < 2; k++) found |= !strncmp(text, told[k], strlen(told[k])) ? 1u << k : 0;
+    }
+    assert_int_equal(found, 3);
+    cn_catalog_done(&catalog);
     cn_rundir_close(&writer.run);
 }
 
@@ -273,9 +311,12 @@ static void no_descriptors_is_no_damage(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(manifests_are_the_truth),        cmocka_unit_test(the_head_is_healthy_and_exact),
-                                        cmocka_unit_test(odd_folders_are_set_aside),      cmocka_unit_test(a_listing_sees_each_once),
-                                        cmocka_unit_test(a_listing_beside_a_pruner_ends), cmocka_unit_test(what_is_held_stays_itself),
-                                        cmocka_unit_test(the_quick_check_tells_all),      cmocka_unit_test(no_descriptors_is_no_damage) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(manifests_are_the_truth),           cmocka_unit_test(the_head_is_healthy_and_exact),
+        cmocka_unit_test(what_lost_its_manifest_is_damaged), cmocka_unit_test(odd_names_are_told),
+        cmocka_unit_test(odd_folders_are_set_aside),         cmocka_unit_test(a_listing_sees_each_once),
+        cmocka_unit_test(a_listing_beside_a_pruner_ends),    cmocka_unit_test(what_is_held_stays_itself),
+        cmocka_unit_test(the_quick_check_tells_all),         cmocka_unit_test(no_descriptors_is_no_damage)
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "os/os.h"
+
 static cairn_error err = CAIRN_ERROR_INIT;
 
 enum { LARGE = 300000 };
@@ -162,6 +164,98 @@ static void what_a_run_holds_is_not_replaced(void **unused)
     marks.pin = -1;
     test_ok(cairn_mark(NULL, path, &marks, &err));
     test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    close_model(&m);
+}
+
+/* ------------------------------------------------------------------------------------------- others are faster by a moment */
+
+static const char *meanwhile; /* a shell command: done once, just before the new folder takes its name */
+
+static void do_meanwhile(void)
+{
+    const char *command = meanwhile;
+    meanwhile = NULL;
+    if (command) test_shell("%s", command);
+}
+
+int __real_cn_os_exchange(cn_file dir, const char *one, const char *other);
+int __wrap_cn_os_exchange(cn_file dir, const char *one, const char *other);
+int __wrap_cn_os_exchange(cn_file dir, const char *one, const char *other)
+{
+    do_meanwhile();
+    return __real_cn_os_exchange(dir, one, other);
+}
+
+int __real_cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const char *to);
+int __wrap_cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const char *to);
+int __wrap_cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, const char *to)
+{
+    do_meanwhile();
+    return __real_cn_os_rename_new(from_dir, from, to_dir, to);
+}
+
+/* It is looked at again: what is a checkpoint is replaced, what is none comes back as it was. */
+static void what_comes_meanwhile_is_looked_at(void **unused)
+{
+    static const struct {
+        const char *before, *meanwhile;
+        int code;
+        const char *after;
+    } cases[] = {
+        { "true", "cp -a first x", CAIRN_OK, "test -f x/manifest.json" },
+        { "cp -a first x", "rm -r x", CAIRN_OK, "test -f x/manifest.json" },
+        { "cp -a first x", "rm -r x && mkdir x && touch x/precious", CAIRN_E_FOREIGN, "test \"$(ls x)\" = precious" },
+        { "cp -a first x", "rm -r x && echo precious > x", CAIRN_E_FOREIGN, "test \"$(cat x)\" = precious" },
+        { "cp -a first x", "cp pinned/marks.1.json x", CAIRN_E_USAGE, "test -f x/marks.1.json" },
+    };
+    struct model m;
+    char path[600], folder[300], command[600];
+    cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+    cairn_mark_options pin = CAIRN_MARK_OPTIONS_INIT;
+    (void)unused;
+    open_model(&m);
+    snprintf(folder, sizeof folder, "%s", test_folder("meanwhile"));
+    snprintf(path, sizeof path, "%s/first", folder);
+    test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    test_shell("cp -a %s %s/pinned", path, folder);
+    pin.pin = 1;
+    test_ok(cairn_mark(folder, "pinned", &pin, &err));
+    snprintf(path, sizeof path, "%s/x", folder);
+    options.replace = 1;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        test_shell("cd %s && rm -rf x && %s", folder, cases[i].before);
+        snprintf(command, sizeof command, "cd %s && %s", folder, cases[i].meanwhile);
+        meanwhile = command;
+        test_code(cairn_save_folder(path, m.state, &options, NULL, &err), cases[i].code);
+        assert_null(meanwhile);
+        test_shell("cd %s && %s && test \"$(ls -A | xargs)\" = 'first pinned x'", folder, cases[i].after);
+    }
+    close_model(&m);
+}
+
+/* Folders with hidden names like a saver's: what a dead one left goes, even half removed; what no saver can have left stays. */
+static void what_a_saver_did_not_leave_stays(void **unused)
+{
+    static const char *const plants[] = { "mkdir %s/%s", "mkdir -p %s/%s/training", "cp -a %s/x %s/%s",
+                                          "mkdir %s/%s && touch %s/%s/precious" };
+    static const char hidden[] = ".0123456789abcdef0123456789abcdef.cairn";
+    struct model m;
+    char path[600], folder[300];
+    cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+    (void)unused;
+    open_model(&m);
+    options.replace = 1;
+    snprintf(folder, sizeof folder, "%s", test_folder("leftovers"));
+    snprintf(path, sizeof path, "%s/x", folder);
+    test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
+        if (i == 2)
+            test_shell(plants[i], folder, folder, hidden);
+        else
+            test_shell(plants[i], folder, hidden, folder, hidden);
+        test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+        test_shell("test %s -e %s/%s", i == 3 ? "" : "!", folder, hidden);
+    }
     close_model(&m);
 }
 
@@ -437,6 +531,8 @@ int main(void)
         cmocka_unit_test(a_folder_is_saved_replaced_and_loaded),
         cmocka_unit_test(what_stands_there_is_not_harmed),
         cmocka_unit_test(what_a_run_holds_is_not_replaced),
+        cmocka_unit_test(what_comes_meanwhile_is_looked_at),
+        cmocka_unit_test(what_a_saver_did_not_leave_stays),
         cmocka_unit_test(anything_that_can_be_opened_can_be_loaded),
         cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
         cmocka_unit_test(a_replaced_one_stays_while_it_is_read),

@@ -278,6 +278,51 @@ static void listings_show_what_there_is(void **unused)
     test_code(cairn_listing_open(path, &listing, &err), CAIRN_E_NOTFOUND);
 }
 
+/* What a selector means may be what cannot be read: then no other one is given instead. */
+static void a_selector_hides_no_damage(void **unused)
+{
+    static const struct {
+        const char *name;
+        int code;
+    } cases[] = { { "run@latest", CAIRN_E_CORRUPT }, { "run@25", CAIRN_E_CORRUPT }, { "run@best", CAIRN_OK }, { "run@20", CAIRN_OK } };
+    cairn_checkpoint *checkpoint;
+    (void)unused;
+    for (int linked = 0; linked < 2; linked++) {
+        make("hides");
+        test_shell("truncate -s -7 %s/run/checkpoint-25/manifest.json", store);
+        if (!linked) test_shell("rm %s/run/latest", store);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            test_code(cairn_verify(store, cases[i].name, NULL, NULL, &err), cases[i].code);
+            if (cases[i].code) assert_non_null(strstr(err.message, "checkpoint-25"));
+        }
+        test_shell("truncate -s -7 %s/run/checkpoint-20/manifest.json", store);
+        test_code(cairn_checkpoint_open(store, "run@best", &checkpoint, &err), CAIRN_E_CORRUPT);
+        assert_non_null(strstr(err.message, "checkpoint-20"));
+        test_shell("cd %s/run && ln -sfn checkpoint-10 latest && rm -r checkpoint-25 checkpoint-20 checkpoint-30*", store);
+        test_ok(cairn_verify(store, "run@latest", NULL, NULL, &err));
+        test_shell("cd %s/run && mkdir checkpoint-9 && echo x > checkpoint-9/manifest.json", store);
+        test_ok(cairn_verify(store, "run@latest", NULL, NULL, &err)); /* an older one's damage is not in the way */
+    }
+}
+
+/* A store may be put together of links; a run that has lost its run.json is seen, and who opens it learns why. */
+static void links_and_lost_runs_are_listed(void **unused)
+{
+    char names[200] = "", path[700];
+    cairn_listing *listing;
+    (void)unused;
+    make("links");
+    test_shell("cd %s && ln -s run linked && ln -s nowhere dangling && ln -s file to-file && rm other/run.json", store);
+    test_ok(cairn_store_list(store, note, names, &err));
+    assert_string_equal(names, "linked other run ");
+    snprintf(path, sizeof path, "%s/linked", store);
+    test_ok(cairn_listing_open(path, &listing, &err));
+    cairn_listing_close(listing);
+    snprintf(path, sizeof path, "%s/other", store);
+    test_code(cairn_listing_open(path, &listing, &err), CAIRN_E_FORMAT);
+    assert_non_null(strstr(err.message, "run.json is missing"));
+}
+
 static void calls_without_what_they_need(void **unused)
 {
     cairn_run *run = NULL;
@@ -538,6 +583,8 @@ int main(void)
         cmocka_unit_test(what_is_pruned_meanwhile_is_gone),
         cmocka_unit_test(paths_lead_to_checkpoints),
         cmocka_unit_test(listings_show_what_there_is),
+        cmocka_unit_test(a_selector_hides_no_damage),
+        cmocka_unit_test(links_and_lost_runs_are_listed),
         cmocka_unit_test(calls_without_what_they_need),
         cmocka_unit_test(many_attachments_are_checked_at_once),
         cmocka_unit_test(an_arena_is_no_larger_than_it_may_be),

@@ -14,6 +14,7 @@ static char store[600], path[700];
 
 enum { LARGE = 300000 };
 static float weights[LARGE], moments[LARGE];
+static int64_t epoch;
 
 static cairn_state *new_state(void)
 {
@@ -28,6 +29,7 @@ static cairn_state *new_state(void)
     test_ok(cairn_state_bind_tensor(state, "optimizer", &tensor, &err));
     tensor.name = "exp_avg_sq/w";
     test_ok(cairn_state_bind_tensor(state, "optimizer", &tensor, &err));
+    test_ok(cairn_state_bind_i64(state, "values", "epoch", &epoch, &err));
     return state;
 }
 
@@ -239,7 +241,31 @@ static void damaged_marks_are_told_and_pin(void **unused)
     cairn_listing_close(listing);
     test_code(mark("run@10", MARK(.pin = 1)), CAIRN_E_CORRUPT);
     test_code(cairn_remove(store, "run@10", &err), CAIRN_E_USAGE);
-    test_ok(cairn_verify(store, "run@10", NULL, NULL, &err)); /* the checkpoint is as good as before */
+    cairn_verify_report report = CAIRN_VERIFY_REPORT_INIT;
+    test_code(cairn_verify(store, "run@10", NULL, &report, &err), CAIRN_E_CORRUPT);
+    assert_true(report.findings == 1 && strstr(err.message, "marks.1.json"));
+    cairn_checkpoint *checkpoint; /* which is as good as before */
+    test_ok(cairn_checkpoint_open(store, "run@10", &checkpoint, &err));
+    cairn_checkpoint_close(checkpoint);
+}
+
+/* Unpinning is the way out: what its manifest says counts again. */
+static void damaged_marks_begin_afresh(void **unused)
+{
+    (void)unused;
+    make("afresh");
+    test_ok(mark("run@10", MARK(.add_tags = TAGS("second"), .add_tags_count = 1)));
+    test_shell("echo x >> %s/checkpoint-10/marks.1.json", path);
+    test_code(cairn_remove(store, "run@10", &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "its marks cannot be read"));
+    test_ok(mark("run@10", MARK(.pin = -1)));
+    test_shell("cd %s/checkpoint-10 && test \"$(ls marks.*)\" = marks.2.json", path);
+    test_ok(cairn_verify(store, "run@10", NULL, NULL, &err));
+    test_ok(cairn_verify(store, "run@first", NULL, NULL, &err));
+    test_code(cairn_verify(store, "run@second", NULL, NULL, &err), CAIRN_E_NOTFOUND);
+    /* what a newer version wrote is no damage */
+    test_shell("sed -i 's/\"version\":1/\"version\":2/' %s/checkpoint-10/marks.2.json", path);
+    test_code(mark("run@10", MARK(.pin = 1)), CAIRN_E_CORRUPT);
 }
 
 /* Made up with a valid seal, as an attacker can. */
@@ -325,6 +351,8 @@ static void a_dropped_item_leaves_the_rest_valid(void **unused)
     test_code(cairn_drop_item(store, "run@10", "model", &err), CAIRN_E_USAGE);
     test_code(cairn_drop_item(store, "run@10", "nothing", &err), CAIRN_E_USAGE);
     test_code(cairn_drop_item(store, "run@10", "", &err), CAIRN_E_USAGE);
+    test_code(cairn_drop_item(store, "run@10", "values", &err), CAIRN_E_USAGE); /* nothing would become free */
+    test_ok(cairn_verify(store, "run@10", NULL, NULL, &err));
 }
 
 static void readers_are_safe_from_a_drop(void **unused)
@@ -413,6 +441,19 @@ static void removing_leaves_one_that_is_whole(void **unused)
     test_shell("cd '%s/checkpoint-40' && chmod u+w model.safetensors && truncate -s 100 model.safetensors", path);
     test_code(cairn_remove(store, "run@30", &err), CAIRN_E_USAGE);
     assert_non_null(strstr(err.message, "whole"));
+    test_code(cairn_drop_item(store, "run@30", "optimizer", &err), CAIRN_E_USAGE);
+    test_ok(cairn_remove(store, "run@20", &err));
+}
+
+static void removing_leaves_the_best(void **unused)
+{
+    (void)unused;
+    make("best");
+    test_shell("ln -s checkpoint-20 %s/best", path);
+    test_code(cairn_remove(store, "run@best", &err), CAIRN_E_USAGE);
+    test_code(cairn_remove(store, "run@20", &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "`best`"));
+    test_shell("rm %s/best", path);
     test_ok(cairn_remove(store, "run@20", &err));
 }
 
@@ -501,11 +542,13 @@ int main(void)
         cmocka_unit_test(a_metric_that_is_no_number_is_marked_once),
         cmocka_unit_test(a_change_that_contradicts_itself_is_refused),
         cmocka_unit_test(three_at_once_lose_nothing),
+        cmocka_unit_test(damaged_marks_begin_afresh),
         cmocka_unit_test(damaged_marks_are_told_and_pin),
         cmocka_unit_test(hostile_marks_are_refused),
         cmocka_unit_test(a_dropped_item_leaves_the_rest_valid),
         cmocka_unit_test(readers_are_safe_from_a_drop),
         cmocka_unit_test(removing_asks_what_must_stay),
+        cmocka_unit_test(removing_leaves_the_best),
         cmocka_unit_test(removing_leaves_one_that_is_whole),
         cmocka_unit_test(counts_without_lists_are_refused),
         cmocka_unit_test(links_of_others_are_not_followed),

@@ -141,6 +141,23 @@ static void what_is_counted_must_be_good(void **unused)
     cn_rundir_close(&writer.run);
 }
 
+/* The newest exact one is damaged, newer ones are inexact: what a restore takes is older than all of them. */
+static void what_a_restore_would_take_stays(void **unused)
+{
+    (void)unused;
+    static const struct cn_manifest_file missing = { .name = "missing", .kind = CN_FILE_ATTACHED, .size_bytes = 5 };
+    make("whole", 10);
+    for (uint64_t step = 20; step <= 50; step += 10) {
+        struct cn_manifest manifest = writer_manifest(&writer, step, NULL);
+        manifest.exact = step == 20;
+        if (step == 20) manifest.files = &missing, manifest.files_count = 1;
+        test_ok(writer_commit(&writer, &manifest, &err));
+    }
+    assert_int_equal(retire(2), 1);
+    expect("10 20 40 50");
+    cn_rundir_close(&writer.run);
+}
+
 static void readers_keep_what_they_hold(void **unused)
 {
     struct cn_pool pool;
@@ -501,6 +518,7 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(old_ones_go_and_trash_is_empty),
                                         cmocka_unit_test(a_dry_run_touches_nothing),
                                         cmocka_unit_test(what_is_counted_must_be_good),
+                                        cmocka_unit_test(what_a_restore_would_take_stays),
                                         cmocka_unit_test(readers_keep_what_they_hold),
                                         cmocka_unit_test(a_manifest_replaced_under_the_lock_is_looked_at_again),
                                         cmocka_unit_test(an_empty_folder_is_in_nobodys_way),

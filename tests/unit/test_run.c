@@ -219,6 +219,24 @@ static void a_broken_manifest_is_passed_over(void **unused)
     trainer_close(&t);
 }
 
+/* Somebody deleted it, or a copy left it out: that is no other tool's folder, and the run goes on as beside any damage. */
+static void a_lost_manifest_is_damage(void **unused)
+{
+    struct trainer t;
+    char path[600];
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("lost"));
+    make_run(path, 2);
+    test_shell("rm %s/checkpoint-20/manifest.json", path);
+    trainer_open(&t);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    assert_int_equal(restore(run, &t), 10);
+    test_ok(save(run, &t, 20));
+    test_shell("test -d %s/checkpoint-20.damaged/training || { ls -R %s; false; }", path, path);
+    test_ok(cairn_run_close(run, &err));
+    trainer_close(&t);
+}
+
 static void only_damage_after_the_first_byte_is_torn(void **unused)
 {
     struct trainer t;
@@ -361,6 +379,9 @@ static void a_run_that_lost_its_description_is_refused(void **unused)
     test_shell("rm '%s/run.json'", path);
     test_code(cairn_run_open(path, NULL, &run, &err), CAIRN_E_FOREIGN);
     assert_non_null(strstr(err.message, "run.json is missing"));
+    cairn_listing *listing;
+    test_code(cairn_listing_open(path, &listing, &err), CAIRN_E_FORMAT);
+    assert_non_null(strstr(err.message, "put it back from a copy"));
     test_code(cairn_run_open("/", NULL, &run, &err), CAIRN_E_USAGE);
     trainer_open(&t);
     snprintf(path, sizeof path, "%s/run", test_folder("steps"));
@@ -1003,6 +1024,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_engine_round_trips),
         cmocka_unit_test(damage_falls_back_loudly),
+        cmocka_unit_test(a_lost_manifest_is_damage),
         cmocka_unit_test(a_broken_manifest_is_passed_over),
         cmocka_unit_test(only_damage_after_the_first_byte_is_torn),
         cmocka_unit_test(what_was_torn_and_has_gone_is_torn),
