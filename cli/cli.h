@@ -52,10 +52,10 @@ char *cli_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_fail(const struct cli *cli, const cairn_error *err); /* one line on stderr; the exit code of err->code */
 int cli_usage(const struct cli *cli, const char *what);      /* one line on stderr; EXIT_USAGE */
 int cli_exit_code(int code);                                 /* of a CAIRN_E_ code */
-bool cli_is_utf8(const char *text);
-char *cli_safe(const char *text);                       /* escaped for one line of a terminal; free it */
-const char *cli_bytes(uint64_t bytes, char buffer[32]); /* "12.3 MB" */
-const char *cli_number(double number, char buffer[32]); /* 4 significant digits */
+bool cli_is_utf8(const char *text, size_t size);             /* NUL-terminated besides */
+char *cli_safe(const char *text);                            /* escaped for one line of a terminal; free it */
+const char *cli_bytes(uint64_t bytes, char buffer[32]);      /* "12.3 MB" */
+const char *cli_number(double number, char buffer[32]);      /* 4 significant digits */
 const char *cli_exact(double number,
                       char buffer[40]); /* the fewest digits that read back as the same number; a point or an exponent is in it */
 const char *cli_s(uint64_t count);      /* "s", or "" for one */
@@ -80,7 +80,7 @@ bool cli_is_named_safetensors(const char *name);
 char *cli_find_no_safetensors(const char *path,
                               const char **ret_kind); /* the file itself, or one in the folder that should hold tensors, or NULL; free it */
 
-/* json.c: key is NULL in a list */
+/* json.c: key is NULL in a list, and after json_key */
 enum { JSON_ONE_LINE = -1 };
 struct json {
     FILE *out; /* a stream into text */
@@ -88,11 +88,14 @@ struct json {
     size_t size;
     int depth;           /* JSON_ONE_LINE: without line breaks */
     bool filled, nested; /* what is open holds something; it is not the outermost */
+    bool keyed;          /* by json_key */
 };
 void json_start(struct json *json, int depth); /* 0, or that of the list that json_splice will make of it */
 void json_open(struct json *json, const char *key, char bracket);
 void json_close(struct json *json, char bracket);
+void json_key(struct json *json, const char *key, size_t size); /* of what comes next: a text that may hold NULs */
 void json_text(struct json *json, const char *key, const char *text);
+void json_sized_text(struct json *json, const char *key, const char *text, size_t size);
 void json_texts(struct json *json, const char *key, const char *const *texts, size_t count); /* a list */
 void json_count(struct json *json, const char *key, uint64_t count);
 void json_int(struct json *json, const char *key, int64_t number);
@@ -110,7 +113,9 @@ void entry_json(struct json *json, const cairn_entry *entry);
 /* value.c */
 enum { VALUE_DEEPEST = 64 };
 void value_json(struct json *json, const char *key, const cairn_value *value, int depth);
-char *value_text(const cairn_value *value); /* on one line; free it */
+char *value_text(const cairn_value *value);   /* on one line; free it */
+char *value_key_text(const cairn_value *key); /* as a part of a path: a text without quotes; free it */
+bool value_is_tree(const cairn_value *value); /* a map that can be walked by name: without a type tag, all keys are texts without NUL */
 const char *value_kind_name(const cairn_value *value);
 bool value_is_plain(const cairn_value *value); /* holds more than references to tensors */
 

@@ -52,13 +52,11 @@ static void print_values(const cairn_value *value, const char *path, int depth)
         return;
     }
     for (size_t i = 0; i < cairn_value_count(value); i++) {
-        char part[32];
         const cairn_value *key = cairn_value_key_at(value, i);
-        const char *name = key ? cairn_value_get_data(key, NULL) : NULL;
-        if (!name) snprintf(part, sizeof part, "%zu", i), name = part;
-        char *below = cli_format("%s%s%s", path, *path ? "/" : "", name);
+        char *name = key ? value_key_text(key) : cli_format("%zu", i), *below = cli_format("%s%s%s", path, *path ? "/" : "", name);
         print_values(cairn_value_at(value, i), below, depth + 1);
         free(below);
+        free(name);
     }
 }
 

@@ -31,17 +31,6 @@ static bool same_value(const cairn_value *a, const cairn_value *b, int depth)
     return true;
 }
 
-/* A map without type tag whose keys are all text: it can be walked by name. */
-static bool is_tree(const cairn_value *value)
-{
-    bool tree = cairn_value_kind(value) == CAIRN_MAP && !cairn_value_tag(value);
-    for (size_t i = 0; i < cairn_value_count(value) && tree; i++) {
-        const cairn_value *key = cairn_value_key_at(value, i);
-        tree = cairn_value_kind(key) == CAIRN_STRING && !cairn_value_tag(key);
-    }
-    return tree;
-}
-
 /* Text that is at most SHOWN_BYTES long, cut at a code point. */
 char *diff_cut(char *text)
 {
@@ -176,7 +165,7 @@ static void compare_entry(struct diff *diff, const struct trees *trees, const ch
     enum told told = a && b ? NOTHING_TOLD : told_by_tensors(is_mixed ? NULL : a ? diff->b : diff->a, item, value);
     if (told == ALL_TOLD || (a && b && same_value(a, b, 0))) return;
     char *path = cli_format("%s%s%s", trees->path, *trees->path ? "/" : "", trees->item ? key : "");
-    bool is_walked = a && b ? is_tree(a) && is_tree(b) : told == SOME_TOLD && is_tree(value);
+    bool is_walked = a && b ? value_is_tree(a) && value_is_tree(b) : told == SOME_TOLD && value_is_tree(value);
     if (is_walked)
         compare_trees(diff, &(struct trees){ a, b, item, path });
     else

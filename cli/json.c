@@ -26,11 +26,11 @@ static void separate(struct json *json)
     json->filled = true;
 }
 
-static void put_text(struct json *json, const char *text)
+static void put_text(struct json *json, const char *text, size_t size)
 {
     putc('"', json->out);
-    for (const char *at = text; *at; at++) {
-        const char *plain = "\"\\\b\f\n\r\t", *letter = strchr(plain, *at);
+    for (const char *at = text; at < text + size; at++) {
+        const char *plain = "\"\\\b\f\n\r\t", *letter = *at ? strchr(plain, *at) : NULL;
         if (letter)
             fprintf(json->out, "\\%c", "\"\\bfnrt"[letter - plain]);
         else if ((unsigned char)*at < 0x20)
@@ -41,19 +41,29 @@ static void put_text(struct json *json, const char *text)
     putc('"', json->out);
 }
 
-static void put_safe(struct json *json, const char *text)
+/* What is no UTF-8 is a name from the system, which holds no NUL. */
+static void put_safe(struct json *json, const char *text, size_t size)
 {
-    char *safe = cli_is_utf8(text) ? NULL : cli_safe(text);
-    put_text(json, safe ? safe : text);
+    char *safe = cli_is_utf8(text, size) ? NULL : cli_safe(text);
+    put_text(json, safe ? safe : text, safe ? strlen(safe) : size);
     free(safe);
+}
+
+void json_key(struct json *json, const char *key, size_t size)
+{
+    separate(json);
+    put_safe(json, key, size);
+    fputs(": ", json->out);
+    json->keyed = true;
 }
 
 static void begin(struct json *json, const char *key)
 {
-    separate(json);
-    if (!key) return;
-    put_safe(json, key);
-    fputs(": ", json->out);
+    if (key)
+        json_key(json, key, strlen(key));
+    else if (!json->keyed)
+        separate(json);
+    json->keyed = false;
 }
 
 void json_open(struct json *json, const char *key, char bracket)
@@ -75,8 +85,13 @@ void json_close(struct json *json, char bracket)
 
 void json_text(struct json *json, const char *key, const char *text)
 {
+    json_sized_text(json, key, text, strlen(text));
+}
+
+void json_sized_text(struct json *json, const char *key, const char *text, size_t size)
+{
     begin(json, key);
-    put_safe(json, text);
+    put_safe(json, text, size);
 }
 
 void json_count(struct json *json, const char *key, uint64_t count)
@@ -95,10 +110,11 @@ void json_number(struct json *json, const char *key, double number)
 {
     char buffer[40];
     begin(json, key);
+    const char *text = isfinite(number) ? cli_exact(number, buffer) : isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity";
     if (isfinite(number))
-        fputs(cli_exact(number, buffer), json->out);
+        fputs(text, json->out);
     else
-        put_text(json, isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
+        put_text(json, text, strlen(text));
 }
 
 void json_truth(struct json *json, const char *key, bool truth)

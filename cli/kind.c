@@ -42,15 +42,14 @@ static const char *kind_of_binary(const unsigned char *head, size_t size)
 }
 
 /* head ends with a 0, and may end within a code point. */
-static bool is_text(char *head, size_t size)
+static bool is_text(const char *head, size_t size)
 {
+    size_t cut = size == HEAD_BYTES ? 3 : 0;
     for (size_t i = 0; i < size; i++)
         if (iscntrl((unsigned char)head[i]) && !isspace((unsigned char)head[i])) return false;
-    for (size_t i = 0; i < 4 && size == HEAD_BYTES; i++) {
-        if (cli_is_utf8(head)) return true;
-        head[size - i - 1] = 0;
-    }
-    return size > 0 && cli_is_utf8(head);
+    for (size_t i = 0; i <= cut; i++)
+        if (cli_is_utf8(head, size - i)) return size > 0;
+    return false;
 }
 
 static bool begins_with(const char *text, const char *beginning)

@@ -50,11 +50,11 @@ static bool is_hidden(uint32_t code)
            (code >= 0xe0000 && code <= 0xe0fff);
 }
 
-bool cli_is_utf8(const char *text)
+bool cli_is_utf8(const char *text, size_t size)
 {
     uint32_t code;
-    for (size_t length; *text; text += length)
-        if (!(length = utf8_length((const unsigned char *)text, &code))) return false;
+    for (size_t at = 0, length; at < size; at += length)
+        if (!(length = utf8_length((const unsigned char *)text + at, &code))) return false;
     return true;
 }
 

@@ -7,10 +7,10 @@ work=$tree/cli-work
 export CAIRN=$tree/cairn LC_ALL=C.UTF-8 COLUMNS=100 NO_COLOR=1
 unset CAIRN_STORE
 status=0
+fresh() { rm -rf "$work" && mkdir -p "$work" && tar -C "$work" -xzf tests/golden/store-0.1.0.tar.gz; }
 for script in tests/cli/cases/*.sh; do
     name=$(basename "$script" .sh)
-    rm -rf "$work" && mkdir -p "$work"
-    tar -C "$work" -xzf tests/golden/store-0.1.0.tar.gz
+    fresh
     (cd "$work" && bash "$OLDPWD/$script") >"$work.out" 2>&1
     if [ "${2:-}" = --update ]; then cp "$work.out" "tests/cli/cases/$name.out"; fi
     if cmp -s "$work.out" "tests/cli/cases/$name.out"; then echo "ok - cli $name"; else
@@ -19,9 +19,11 @@ for script in tests/cli/cases/*.sh; do
         diff "tests/cli/cases/$name.out" "$work.out"
     fi
 done
-rm -rf "$work" && mkdir -p "$work"
-tar -C "$work" -xzf tests/golden/store-0.1.0.tar.gz
+fresh
 python3 tests/cli/terminal.py "$work" || status=1
+fresh
+python3 tests/cli/values.py "$work" || status=1
+fresh
 if ! head -c 4 "$CAIRN" | grep -q ELF; then
     echo 'skip - out of memory: the program runs under an emulator here'
 elif "${CC:-gcc}" -shared -fPIC -O2 -o "$tree/failing_malloc.so" tests/cli/failing_malloc.c; then
