@@ -54,8 +54,9 @@ int cli_usage(const struct cli *cli, const char *what);      /* one line on stde
 int cli_exit_code(int code);                                 /* of a CAIRN_E_ code */
 bool cli_is_utf8(const char *text, size_t size);             /* NUL-terminated besides */
 char *cli_safe(const char *text);                            /* escaped for one line of a terminal; free it */
-const char *cli_bytes(uint64_t bytes, char buffer[32]);      /* "12.3 MB" */
-const char *cli_number(double number, char buffer[32]);      /* 4 significant digits */
+char *cli_cut(char *text, size_t most);                 /* at most so many bytes of it, and how many are left out; takes text, free it */
+const char *cli_bytes(uint64_t bytes, char buffer[32]); /* "12.3 MB" */
+const char *cli_number(double number, char buffer[32]); /* 4 significant digits */
 const char *cli_exact(double number,
                       char buffer[40]); /* the fewest digits that read back as the same number; a point or an exponent is in it */
 const char *cli_s(uint64_t count);      /* "s", or "" for one */

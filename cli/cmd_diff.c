@@ -1,5 +1,6 @@
 /* cairn diff: two checkpoints tensor by tensor, value by value. What differs is a line, or a row of JSON. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "diff.h"
 
@@ -44,6 +45,22 @@ void diff_report(struct diff *diff, const char *item, const char *name, const ch
     }
     diff_open_row(diff, item, name, what);
     json_close(&diff->rows, '}');
+}
+
+char *diff_tell_texts(const char *a, const char *b)
+{
+    enum { BEFORE = 20 }; /* where they do not fit: from a little before the place where they part */
+    bool fit = strlen(a) <= DIFF_SHOWN_BYTES && strlen(b) <= DIFF_SHOWN_BYTES;
+    size_t at = 0;
+    while (a[at] && a[at] == b[at]) at++;
+    at = at > BEFORE && !fit ? at - BEFORE : 0;
+    while (at && ((unsigned char)a[at] & 0xc0) == 0x80) at--;
+    const char *dots = at ? "..." : "";
+    char *text_a = cli_cut(cli_copy(a + at), DIFF_SHOWN_BYTES), *text_b = cli_cut(cli_copy(b + at), DIFF_SHOWN_BYTES),
+         *what = cli_format("%s%s -> %s%s", dots, text_a, dots, text_b);
+    free(text_a);
+    free(text_b);
+    return what;
 }
 
 static int print_json(struct diff *diff, bool equal)

@@ -4,7 +4,7 @@
 
 #include "cli.h"
 
-enum { PAGE = 40 };
+enum { PAGE = 40 /* tensors; entries of a list or map */, LONG_BYTES = 200 };
 
 static char *shape_text(const cairn_tensor_info *tensor)
 {
@@ -39,22 +39,44 @@ static bool is_leaf(const cairn_value *value)
     return kind != CAIRN_MAP && kind != CAIRN_LIST && kind != CAIRN_TUPLE;
 }
 
-/* One line per plain value, by its path. References to tensors stand in the table of tensors. */
-static void print_values(const cairn_value *value, const char *path, int depth)
+static void print_value(const struct cli *cli, const cairn_value *value, const char *path)
 {
+    char *text = value_text(value);
+    if (!cli->all) text = cli_cut(text, LONG_BYTES);
+    char *safe = cli_safe(text), *name = cli_safe(path);
+    printf("  %s = %s\n", name, safe);
+    free(text);
+    free(safe);
+    free(name);
+}
+
+static void print_rest(const cairn_value *value, size_t from, const char *path)
+{
+    size_t left = 0;
+    for (size_t i = from; i < cairn_value_count(value); i++) left += value_is_plain(cairn_value_at(value, i));
+    char *name = cli_safe(path);
+    printf("  %s: %zu more; --all shows them\n", name, left);
+    free(name);
+}
+
+/* One line per plain value, by its path. References to tensors stand in the table of tensors. */
+static void print_values(const struct cli *cli, const cairn_value *value, const char *path, int depth)
+{
+    size_t count = cairn_value_count(value), shown = 0;
     if (cairn_value_kind(value) == CAIRN_TENSOR_REF || depth > VALUE_DEEPEST) return;
-    if (is_leaf(value) || !cairn_value_count(value)) {
-        char *text = value_text(value), *safe = cli_safe(text), *name = cli_safe(path);
-        printf("  %s = %s\n", name, safe);
-        free(text);
-        free(safe);
-        free(name);
+    if (is_leaf(value) || !count) {
+        print_value(cli, value, path);
         return;
     }
-    for (size_t i = 0; i < cairn_value_count(value); i++) {
+    for (size_t i = 0; i < count; i++) {
+        if (!value_is_plain(cairn_value_at(value, i))) continue;
+        if (depth && shown++ == PAGE && !cli->all) {
+            print_rest(value, i, path);
+            return;
+        }
         const cairn_value *key = cairn_value_key_at(value, i);
         char *name = key ? value_key_text(key) : cli_format("%zu", i), *below = cli_format("%s%s%s", path, *path ? "/" : "", name);
-        print_values(cairn_value_at(value, i), below, depth + 1);
+        print_values(cli, cairn_value_at(value, i), below, depth + 1);
         free(below);
         free(name);
     }
@@ -152,7 +174,7 @@ static void print_checkpoint(const struct cli *cli, const cairn_checkpoint *chec
     if (shown) table_print(&table);
     if (shown < info->tensors_count) printf("... and %zu more; --all shows them\n", info->tensors_count - shown);
     if (values) puts("values");
-    if (values) print_values(values, "", 0);
+    if (values) print_values(cli, values, "", 0);
     if (provenance) print_provenance(provenance);
 }
 

@@ -12,7 +12,7 @@ const struct command cli_commands[] = {
     { "show", cmd_show, "Cja", "what is in a checkpoint, a .safetensors file or a sharded folder",
       "usage: cairn show [-C STORE] [--json] [--all] CKPT|FILE\n"
       "Step, metrics, tags, tensors with their statistics, plain values, and the provenance of a checkpoint.\n"
-      "CKPT is RUN@STEP, RUN@latest, RUN@best, RUN@TAG, or a path. --all lists every tensor.\n"
+      "CKPT is RUN@STEP, RUN@latest, RUN@best, RUN@TAG, or a path. --all lists every tensor, and values whole.\n"
       "Example: cairn show gpt-small@latest\n" },
     { "verify", cmd_verify, "Cjqs", "check every byte against its digest",
       "usage: cairn verify [-C STORE] [--json] [--quick] [--strict] CKPT|RUN|FILE...\n"
@@ -24,8 +24,9 @@ const struct command cli_commands[] = {
       "Example: cairn verify gpt-small\n" },
     { "diff", cmd_diff, "Cjae", "compare two checkpoints tensor by tensor",
       "usage: cairn diff [-C STORE] [--json] [--all] [--read] A B\n"
-      "Values that differ are shown as A's -> B's; --all prints every difference, not only the first 40. Metrics and the config\n"
-      "are shown, too, but decide nothing. Equal digests settle a tensor; with --read every byte is read and checked.\n"
+      "Values that differ are shown as A's -> B's, long ones cut; --all prints every difference, not only the first 40. Metrics\n"
+      "and the config are shown, too, but decide nothing. Equal digests settle a tensor; with --read every byte is read and\n"
+      "checked.\n"
       "Exit status: 0 they hold the same tensors and values, 1 they differ.\n"
       "Example: cairn diff gpt-small@900 gpt-small@1000\n" },
     { "tag", cmd_tag, "Crpum", "put tags, a pin or late metrics on a checkpoint",

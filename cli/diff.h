@@ -4,7 +4,7 @@
 
 #include "cli.h"
 
-enum { DIFF_PIECE = 4 << 20, DIFF_ROW_DEPTH = 2 /* in the output */ };
+enum { DIFF_PIECE = 4 << 20, DIFF_ROW_DEPTH = 2 /* in the output */, DIFF_SHOWN_BYTES = 60 /* of each side, in a line */ };
 
 struct diff {
     const struct cli *cli;
@@ -26,7 +26,7 @@ bool diff_is_ours(const cairn_checkpoint *checkpoint); /* Cairn wrote it: no fil
 int diff_tensors(struct diff *diff, cairn_error *err);
 void diff_values(struct diff *diff);
 bool diff_same_bits(double a, double b);
-char *diff_cut(char *text); /* at most so much as a line has room for; takes text */
+char *diff_tell_texts(const char *a, const char *b); /* "A -> B": of both what a line has room for; free it */
 /* What does not decide whether they are equal. */
 void diff_metrics(struct diff *diff);
 void diff_config(struct diff *diff);                        /* a line, if it differs */

@@ -82,26 +82,10 @@ static char *config_of(const cairn_checkpoint *checkpoint)
     return config;
 }
 
-/* From a little before the place where they part. */
-static char *tell_config(const char *a, const char *b)
-{
-    enum { BEFORE = 20 };
-    size_t at = 0;
-    while (a[at] && a[at] == b[at]) at++;
-    at = at > BEFORE ? at - BEFORE : 0;
-    while (at && ((unsigned char)a[at] & 0xc0) == 0x80) at--;
-    const char *dots = at ? "..." : "";
-    char *text_a = diff_cut(cli_copy(a + at)), *text_b = diff_cut(cli_copy(b + at)),
-         *what = cli_format("%s%s -> %s%s", dots, text_a, dots, text_b);
-    free(text_a);
-    free(text_b);
-    return what;
-}
-
 void diff_config(struct diff *diff)
 {
     char *a = config_of(diff->a), *b = config_of(diff->b), *what = NULL;
-    if (a && b && strcmp(a, b)) what = tell_config(a, b);
+    if (a && b && strcmp(a, b)) what = diff_tell_texts(a, b);
     if (!a != !b) what = cli_format("only in %s", a ? "A" : "B");
     if (what) diff_line(diff, "config", what);
     free(a);

@@ -4,7 +4,7 @@
 
 #include "diff.h"
 
-enum { SHOWN_BYTES = 60 };
+enum { LONG_BYTES = 4096 /* of a value in JSON: more is left out without --all */ };
 
 bool diff_same_bits(double a, double b)
 {
@@ -31,17 +31,6 @@ static bool same_value(const cairn_value *a, const cairn_value *b, int depth)
     return true;
 }
 
-/* Text that is at most SHOWN_BYTES long, cut at a code point. */
-char *diff_cut(char *text)
-{
-    size_t size = strlen(text), end = SHOWN_BYTES;
-    if (size <= SHOWN_BYTES) return text;
-    while (end && ((unsigned char)text[end] & 0xc0) == 0x80) end--;
-    char *shorter = cli_format("%.*s...", (int)end, text);
-    free(text);
-    return shorter;
-}
-
 static char *kind_text(const cairn_value *value)
 {
     const char *tag = cairn_value_tag(value);
@@ -61,13 +50,13 @@ static char *tell_alike(const cairn_value *a, const cairn_value *b, const char *
 
 static char *tell_values(const cairn_value *a, const cairn_value *b)
 {
-    char *whole_a = value_text(a), *whole_b = value_text(b);
-    bool alike = !strcmp(whole_a, whole_b);
-    whole_a = diff_cut(whole_a);
-    whole_b = diff_cut(whole_b);
-    char *what = alike ? tell_alike(a, b, whole_a) : cli_format("%s -> %s", whole_a, whole_b);
-    free(whole_a);
-    free(whole_b);
+    char *text_a = value_text(a), *text_b = value_text(b), *what;
+    if (strcmp(text_a, text_b) != 0)
+        what = diff_tell_texts(text_a, text_b);
+    else
+        what = tell_alike(a, b, text_a = cli_cut(text_a, DIFF_SHOWN_BYTES));
+    free(text_a);
+    free(text_b);
     return what;
 }
 
@@ -100,9 +89,21 @@ static char *tell_difference(const cairn_value *a, const cairn_value *b)
 
 static char *tell_only(const cairn_value *value, const char *where)
 {
-    char *text = diff_cut(value_text(value)), *what = cli_format("only in %s: %s", where, text);
+    char *text = cli_cut(value_text(value), DIFF_SHOWN_BYTES), *what = cli_format("only in %s: %s", where, text);
     free(text);
     return what;
+}
+
+static void put_value(struct diff *diff, const char *key, const cairn_value *value)
+{
+    char *text = value_text(value), *key_bytes = cli_format("%s_bytes", key);
+    size_t size = strlen(text);
+    if (diff->cli->all || size <= LONG_BYTES)
+        value_json(&diff->rows, key, value, 0);
+    else
+        json_count(&diff->rows, key_bytes, size);
+    free(text);
+    free(key_bytes);
 }
 
 /* a or b is NULL where the other one alone has the name. */
@@ -111,8 +112,8 @@ static void report_value(struct diff *diff, const char *item, const char *path, 
     diff->values_different++;
     if (diff->cli->json) {
         diff_open_row(diff, item, path, a && b ? "the value differs" : a ? "only in A" : "only in B");
-        if (a) value_json(&diff->rows, "a", a, 0);
-        if (b) value_json(&diff->rows, "b", b, 0);
+        if (a) put_value(diff, "a", a);
+        if (b) put_value(diff, "b", b);
         json_close(&diff->rows, '}');
         return;
     }

@@ -76,6 +76,17 @@ char *cli_safe(const char *text)
     return out;
 }
 
+char *cli_cut(char *text, size_t most)
+{
+    char bytes[32];
+    size_t size = strlen(text), end = most;
+    if (size <= most) return text;
+    while (end && ((unsigned char)text[end] & 0xc0) == 0x80) end--;
+    char *shorter = cli_format("%.*s... (%s more)", (int)end, text, cli_bytes(size - end, bytes));
+    free(text);
+    return shorter;
+}
+
 const char *cli_bytes(uint64_t bytes, char buffer[32])
 {
     static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB" };

@@ -134,9 +134,35 @@ def odd_values() -> None:
         check(f"show prints {line}", f"  {line}\n" in shown, shown)
 
 
+def long_values() -> None:
+    """What fills screens is told by its beginning and its size; --all prints it."""
+    text, numbers = "é" * 50_000, list(range(5000))
+    give(20, {"text": text, "numbers": numbers, "map": {str(i): i for i in numbers}, "lists": [[text]], "short": 1})
+    give(30, {"text": text + "!", "numbers": "gone", "map": 5, "lists": [[text, 1]], "short": 2})
+    lines = cairn("diff", "golden@20", "golden@30").splitlines()
+    check("diff prints no long line", max(map(len, lines)) < 250, [line[:100] for line in lines if len(line) >= 250])
+    part = next((line for line in lines if line.startswith("extra:text: ")), "")
+    check("diff of long texts shows where they part", part == 'extra:text: ...éééééééééé" -> ...éééééééééé!"', part)
+    part = next((line for line in lines if line.startswith("extra:numbers: ")), "")
+    check("diff says how much it cuts", re.search(r': \[0, 1, 2, .*\.\.\. \(28\.8 kB more\) -> "gone"$', part) is not None, part)
+    rows = {row["name"]: row for row in loads(cairn("diff", "--json", "golden@20", "golden@30"))["differences"] if row["item"] == "extra"}
+    check("diff --json leaves out long values, and tells their size", rows["numbers"].get("a_bytes") == 28_890 and "a" not in rows["numbers"] and rows["numbers"]["b"] == "gone", rows)
+    check("and short ones stand there", (rows["short"]["a"], rows["short"]["b"]) == (1, 2), rows["short"])
+    rows = {row["name"]: row for row in loads(cairn("diff", "--json", "--all", "golden@20", "golden@30"))["differences"] if row["item"] == "extra"}
+    check("diff --json --all tells all of them", rows["numbers"]["a"] == numbers and rows["text"]["b"] == text + "!" and "a_bytes" not in rows["numbers"], len(str(rows)))
+    lines = cairn("show", "golden@20").splitlines()
+    check("show prints no long line", max(map(len, lines)) < 250, [line[:100] for line in lines if len(line) >= 250])
+    check("show prints a page of a long list", "  extra/numbers/39 = 39" in lines and "  extra/numbers: 4960 more; --all shows them" in lines, len(lines))
+    check("and of a long map", "  extra/map/39 = 39" in lines and "  extra/map: 4960 more; --all shows them" in lines, len(lines))
+    lines = cairn("show", "--all", "golden@20").splitlines()
+    check("show --all prints all", "  extra/numbers/4999 = 4999" in lines and f'  extra/text = "{text}"' in lines, len(lines))
+    check("show --json does, too", loads(cairn("show", "--json", "golden@20"))["values"]["extra"]["text"] == text)
+
+
 def main() -> int:
     os.chdir(sys.argv[1])
     odd_values()
+    long_values()
     return failed != 0
 
 
