@@ -31,14 +31,19 @@ static void tell_stayed(void *user, const char *message)
     free(safe);
 }
 
-static void put_run(struct json *runs, const char *run, struct keeping *keeping, uint64_t kept)
+/* kept is NULL where nobody knows, problem where all went well. */
+static void put_run(struct json *runs, const char *run, struct keeping *keeping, const uint64_t *kept, const char *problem)
 {
     json_open(runs, NULL, '{');
     json_text(runs, "run", run);
     json_truth(runs, "dry_run", keeping->cli->dry_run);
     json_splice(runs, "removed", &keeping->removed);
     json_splice(runs, "messages", &keeping->stayed);
-    json_count(runs, "kept", kept);
+    if (kept)
+        json_count(runs, "kept", *kept);
+    else
+        json_null(runs, "kept");
+    if (problem) json_text(runs, "problem", problem);
     json_close(runs, '}');
 }
 
@@ -57,9 +62,10 @@ static int keep_run(const struct cli *cli, const char *run, uint32_t last, struc
     json_start(&keeping.stayed, LIST_DEPTH);
     char *path = cli_path(cli, run), *safe = cli_safe(run);
     int code = cairn_keep(path, &options, &report, &err);
-    if (!code && cli->json)
-        put_run(runs, run, &keeping, report.kept);
-    else if (!code)
+    bool is_counted = !code || report.removed || report.kept; /* of a run whose removals were refused, too */
+    if (cli->json)
+        put_run(runs, run, &keeping, is_counted ? &report.kept : NULL, code ? err.message : NULL);
+    else if (is_counted)
         printf("%s: %llu %s, %llu %s\n", safe, (unsigned long long)report.removed, cli->dry_run ? "would go" : "removed",
                (unsigned long long)report.kept, cli->dry_run ? "would stay" : "kept");
     json_drop(&keeping.removed);

@@ -8,8 +8,8 @@
 
 struct verifying {
     const struct cli *cli;
-    struct json results, passed_over; /* with --json */
-    uint64_t checkpoints, damaged, failed;
+    struct json results, passed_over, gone; /* with --json */
+    uint64_t checkpoints, damaged, failed, gone_count;
     int worst; /* exit code */
     struct progress progress;
 };
@@ -20,6 +20,8 @@ enum { RESULT_DEPTH = 2, LIST_DEPTH = 4 }; /* in the output */
 struct looking {
     struct verifying *verifying;
     const char *name;
+    bool may_go;                                  /* others may remove it meanwhile: that is no damage */
+    bool is_told;                                 /* a finding was */
     enum { NOT_YET, NAMED, NAMED_DAMAGED } named; /* what stands above its findings */
     struct json damages, warnings;
     cairn_error err;
@@ -56,9 +58,21 @@ static void print_name(struct looking *looking, bool damaged)
     looking->named = damaged ? NAMED_DAMAGED : NAMED;
 }
 
+/* Removed since it was listed: nothing is wrong with a run that is pruned meanwhile. Where it cannot be moved it goes where it stands. */
+static bool is_gone(const char *path)
+{
+    struct stat info;
+    char *retired = cli_format("%s/retired.json", path);
+    bool gone = (stat(path, &info) && errno == ENOENT) || !stat(retired, &info);
+    free(retired);
+    return gone;
+}
+
 static void tell_damage(void *user, const cairn_damage *damage)
 {
     struct looking *looking = user;
+    if (looking->may_go && is_gone(looking->name)) return;
+    looking->is_told = true;
     if (looking->verifying->cli->json) {
         put_damage(&looking->damages, damage);
         return;
@@ -167,6 +181,17 @@ static void conclude(struct looking *looking)
         print_verdict(looking);
 }
 
+static void tell_gone(struct verifying *verifying, const char *path)
+{
+    char *safe = cli_safe(path);
+    verifying->gone_count++;
+    if (verifying->cli->json)
+        json_text(&verifying->gone, NULL, path);
+    else
+        printf("%s: gone meanwhile\n", safe);
+    free(safe);
+}
+
 static void start(struct looking *looking, struct verifying *verifying, const char *name)
 {
     *looking = (struct looking){ .verifying = verifying, .name = name, .err = CAIRN_ERROR_INIT, .report = CAIRN_VERIFY_REPORT_INIT };
@@ -180,11 +205,12 @@ static void done(struct looking *looking)
     json_drop(&looking->warnings);
 }
 
-static void verify_one(struct verifying *verifying, const char *store, const char *name)
+static void verify_one(struct verifying *verifying, const char *store, const char *name, bool may_go)
 {
     struct looking looking;
     cairn_verify_options options = CAIRN_VERIFY_OPTIONS_INIT;
     start(&looking, verifying, name);
+    looking.may_go = may_go;
     options.quick = verifying->cli->quick;
     options.damage = tell_damage;
     options.progress = tell_progress;
@@ -193,7 +219,10 @@ static void verify_one(struct verifying *verifying, const char *store, const cha
     progress_start(&verifying->progress, verifying->cli);
     looking.code = cairn_verify(store, name, &options, &looking.report, &looking.err);
     progress_wipe(&verifying->progress);
-    conclude(&looking);
+    if (looking.code && may_go && !looking.is_told && is_gone(name))
+        tell_gone(verifying, name);
+    else
+        conclude(&looking);
     done(&looking);
 }
 
@@ -209,13 +238,6 @@ static void tell_kind(struct verifying *verifying, const char *name, const cairn
 }
 
 /* ------------------------------------------------------------------------------------------------------------------- a run */
-
-/* Removed since it was listed: nothing is wrong with a run that is pruned meanwhile. */
-static bool is_gone(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) && errno == ENOENT;
-}
 
 static void pass_over(struct verifying *verifying, const char *path, const char *problem)
 {
@@ -235,24 +257,25 @@ static void verify_entry(struct verifying *verifying, const char *path, const ca
 {
     char *below = cli_format("%s/%s", path, entry->name);
     if (is_gone(below))
-        ; /* pruned */
+        tell_gone(verifying, below);
     else if (entry->standing == CAIRN_FOREIGN_FOLDER)
         pass_over(verifying, below, entry->problem);
     else
-        verify_one(verifying, NULL, below);
+        verify_one(verifying, NULL, below, true);
     free(below);
 }
 
 static void print_summary(const struct verifying *verifying, const char *path)
 {
     char *safe = cli_safe(path);
-    if (!verifying->checkpoints)
-        printf("%s: no checkpoints yet\n", safe);
+    if (!verifying->checkpoints && !verifying->gone_count)
+        printf("%s: no checkpoints yet", safe);
     else
         printf("%s: %llu checkpoint%s, %llu damaged", safe, (unsigned long long)verifying->checkpoints, cli_s(verifying->checkpoints),
                (unsigned long long)verifying->damaged);
     if (verifying->failed) printf(", %llu not to be checked", (unsigned long long)verifying->failed);
-    if (verifying->checkpoints) putchar('\n');
+    if (verifying->gone_count) printf(", %llu gone meanwhile", (unsigned long long)verifying->gone_count);
+    putchar('\n');
     free(safe);
 }
 
@@ -261,7 +284,7 @@ static int verify_run(struct verifying *verifying, const char *path)
     cairn_error err = CAIRN_ERROR_INIT;
     cairn_listing *listing;
     if (cairn_listing_open(path, &listing, &err)) return cli_fail(verifying->cli, &err);
-    verifying->checkpoints = verifying->damaged = verifying->failed = 0;
+    verifying->checkpoints = verifying->damaged = verifying->failed = verifying->gone_count = 0;
     for (size_t i = 0; i < cairn_listing_count(listing); i++) verify_entry(verifying, path, cairn_listing_entry(listing, i));
     cairn_listing_close(listing);
     if (!verifying->cli->json) print_summary(verifying, path);
@@ -296,7 +319,7 @@ static void verify_name(struct verifying *verifying, const char *name)
     else if (cli_explain_kind(file, &err))
         tell_kind(verifying, name, &err);
     else
-        verify_one(verifying, verifying->cli->store, name);
+        verify_one(verifying, verifying->cli->store, name, false);
     free(holder);
     free(file);
 }
@@ -310,6 +333,7 @@ static int print_results(struct verifying *verifying)
     json_truth(&json, "ok", verifying->worst == EXIT_FINE);
     json_splice(&json, "results", &verifying->results);
     json_splice(&json, "passed_over", &verifying->passed_over);
+    json_splice(&json, "gone", &verifying->gone);
     json_close(&json, '}');
     return json_print(&json);
 }
@@ -320,6 +344,7 @@ int cmd_verify(const struct cli *cli)
     struct verifying verifying = { .cli = cli };
     json_start(&verifying.results, RESULT_DEPTH);
     json_start(&verifying.passed_over, RESULT_DEPTH);
+    json_start(&verifying.gone, RESULT_DEPTH);
     for (int i = 0; i < cli->arguments_count; i++) {
         char *path = cli_path(cli, cli->arguments[i]);
         int code = EXIT_FINE;
@@ -333,5 +358,6 @@ int cmd_verify(const struct cli *cli)
     int code = cli->json ? print_results(&verifying) : EXIT_FINE;
     json_drop(&verifying.results);
     json_drop(&verifying.passed_over);
+    json_drop(&verifying.gone);
     return code ? code : verifying.worst;
 }

@@ -8,6 +8,7 @@ export CAIRN=$tree/cairn LC_ALL=C.UTF-8 COLUMNS=100 NO_COLOR=1
 unset CAIRN_STORE
 status=0
 fresh() { rm -rf "$work" && mkdir -p "$work" && tar -C "$work" -xzf tests/golden/store-0.1.0.tar.gz; }
+preloaded() { "${CC:-gcc}" -shared -fPIC -O2 -o "$tree/$1.so" "tests/cli/$1.c"; }
 for script in tests/cli/cases/*.sh; do
     name=$(basename "$script" .sh)
     fresh
@@ -25,8 +26,11 @@ fresh
 python3 tests/cli/values.py "$work" || status=1
 fresh
 if ! head -c 4 "$CAIRN" | grep -q ELF; then
-    echo 'skip - out of memory: the program runs under an emulator here'
-elif "${CC:-gcc}" -shared -fPIC -O2 -o "$tree/failing_malloc.so" tests/cli/failing_malloc.c; then
+    echo 'skip - out of memory, and beside others at every moment: the program runs under an emulator here'
+    python3 tests/cli/beside.py "$work" || status=1
+elif preloaded failing_malloc && preloaded at_open; then
     python3 tests/cli/memory.py "$work" "$tree/failing_malloc.so" || status=1
+    fresh
+    python3 tests/cli/beside.py "$work" "$tree/at_open.so" || status=1
 else status=1; fi
 exit $status
