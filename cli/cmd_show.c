@@ -118,7 +118,7 @@ static void print_marks(const cairn_entry *entry)
     }
     for (size_t i = 0; i < entry->tags_count; i++) {
         char *tag = cli_safe(entry->tags[i]);
-        printf("%s%s", i ? ", " : "  tags: ", tag);
+        printf("%s'%s'", i ? ", " : "  tags: ", tag);
         free(tag);
     }
     if (entry->tags_count) putchar('\n');

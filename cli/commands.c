@@ -17,21 +17,21 @@ const struct command cli_commands[] = {
     { "verify", cmd_verify, "Cjqs", "check every byte against its digest",
       "usage: cairn verify [-C STORE] [--json] [--quick] [--strict] CKPT|RUN|FILE...\n"
       "Reads everything and names every damaged block; --quick looks at manifests, sizes and headers.\n"
-      "Of a run every checkpoint is checked, and the last line counts.\n"
+      "Of a run every checkpoint is checked, and the last line counts; one that others remove meanwhile is no damage.\n"
       "Of a file that Cairn did not write only the structure can be checked; what other tools may stumble over is a warning,\n"
       "and with --strict a failure.\n"
-      "Exit status: 0 all well, 1 damage was found.\n"
+      "Exit status: 0 all well, 1 damage was found, 2 what was named holds no tensors, 3 it could not be read.\n"
       "Example: cairn verify gpt-small\n" },
     { "diff", cmd_diff, "Cjae", "compare two checkpoints tensor by tensor",
       "usage: cairn diff [-C STORE] [--json] [--all] [--read] A B\n"
       "Values that differ are shown as A's -> B's, long ones cut; --all prints every difference, not only the first 40. Metrics\n"
       "and the config are shown, too, but decide nothing. Equal digests settle a tensor; with --read every byte is read and\n"
       "checked.\n"
-      "Exit status: 0 they hold the same tensors and values, 1 they differ.\n"
+      "Exit status: 0 they hold the same tensors and values, 1 they differ, 3 one cannot be read, or is damaged.\n"
       "Example: cairn diff gpt-small@900 gpt-small@1000\n" },
     { "tag", cmd_tag, "Crpum", "put tags, a pin or late metrics on a checkpoint",
       "usage: cairn tag [-C STORE] [--remove] [--pin|--unpin] [--metric NAME=VALUE]... CKPT [TAG...]\n"
-      "Adds the tags, or takes them off with --remove. What is tagged or pinned is never pruned.\n"
+      "Adds the tags, or takes them off with --remove (1: one is not there). What is tagged or pinned is never pruned.\n"
       "Works beside a training that saves. A tag is no number, not latest, best, head or pinned, and has no space, '/', '@' or '~'.\n"
       "Example: cairn tag gpt-small@900 release --pin --metric accuracy=0.83\n" },
     { "du", cmd_du, "Cj", "what checkpoints take on the disk",
@@ -43,11 +43,12 @@ const struct command cli_commands[] = {
       "usage: cairn keep [-C STORE] [--json] [-n|--dry-run] --last N RUN...\n"
       "Of each run the newest N healthy checkpoints stay, and the best, tagged, pinned and read ones. What the run went back\n"
       "from goes, and unhealthy ones but for two. --dry-run only tells.\n"
+      "Exit status: 0 fine, 3 one that should go could not be removed, or a run not be listed; the others went.\n"
       "Example: cairn keep --last 5 --dry-run gpt-small\n" },
     { "rm", cmd_rm, "Ci", "remove checkpoints, or one item of them",
       "usage: cairn rm [-C STORE] [--item ITEM] CKPT...\n"
-      "Removes checkpoints of a run; with --item only the tensors of that item (optimizer). The newest one and the newest\n"
-      "healthy one stay, so do tagged and pinned ones, and those that somebody reads.\n"
+      "Removes checkpoints of a run; with --item only the tensors of that item (optimizer, not model). The newest one and the\n"
+      "newest healthy one stay, so do tagged and pinned ones, and those that somebody reads.\n"
       "Example: cairn rm gpt-small@100 gpt-small@200~1\n" },
     { "doctor", cmd_doctor, "j", "try out a folder before a long run is started there",
       "usage: cairn doctor [--json] DIR\n"

@@ -1,5 +1,5 @@
-/* Plain values for people and for programs. What JSON cannot hold stands there in a form of its own: bytes by their size, tensors by their name, a map
- * whose keys are not all texts as a list of pairs. */
+/* Plain values for people and for programs. What JSON cannot hold stands there in a form of its own: bytes by their size, tensors by their name,
+ * a map whose keys are not all texts as a list of pairs. */
 #include <stdlib.h>
 #include <string.h>
 
