@@ -219,7 +219,7 @@ static int report_each(void *user, const char *name)
 static int report_store(struct totals *totals)
 {
     cairn_error err = CAIRN_ERROR_INIT;
-    if (cairn_store_list(cli_store(totals->cli), report_each, totals, &err)) return cli_fail_name(totals->cli, ".", &err);
+    if (cairn_store_list(cli_store(totals->cli), report_each, totals, &err)) return cli_fail_store(totals->cli, &err);
     if (!totals->runs && !totals->cli->json) puts("no runs here; -C names the folder that holds them");
     return totals->worst;
 }

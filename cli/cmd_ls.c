@@ -258,7 +258,7 @@ static int list_store(const struct cli *cli)
     json_count(&walk.json, "version", 1);
     json_text(&walk.json, "store", cli_store(cli));
     json_open(&walk.json, "runs", '[');
-    int code = cairn_store_list(cli_store(cli), add_run, &walk, &err) ? cli_fail_name(cli, ".", &err) : EXIT_FINE;
+    int code = cairn_store_list(cli_store(cli), add_run, &walk, &err) ? cli_fail_store(cli, &err) : EXIT_FINE;
     json_close(&walk.json, ']');
     json_close(&walk.json, '}');
     if (!code && cli->json)

@@ -1,4 +1,5 @@
 /* cairn - look at, check, compare, mark and remove checkpoints. Options are read here; each command has a file of its own. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -136,11 +137,20 @@ static int run(struct cli *cli, const char *given)
     return EXIT_USAGE;
 }
 
+/* A file that is opened must not take the place of a stream that was closed: what is printed would be written into it. What stands there instead
+ * refuses. */
+static void fill_streams(void)
+{
+    for (int stream = 0; stream <= 2; stream++)
+        if (fcntl(stream, F_GETFD) < 0) (void)open("/dev/null", stream ? O_RDONLY : O_WRONLY);
+}
+
 int main(int argc, char **argv)
 {
     const char *store = getenv("CAIRN_STORE");
     struct cli cli = { .command = "", .store = store && *store ? store : NULL };
     char given[sizeof options / sizeof *options + 2] = "";
+    fill_streams();
     signal(SIGPIPE, SIG_DFL); /* `cairn ls | head` ends quietly */
     signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like others */
     int code = parse(&cli, argc, argv, given);

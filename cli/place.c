@@ -165,14 +165,27 @@ static bool explain_checkpoint(const struct cli *cli, const char *name, cairn_er
     return by_name || by_path;
 }
 
-int cli_fail_name(const struct cli *cli, const char *name, const cairn_error *err)
+static bool explain_missing_store(const struct cli *cli, cairn_error *err)
 {
     struct stat info;
+    if (err->code != CAIRN_E_NOTFOUND || !cli->store || !stat(cli->store, &info) || errno != ENOENT) return false;
+    snprintf(err->message, sizeof err->message, "%s: no such folder; -C or CAIRN_STORE names the one that holds the runs", cli->store);
+    return true;
+}
+
+int cli_fail_store(const struct cli *cli, const cairn_error *err)
+{
+    cairn_error told = *err;
+    (void)explain_missing_store(cli, &told);
+    return cli_fail(cli, &told);
+}
+
+int cli_fail_name(const struct cli *cli, const char *name, const cairn_error *err)
+{
     cairn_error told = *err;
     char *path = cli_path(cli, name);
-    if (err->code == CAIRN_E_NOTFOUND && cli->store && name[0] != '/' && stat(cli->store, &info) && errno == ENOENT)
-        snprintf(told.message, sizeof told.message, "%s: no such folder; -C or CAIRN_STORE names the one that holds the runs", cli->store);
-    else if (err->code != CAIRN_E_NOMEM)
+    bool is_explained = name[0] != '/' && explain_missing_store(cli, &told);
+    if (!is_explained && err->code != CAIRN_E_NOMEM)
         (void)(explain_run(cli, name, path, &told) || explain_store(path, &told) || explain_store(name, &told));
     free(path);
     return cli_fail(cli, &told);

@@ -1,4 +1,4 @@
-"""The program beside others: checkpoints that go while a run is verified, and removals that the system refuses. beside.py FOLDER [SHIM]: FOLDER holds a
+"""The program beside others: checkpoints that go while a run is verified, streams that are closed, removals that are refused. beside.py FOLDER [SHIM]: FOLDER holds a
 golden store, SHIM is tests/cli/at_open.c, compiled; CAIRN names the program.
 """
 
@@ -84,6 +84,17 @@ def verified_in_json(shim: str, first: int) -> None:
     check("verify --json names what is gone", set(gone) == {"golden/checkpoint-20"}, gone)
 
 
+def closed_streams(shim: str) -> None:
+    """What the program opens must not take the place of a stream that was closed: what is printed would be written into it."""
+    for stream, script in ((0, "<&-"), (1, ">&-"), (2, "2>&-")):
+        environment = os.environ | {"SHIM": shim, "AT_OPEN": "60", "AT_OPEN_RUN": f"readlink /proc/$PPID/fd/{stream} >link"}
+        subprocess.run(["bash", "-c", f'LD_PRELOAD=$SHIM "$CAIRN" verify golden {script}'], env=environment, capture_output=True)
+        link = Path("link").read_text().strip()
+        check(f"a closed stream {stream} stays so", link == "/dev/null", link)
+    ran = subprocess.run(["bash", "-c", '"$CAIRN" ls golden >&-'], capture_output=True, text=True)
+    check("and printing to it fails", ran.returncode == 3 and "could not be written" in ran.stderr, ran)
+
+
 def verified_while_damaged() -> None:
     """What is damaged and stays is damage, beside one that is being removed where it stands."""
     fresh_store()
@@ -143,6 +154,8 @@ def main() -> int:
         verified_while("one is renamed", shim, listed, "mv golden/checkpoint-20 golden/checkpoint-20~1")
         verified_while("one is pruned", shim, listed, prune)
         verified_in_json(shim, listed)
+        fresh_store()
+        closed_streams(shim)
     verified_while_damaged()
     with tempfile.TemporaryDirectory() as scratch:
         kept(Path(scratch))

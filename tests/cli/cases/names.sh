@@ -17,3 +17,5 @@ $CAIRN -C st show other@latest | head -1
 $CAIRN -C st show golden 2>&1 | sed "s:$PWD:HERE:"
 (cd golden && $CAIRN show ./; echo "status $?"; $CAIRN show .@latest | head -1)
 for command in ls du "keep --last 1"; do $CAIRN $command golden/checkpoint-20; echo "status $?"; done
+$CAIRN -C golden/run.json ls; echo "status $?"
+$CAIRN -C golden/run.json du; echo "status $?"
