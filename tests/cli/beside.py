@@ -1,5 +1,5 @@
-"""The program beside others: checkpoints that go while a run is verified, streams that are closed, removals that are refused. beside.py FOLDER [SHIM]: FOLDER holds a
-golden store, SHIM is tests/cli/at_open.c, compiled; CAIRN names the program.
+"""The program beside others: checkpoints that go while a run is verified, streams that are closed, removals that are refused.
+beside.py FOLDER [SHIM]: FOLDER holds a golden store, SHIM is tests/cli/at_open.c, compiled; CAIRN names the program.
 """
 
 from __future__ import annotations
