@@ -214,7 +214,8 @@ typedef struct cairn_state cairn_state;
 CAIRN_API int cairn_state_new(cairn_state **ret_state, cairn_error *err);
 CAIRN_API void cairn_state_free(cairn_state *state);
 
-/* USAGE: unknown dtype, a name given twice, bits of a sub-byte tensor that fill no whole bytes. LIMIT: sizes that overflow. */
+/* USAGE: unknown dtype, a name given twice or both to a leaf and to a folder of leaves ("a" beside "a/b"; names of item "model" are no paths), bits of
+ * a sub-byte tensor that fill no whole bytes. LIMIT: sizes that overflow, a name that is too long or has more than 32 parts. */
 CAIRN_API int cairn_state_bind_tensor(cairn_state *state, const char *item, const cairn_tensor *tensor, cairn_error *err);
 /* name becomes a second reference to tensor target of the same item; bytes are stored once. */
 CAIRN_API int cairn_state_bind_alias(cairn_state *state, const char *item, const char *name, const char *target, cairn_error *err);

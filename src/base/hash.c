@@ -63,9 +63,16 @@ static int grow(struct cn_hash *hash)
     return 0;
 }
 
+int cn_hash_reserve(struct cn_hash *hash, uint64_t more)
+{
+    while ((hash->count + more) * 2 > hash->capacity)
+        if (grow(hash)) return CAIRN_E_NOMEM;
+    return 0;
+}
+
 int cn_hash_add(struct cn_hash *hash, const char *key, size_t size, uint64_t value, uint64_t *ret_value)
 {
-    if (hash->count * 2 >= hash->capacity && grow(hash)) return CAIRN_E_NOMEM;
+    if (cn_hash_reserve(hash, 1)) return CAIRN_E_NOMEM;
     uint64_t code = cn_hash_bytes(hash->seed, key, size);
     struct cn_hash_slot *slot = find_slot(hash, key, size, code);
     if (slot->hash) {

@@ -25,6 +25,7 @@
 #define CN_MAX_JSON_DEPTH 64
 #define CN_MAX_VALUE_LEVELS 62 /* of a value in state.json, the parts of its name counted in: two are the file's */
 #define CN_MAX_NAME_BYTES 1023 /* of a tensor or a value, that we write */
+#define CN_MAX_NAME_PARTS 32   /* of such a name, outside item model: half of the levels, so that some are left for a value */
 #define CN_MAX_PART_BYTES 255  /* of one part of a path */
 #define CN_MAX_FOLDER_DEPTH 32 /* folders within folders, in a checkpoint */
 #define CN_MAX_ITEM_BYTES 64

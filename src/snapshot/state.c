@@ -21,6 +21,7 @@ int cairn_state_new(cairn_state **ret_state, cairn_error *err)
     cairn_state *state = cn_os_new(sizeof *state);
     if (!state) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for a state");
     cn_hash_init(&state->index, cn_os_alloc(), seed);
+    cn_hash_init(&state->folders, cn_os_alloc(), seed);
     atomic_init(&state->holders, 1);
     state->items = cn_os_new_array(CN_MAX_ITEMS, sizeof *state->items);
     if (!state->items) {
@@ -49,6 +50,7 @@ void cairn_state_free(cairn_state *state)
 {
     if (!state || atomic_fetch_sub(&state->holders, 1) > 1) return;
     cn_hash_done(&state->index);
+    cn_hash_done(&state->folders);
     for (uint64_t i = 0; i < state->count; i++) free_leaf(state->leaves[i]);
     for (uint32_t i = 0; i < state->items_count; i++) {
         cn_os_free(state->items[i].name);
@@ -88,7 +90,13 @@ static int check_new_item(const cairn_state *state, const char *name, cairn_erro
     return CAIRN_OK;
 }
 
-/* Outside item model a name is a path: its parts are not empty, and '~' is only seen as ~0 or ~1. */
+/* Names of item model are taken as they are; in every other item they are paths. */
+static bool is_flat(const char *item)
+{
+    return !strcmp(item, CN_ITEM_MODEL);
+}
+
+/* Its parts are not empty, and '~' is only seen as ~0 or ~1. */
 static bool is_path(const char *name)
 {
     for (const char *at = name; *at; at++) {
@@ -96,6 +104,13 @@ static bool is_path(const char *name)
         if (*at == '/' && (at == name || at[1] == '/' || !at[1])) return false;
     }
     return *name != 0;
+}
+
+static unsigned count_parts(const char *path)
+{
+    unsigned parts = 1;
+    while ((path = strchr(path, '/'))) parts++, path++;
+    return parts;
 }
 
 static int check_name(const char *item, const char *name, cairn_error *err)
@@ -114,10 +129,13 @@ static int check_name(const char *item, const char *name, cairn_error *err)
             return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the name \"%s\" has a control character", item, shown.text);
     if (!strcmp(name, "__metadata__"))
         return cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"__metadata__\" cannot name a tensor or value", item);
-    if (strcmp(item, CN_ITEM_MODEL) && !is_path(name))
+    if (is_flat(item)) return CAIRN_OK;
+    if (!is_path(name))
         return cn_error_set(err, CAIRN_E_USAGE,
                             "item '%s': \"%s\" is not a path of parts joined by '/', with '~' and '/' inside a part written ~0 and ~1",
                             item, shown.text);
+    if (count_parts(name) > CN_MAX_NAME_PARTS)
+        return cn_error_set(err, CAIRN_E_LIMIT, "item '%s': the name \"%s\" has more than %d parts", item, shown.text, CN_MAX_NAME_PARTS);
     return CAIRN_OK;
 }
 
@@ -136,8 +154,40 @@ static char *join_key(const char *item, const char *name)
     return key;
 }
 
+/* Where the folder around key[0, end) ends; 0: that is the item. */
+static size_t folder_end(const char *key, size_t item_size, size_t end)
+{
+    do end--;
+    while (key[end] != '/');
+    return end > item_size ? end : 0;
+}
+
+/* A key is bound once; and where names are paths, what holds leaves is no leaf. */
+static int check_place(const cairn_state *state, const char *item, const char *name, const char *key, cairn_error *err)
+{
+    struct cn_shown shown;
+    size_t end = strlen(key);
+    if (cn_hash_find(&state->index, key, end, NULL))
+        return cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"%s\" is bound twice", item, cn_show_text(&shown, name));
+    if (is_flat(item)) return CAIRN_OK;
+    bool taken = cn_hash_find(&state->folders, key, end, NULL);
+    while (!taken && (end = folder_end(key, strlen(item), end)) && !cn_hash_find(&state->folders, key, end, NULL))
+        taken = cn_hash_find(&state->index, key, end, NULL);
+    if (!taken) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_USAGE, "\"%s\" is bound both as a leaf and as a folder of leaves", cn_show(&shown, key, end));
+}
+
+/* Where a folder is known, those around it are, too. */
+static void note_folders(cairn_state *state, const char *item, const char *key)
+{
+    size_t end = strlen(key);
+    while (!is_flat(item) && (end = folder_end(key, strlen(item), end)) && !cn_hash_add(&state->folders, key, end, 0, NULL)) continue;
+}
+
+/* Room for one more, so that nothing fails once it is entered. */
 static bool reserve_leaf(cairn_state *state)
 {
+    if (cn_hash_reserve(&state->index, 1) || cn_hash_reserve(&state->folders, CN_MAX_NAME_PARTS)) return false;
     if (state->count < state->capacity) return true;
     uint64_t capacity = state->capacity ? state->capacity * 2 : 16;
     struct cn_leaf **leaves = cn_os_new_array(capacity, sizeof *leaves);
@@ -180,13 +230,10 @@ static int add_leaf(cairn_state *state, const char *item, const char *name, stru
     leaf->key = join_key(item, name);
     if (is_new) new_item = cn_os_copy_text(item);
     if (!reserve_leaf(state) || !leaf->name || !leaf->key || (is_new && !new_item)) goto fail_memory;
-    int added = cn_hash_add(&state->index, leaf->key, strlen(leaf->key), state->count, NULL);
-    if (added == 1) {
-        struct cn_shown shown;
-        code = cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"%s\" is bound twice", item, cn_show_text(&shown, name));
-        goto fail;
-    }
-    if (added) goto fail_memory;
+    code = check_place(state, item, name, leaf->key, err);
+    if (code) goto fail;
+    (void)cn_hash_add(&state->index, leaf->key, strlen(leaf->key), state->count, NULL);
+    note_folders(state, item, leaf->key);
     if (is_new) state->items[state->items_count++] = (struct cn_item){ .name = new_item };
     new_item = NULL;
     state->leaves[state->count++] = leaf;

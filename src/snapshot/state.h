@@ -42,7 +42,8 @@ struct cairn_state {
     uint64_t count, capacity;
     struct cn_item *items; /* CN_MAX_ITEMS */
     uint32_t items_count;
-    struct cn_hash index; /* key -> leaf */
+    struct cn_hash index;   /* key -> leaf */
+    struct cn_hash folders; /* what leaves lie in, outside item model: a key up to the end of a part. None of them is a leaf's key */
     atomic_uint holders;
 };
 

@@ -3,7 +3,7 @@
  *     {"cairn":"state","version":1,"items":{"model":{"wte":{"$tensor":"wte"},...},"rng":{"dropout":{"s0":17}}}, seal}
  *
  * Item model is one flat map; every other item is a tree by the parts of its names. Writing builds the tree from the leaves, in the
- * order they were bound; no two leaves may claim the same place, nor one the inside of another. */
+ * order they were bound; that no two claim the same place, nor one the inside of another, is seen to when they are bound. */
 #include "snapshot/statejson.h"
 
 #include <string.h>
@@ -48,12 +48,6 @@ static bool reserve_node(struct tree *tree)
     return true;
 }
 
-static int occupied(const struct cn_leaf *leaf, cairn_error *err)
-{
-    struct cn_shown shown;
-    return cn_error_set(err, CAIRN_E_USAGE, "\"%s\" is bound both as a leaf and as a folder of leaves", cn_show_text(&shown, leaf->key));
-}
-
 /* The node for key[0, end), made under parent if it is new. */
 static int enter(struct tree *tree, const struct cn_leaf *leaf, size_t start, size_t end, uint64_t *parent, cairn_error *err)
 {
@@ -62,7 +56,6 @@ static int enter(struct tree *tree, const struct cn_leaf *leaf, size_t start, si
         *parent = at;
         return CAIRN_OK;
     }
-    if (tree->nodes[*parent].leaf) return occupied(tree->nodes[*parent].leaf, err);
     if (!reserve_node(tree)) return no_memory(err);
     at = tree->count++;
     tree->nodes[at] = (struct node){ .part = leaf->key + start, .part_size = end - start };
@@ -91,7 +84,6 @@ static int add_leaf(struct tree *tree, const cairn_state *state, const struct cn
         code = enter(tree, leaf, start, end, &at, err);
     }
     if (code) return code;
-    if (tree->nodes[at].leaf || tree->nodes[at].first) return occupied(leaf, err);
     tree->nodes[at].leaf = leaf;
     return CAIRN_OK;
 }
@@ -163,12 +155,10 @@ static int write_key(struct cn_json_writer *writer, const struct node *node, boo
     return CAIRN_OK;
 }
 
-/* Depth is bounded by the parts that a name may have: half of the reader's levels, so that some are left for a value. The file's own object and this
- * one are levels, too. */
+/* As deep as a name has parts, and the file's own object and its items around them. */
 static int write_children(struct cn_json_writer *writer, const cairn_state *state, const struct tree *tree, uint64_t at, int depth,
                           bool as_is, cairn_error *err)
 {
-    if (depth > CN_MAX_JSON_DEPTH / 2) return cn_error_set(err, CAIRN_E_LIMIT, "names have more than %d parts", CN_MAX_JSON_DEPTH / 2 - 2);
     cn_json_begin_object(writer);
     for (uint64_t child = tree->nodes[at].first; child; child = tree->nodes[child].next) {
         const struct node *node = &tree->nodes[child];

@@ -9,23 +9,11 @@
 
 struct search {
     const cairn_state *state;
-    struct cn_hash folders; /* what bound leaves lie in: a key up to the end of a part */
-    struct cn_buf path;     /* the key of where we are */
+    struct cn_buf path; /* the key of where we are */
     const char *item;
     struct cn_pool *pool;
     struct cn_buf *names;
 };
-
-static int note_folders(struct search *search)
-{
-    const cairn_state *state = search->state;
-    for (uint64_t i = 0; i < state->count; i++) {
-        const char *key = state->leaves[i]->key;
-        for (const char *slash = strchr(key, '/'); slash; slash = strchr(slash + 1, '/'))
-            if (cn_hash_add(&search->folders, key, (size_t)(slash - key), 0, NULL) == CAIRN_E_NOMEM) return CAIRN_E_NOMEM;
-    }
-    return CAIRN_OK;
-}
 
 static bool is_folder(const cairn_value *value)
 {
@@ -80,7 +68,7 @@ static int walk(struct search *search, const cairn_value *value)
 {
     uint64_t unused;
     if (cn_hash_find(&search->state->index, search->path.data, search->path.size, &unused)) return CAIRN_OK;
-    bool shared = cn_hash_find(&search->folders, search->path.data, search->path.size, &unused);
+    bool shared = cn_hash_find(&search->state->folders, search->path.data, search->path.size, &unused);
     if (is_folder(value) && (shared || has(value, true))) return walk_parts(search, value);
     return has(value, false) ? report(search) : CAIRN_OK;
 }
@@ -98,12 +86,10 @@ static int walk_item(struct search *search, const cairn_value *key, const cairn_
 int cn_unbound_find(const cairn_state *state, const cairn_value *items, struct cn_pool *pool, struct cn_buf *names, cairn_error *err)
 {
     struct search search = { .state = state, .pool = pool, .names = names };
-    cn_hash_init(&search.folders, cn_os_alloc(), state->index.seed);
     cn_buf_init(&search.path, cn_os_alloc(), CN_MAX_STATE_JSON_BYTES);
-    int code = note_folders(&search);
+    int code = CAIRN_OK;
     for (size_t i = 0; items && i < items->as.list.count && !code; i++)
         code = walk_item(&search, items->as.list.keys[i], items->as.list.items[i]);
-    cn_hash_done(&search.folders);
     cn_buf_done(&search.path);
     return code ? cn_error_set(err, code, "no memory to look for values that nothing is bound to") : CAIRN_OK;
 }

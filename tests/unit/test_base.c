@@ -285,11 +285,15 @@ static void limits_hold(void **unused)
     assert_false(cn_mul(UINT64_MAX, 2, &number) || cn_add(UINT64_MAX, 1, &number));
     assert_int_equal(number, 7);
     cn_hash_init(&hash, cn_os_alloc(), 42);
+    uint64_t reserved = 0;
     char keys[2000][8];
     for (uint64_t i = 0; i < 2000; i++) {
+        if (i == 1000) assert_int_equal(cn_hash_reserve(&hash, 1000), 0);
+        if (i == 1000) reserved = hash.capacity;
         snprintf(keys[i], 8, "k%u", (unsigned)i);
         assert_int_equal(cn_hash_add(&hash, keys[i], strlen(keys[i]), i, NULL), 0);
     }
+    assert_int_equal(hash.capacity, reserved);
     assert_int_equal(cn_hash_add(&hash, "k77", 3, 5, &number), 1);
     assert_int_equal(number, 77);
     assert_true(cn_hash_find(&hash, "k1999", 5, &number) && number == 1999);

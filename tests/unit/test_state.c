@@ -89,6 +89,69 @@ static void calls_without_what_they_need(void **unused)
     cairn_state_free(NULL);
 }
 
+enum kind_of_leaf { TENSOR, ALIAS, I64, VALUE, KINDS };
+
+static int bind_kind(cairn_state *state, const char *item, const char *name, int kind)
+{
+    static const uint64_t shape[] = { 1 };
+    static int64_t number;
+    if (kind == TENSOR) return bind(state, item, name, CAIRN_I64, 1, shape, 0, &number);
+    if (kind == ALIAS) return cairn_state_bind_alias(state, item, name, "aim", &err);
+    if (kind == I64) return cairn_state_bind_i64(state, item, name, &number, &err);
+    return cairn_state_set_value(state, item, name, cairn_value_null(), &err);
+}
+
+/* Outside item model a name is a path, and what is refused leaves no trace. */
+static void a_leaf_is_no_folder_of_leaves(void **unused)
+{
+    static const char *const inner[] = { "a/b", "a/b/c/d" };
+    (void)unused;
+    for (int leaf = 0; leaf < KINDS; leaf++)
+        for (int other = 0; other < KINDS; other++)
+            for (int at = 0; at < 4; at++) {
+                cairn_state *state = new_state();
+                const char *deep = inner[at & 1], *first = at & 2 ? deep : "a", *second = at & 2 ? "a" : deep;
+                test_ok(bind_kind(state, "opt", "aim", TENSOR));
+                test_ok(bind_kind(state, "model", "aim", TENSOR));
+                test_ok(bind_kind(state, "opt", first, leaf));
+                test_code(bind_kind(state, "opt", second, other), CAIRN_E_USAGE);
+                assert_string_equal(err.message, "\"opt/a\" is bound both as a leaf and as a folder of leaves");
+                assert_null(cn_state_find(state, "opt", second));
+                test_ok(bind_kind(state, "opt", at & 2 ? "a/b2" : "ab", other));
+                test_ok(bind_kind(state, "other", second, TENSOR));
+                test_ok(bind_kind(state, "model", first, leaf)); /* its names are no paths */
+                test_ok(bind_kind(state, "model", second, other));
+                struct cn_buf buf;
+                cn_buf_init(&buf, cn_os_alloc(), 1 << 20);
+                test_ok(cn_statejson_write(state, &buf, &err));
+                cn_buf_done(&buf);
+                cairn_state_free(state);
+            }
+}
+
+static void a_name_has_so_many_parts(void **unused)
+{
+    char name[2 * CN_MAX_NAME_PARTS + 2] = "p";
+    cairn_state *state = new_state();
+    (void)unused;
+    for (int i = 1; i < CN_MAX_NAME_PARTS; i++) strcat(name, "/p");
+    test_ok(bind_kind(state, "opt", name, I64));
+    strcat(name, "/p");
+    test_code(bind_kind(state, "opt", name, I64), CAIRN_E_LIMIT);
+    test_ok(bind_kind(state, "model", name, I64));
+    struct cn_buf buf;
+    cairn_value *items;
+    cn_buf_init(&buf, cn_os_alloc(), 1 << 20);
+    test_ok(cn_statejson_write(state, &buf, &err));
+    test_ok(cn_statejson_read(buf.data, buf.size, &items, &err));
+    assert_non_null(cn_statejson_find(items, "model", name));
+    name[strlen(name) - 2] = 0;
+    assert_non_null(cn_statejson_find(items, "opt", name));
+    cairn_value_free(items);
+    cn_buf_done(&buf);
+    cairn_state_free(state);
+}
+
 /* The ways a tree can nest, one in the other. */
 static cairn_value *nest(int kind, cairn_value *inner)
 {
@@ -532,6 +595,8 @@ int main(void)
         cmocka_unit_test(callbacks_that_fail_are_named),
         cmocka_unit_test(leaves_come_back_by_their_names),
         cmocka_unit_test(plans_cover_every_byte_once),
+        cmocka_unit_test(a_leaf_is_no_folder_of_leaves),
+        cmocka_unit_test(a_name_has_so_many_parts),
         cmocka_unit_test(what_is_nested_too_deeply_is_not_saved),
         cmocka_unit_test(frozen_tensors_lie_apart),
         cmocka_unit_test(a_plan_keeps_its_names),

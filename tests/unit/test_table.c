@@ -169,24 +169,8 @@ static void hostile_values_are_refused(void **unused)
     assert_int_equal(read_state(deep), CAIRN_E_LIMIT);
 }
 
-static void leaf_and_folder_cannot_share_a_name(void **unused)
-{
-    cairn_state *state;
-    int64_t number = 1;
-    struct cn_buf buf;
-    (void)unused;
-    test_ok(cairn_state_new(&state, &err));
-    test_ok(cairn_state_bind_i64(state, "data", "a", &number, &err));
-    test_ok(cairn_state_bind_i64(state, "data", "a/b", &number, &err));
-    cn_buf_init(&buf, cn_os_alloc(), 1 << 20);
-    test_code(cn_statejson_write(state, &buf, &err), CAIRN_E_USAGE);
-    cn_buf_done(&buf);
-    cairn_state_free(state);
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(hostile_tables_are_refused), cmocka_unit_test(hostile_values_are_refused),
-                                        cmocka_unit_test(leaf_and_folder_cannot_share_a_name) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(hostile_tables_are_refused), cmocka_unit_test(hostile_values_are_refused) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
