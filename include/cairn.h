@@ -160,7 +160,7 @@ typedef struct cairn_tensor {
 
 /* -------------------------------------------------------------------------------------------------------------- values */
 
-/* A tree of plain values. Strings are UTF-8. A tree has one owner: adding a value to a list or map gives it away. It is saved if it is at most 62
+/* A tree of plain values. Strings are UTF-8. A tree has one owner: adding a value to a list or map gives it away. A state takes it if it is at most 62
  * levels deep, the parts of its name counted in, and each text is a key of a map once. A list is a level, so is a map of plain text keys; a tuple, a
  * type tag and what JSON has no form for take one more, a map of other keys two. */
 typedef struct cairn_value cairn_value;
@@ -224,7 +224,7 @@ CAIRN_API int cairn_state_bind_u64(cairn_state *state, const char *item, const c
 CAIRN_API int cairn_state_bind_f64(cairn_state *state, const char *item, const char *name, double *value, cairn_error *err);
 CAIRN_API int cairn_state_bind_bool(cairn_state *state, const char *item, const char *name, int *value, cairn_error *err);
 /* Sets or replaces a value tree; the state owns it from then on, also on failure, but for a value that was given away already (USAGE). A restore
- * replaces it. */
+ * replaces it. USAGE: text that is not UTF-8, a key twice in a map; LIMIT: nested too deeply. */
 CAIRN_API int cairn_state_set_value(cairn_state *state, const char *item, const char *name, cairn_value *value, cairn_error *err);
 /* The tree now held, NULL if there is none; valid until it is set again, restored or the state is freed. */
 CAIRN_API const cairn_value *cairn_state_get_value(const cairn_state *state, const char *item, const char *name);

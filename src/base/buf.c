@@ -24,6 +24,12 @@ void cn_buf_cut(struct cn_buf *buf, size_t size)
     if (buf->data) buf->data[size] = 0;
 }
 
+void cn_buf_fail(struct cn_buf *buf, bool over_limit)
+{
+    buf->failed = true;
+    buf->over_limit = over_limit;
+}
+
 int cn_buf_check(const struct cn_buf *buf, const char *what, cairn_error *err)
 {
     if (!buf->failed) return CAIRN_OK;

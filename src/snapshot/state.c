@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "os/os.h"
 #include "snapshot/value.h"
+#include "snapshot/valuejson.h"
 #include "store/layout.h"
 
 int cairn_state_new(cairn_state **ret_state, cairn_error *err)
@@ -348,12 +349,24 @@ int cairn_state_bind_bool(cairn_state *state, const char *item, const char *name
     return bind_scalar(state, item, name, CN_LEAF_BOOL, value, err);
 }
 
+/* What a save would refuse. Around the value are the file's object, that of the items, the item's and those of the folders of its name. */
+static int check_value(const char *item, const char *name, const cairn_value *value, cairn_error *err)
+{
+    enum { FILE_LEVELS = 2 };
+    struct cn_shown shown;
+    unsigned parts = is_flat(item) ? 1 : count_parts(name);
+    if (parts > CN_MAX_NAME_PARTS) return CAIRN_OK; /* check_name tells */
+    int code = cn_valuejson_check(value, FILE_LEVELS + (int)parts, err);
+    return code ? cn_error_prefix(err, code, "the value '%s/%s'", item, cn_show_text(&shown, name)) : CAIRN_OK;
+}
+
 int cairn_state_set_value(cairn_state *state, const char *item, const char *name, cairn_value *value, cairn_error *err)
 {
     if (value && cn_value_is_given(value))
         return cn_error_set(err, CAIRN_E_USAGE, "cairn_state_set_value: the value was given away already");
     int code = check_call(state, item, name, "cairn_state_set_value", err);
     if (!code && !value) code = cn_error_set(err, CAIRN_E_NOMEM, "item '%s': the value is NULL (out of memory?)", item);
+    if (!code) code = check_value(item, name, value, err);
     if (code) {
         cairn_value_free(value);
         return code;

@@ -166,8 +166,8 @@ static cairn_value *nest(int kind, cairn_value *inner)
     return value;
 }
 
-/* A value that can be saved can be read back, whatever its name takes of the levels; the deepest one is refused by the save. */
-static void what_is_nested_too_deeply_is_not_saved(void **unused)
+/* A value that can be saved can be read back, whatever its name takes of the levels; a deeper one is refused when it is set. */
+static void what_is_nested_too_deeply_is_refused(void **unused)
 {
     (void)unused;
     for (int parts = 1; parts <= 30; parts += parts == 1 ? 3 : 26)
@@ -180,14 +180,15 @@ static void what_is_nested_too_deeply_is_not_saved(void **unused)
                 cairn_value *value = levels & 1 ? cairn_value_float(1.0 / 0.0) : cairn_value_null(), *items = NULL;
                 struct cn_buf buf;
                 for (int i = 0; i < levels; i++) value = nest(kind, value);
-                test_ok(cairn_state_set_value(state, "data", name, value, &err));
+                int code = cairn_state_set_value(state, "data", name, value, &err);
                 cn_buf_init(&buf, cn_os_alloc(), 1 << 20);
-                int code = cn_statejson_write(state, &buf, &err);
                 if (code) {
                     test_code(code, CAIRN_E_LIMIT);
                     assert_non_null(strstr(err.message, name));
+                    assert_null(cairn_state_get_value(state, "data", name));
                     refused++;
                 } else {
+                    test_ok(cn_statejson_write(state, &buf, &err));
                     test_ok(cn_statejson_read(buf.data, buf.size, &items, &err));
                     assert_non_null(cn_statejson_find(items, "data", name));
                     saved = levels;
@@ -199,6 +200,33 @@ static void what_is_nested_too_deeply_is_not_saved(void **unused)
             assert_true(refused && saved >= (60 - parts) / 4 - 1);
             if (kind == 0) assert_int_equal(saved, 62 - parts - (62 - parts) % 2); /* an odd one ends in an Inf, a level more */
         }
+}
+
+static void what_could_not_be_saved_is_not_set(void **unused)
+{
+    cairn_value *bad[5];
+    cairn_state *state = new_state();
+    (void)unused;
+    bad[0] = cairn_value_string("\xff\xfe", 2);
+    bad[1] = cairn_value_list();
+    assert_int_equal(cairn_value_append(bad[1], cairn_value_string("ok\xc0", 3)), CAIRN_OK);
+    bad[2] = cairn_value_map();
+    assert_int_equal(cairn_value_set(bad[2], "a\xe2\x82", cairn_value_null()), CAIRN_OK);
+    bad[3] = cairn_value_null();
+    assert_int_equal(cairn_value_set_tag(bad[3], "\x80"), CAIRN_OK);
+    bad[4] = cairn_value_map();
+    for (int i = 0; i < 2; i++) assert_int_equal(cairn_value_set_pair(bad[4], cairn_value_string("k", 1), cairn_value_null()), CAIRN_OK);
+    test_ok(cairn_state_set_value(state, "loop", "old", cairn_value_int(7), &err));
+    for (int i = 0; i < 5; i++) {
+        const char *name = i & 1 ? "old" : "new";
+        test_code(cairn_state_set_value(state, "loop", name, bad[i], &err), CAIRN_E_USAGE);
+        if (!strstr(err.message, i & 1 ? "the value 'loop/old': " : "the value 'loop/new': ")) fail_msg("%s", err.message);
+        assert_non_null(strstr(err.message, i < 4 ? "UTF-8" : "the key \"k\" twice"));
+        assert_int_equal(cairn_value_get_int(cairn_state_get_value(state, "loop", "old")), 7);
+        assert_null(cairn_state_get_value(state, "loop", "new"));
+    }
+    test_ok(cairn_state_set_value(state, "loop", "new", cairn_value_bytes("\xff\xfe", 2), &err));
+    cairn_state_free(state);
 }
 
 static int refuse(void *user, uint64_t offset, size_t size, void *destination)
@@ -597,7 +625,8 @@ int main(void)
         cmocka_unit_test(plans_cover_every_byte_once),
         cmocka_unit_test(a_leaf_is_no_folder_of_leaves),
         cmocka_unit_test(a_name_has_so_many_parts),
-        cmocka_unit_test(what_is_nested_too_deeply_is_not_saved),
+        cmocka_unit_test(what_is_nested_too_deeply_is_refused),
+        cmocka_unit_test(what_could_not_be_saved_is_not_set),
         cmocka_unit_test(frozen_tensors_lie_apart),
         cmocka_unit_test(a_plan_keeps_its_names),
         cmocka_unit_test(file_stems_belong_to_one_item),
