@@ -415,7 +415,8 @@ typedef struct cairn_restore_report {
     uint64_t bytes;
     uint64_t elapsed_ns;
     uint32_t skipped_damaged; /* newer checkpoints that were passed over because they are damaged (each gave a message) */
-    void (*leaf)(void *user, const char *item, const char *name, cairn_outcome outcome); /* set by the caller, may be NULL */
+    void (*leaf)(void *user, const char *item, const char *name, cairn_outcome outcome); /* set by the caller, may be NULL; names live
+                                                                                            while it runs */
     void *user;
 } cairn_restore_report;
 #define CAIRN_RESTORE_REPORT_INIT \

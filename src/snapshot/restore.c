@@ -158,11 +158,10 @@ int cn_restore_prepare(struct cn_restore *restore, cairn_error *err)
     restore->outcomes = cn_os_new_array(restore->state->count, 1);
     restore->values = cn_os_new_array(restore->state->count, sizeof *restore->values);
     cn_auto_free bool *wanted = cn_os_new_array(table->count, sizeof *wanted);
-    if (!restore->leaves || !restore->outcomes || !restore->values || !wanted) return no_memory(err);
-    cn_pool_init(&restore->unbound_text, cn_os_alloc(), 16 * CN_MAX_STATE_JSON_BYTES);
-    cn_buf_init(&restore->unbound, cn_os_alloc(), 16 * CN_MAX_STATE_JSON_BYTES);
+    restore->unbound_room_bytes = cn_unbound_room_bytes(restore->state, restore->checkpoint->values);
+    restore->unbound_room = cn_os_new(restore->unbound_room_bytes);
+    if (!restore->leaves || !restore->outcomes || !restore->values || !restore->unbound_room || !wanted) return no_memory(err);
     int code = match(restore, err);
-    if (!code) code = cn_unbound_find(restore->state, restore->checkpoint->values, &restore->unbound_text, &restore->unbound, err);
     if (code) return code;
     for (uint64_t i = 0; i < table->count; i++) wanted[i] = restore->leaves[i] != NULL;
     return cn_pieces_cut(table, wanted, &restore->pieces, err);
@@ -256,6 +255,11 @@ static void report_leaf(cairn_restore_report *report, const char *item, const ch
     if (report->leaf) report->leaf(report->user, item, name, outcome);
 }
 
+static void report_unbound(void *user, const char *item, const char *name)
+{
+    report_leaf(user, item, name, CAIRN_UNEXPECTED);
+}
+
 void cn_restore_report(const struct cn_restore *restore, cairn_restore_report *report)
 {
     const struct cn_table *table = &restore->checkpoint->table;
@@ -266,9 +270,8 @@ void cn_restore_report(const struct cn_restore *restore, cairn_restore_report *r
     for (uint64_t i = 0; i < table->count; i++)
         if (!restore->leaves[i] && !cn_state_find(restore->state, table->rows[i].item, table->rows[i].name))
             report_leaf(report, table->rows[i].item, table->rows[i].name, CAIRN_UNEXPECTED);
-    const struct cn_unbound *unbound = (const void *)restore->unbound.data;
-    for (uint64_t i = 0; i < restore->unbound.size / sizeof *unbound; i++)
-        report_leaf(report, unbound[i].item, unbound[i].name, CAIRN_UNEXPECTED);
+    cn_unbound_tell(restore->state, restore->checkpoint->values, restore->unbound_room, restore->unbound_room_bytes, report_unbound,
+                    report);
     report->bytes = restore->pieces.total_bytes;
 }
 
@@ -280,7 +283,6 @@ void cn_restore_free(struct cn_restore *restore)
     cn_os_free(restore->outcomes);
     cn_os_free(restore->values);
     cn_pieces_free(&restore->pieces);
-    cn_buf_done(&restore->unbound);
-    if (restore->unbound_text.alloc) cn_pool_done(&restore->unbound_text);
-    restore->leaves = NULL, restore->outcomes = NULL, restore->values = NULL;
+    cn_os_free(restore->unbound_room);
+    restore->leaves = NULL, restore->outcomes = NULL, restore->values = NULL, restore->unbound_room = NULL;
 }

@@ -5,7 +5,6 @@
 
 #include <stdatomic.h>
 
-#include "base/buf.h"
 #include "io/arena.h"
 #include "snapshot/checkpoint.h"
 #include "snapshot/pieces.h"
@@ -27,8 +26,8 @@ struct cn_restore {
     unsigned char *outcomes;       /* cairn_outcome per leaf of the state */
     cairn_value **values;          /* per leaf: the tree to set, made before anything is touched */
     struct cn_pieces pieces;
-    struct cn_buf unbound; /* of struct cn_unbound: values of the checkpoint that nothing is bound to */
-    struct cn_pool unbound_text;
+    char *unbound_room; /* for the name of a value that nothing is bound to */
+    size_t unbound_room_bytes;
     atomic_bool touched; /* a byte was stored, or may have been: a failure now is TORN_STATE */
     atomic_bool refused; /* a store callback failed: the fault is not the checkpoint's */
 };

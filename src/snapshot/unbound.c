@@ -1,18 +1,23 @@
-/* Values that nothing is bound to (see unbound.h): a walk through the items' trees beside the names of what is bound. Depth is the reader's bound. */
+/* Values that nothing is bound to (see unbound.h): a walk through the items' trees beside the names of what is bound. It is done twice: to measure the
+ * longest name, and to tell them. Depth is the reader's bound. It takes no memory and time in proportion to the tree, however long its names are. */
 #include "snapshot/unbound.h"
 
 #include <string.h>
 
+#include "base/check.h"
 #include "base/limits.h"
-#include "os/os.h"
 #include "store/layout.h"
 
-struct search {
+/* What is longer is no key of anything bound, nor of a folder of it. */
+enum { LONGEST_KEY = CN_MAX_ITEM_BYTES + 1 + CN_MAX_NAME_BYTES };
+
+struct walk {
     const cairn_state *state;
-    struct cn_buf path; /* the key of where we are */
-    const char *item;
-    struct cn_pool *pool;
-    struct cn_buf *names;
+    const cairn_value *item;
+    char *key; /* of where we are, as far as it fits into capacity, and a NUL */
+    size_t size, capacity, longest;
+    cn_unbound_fn tell; /* NULL: measure */
+    void *user;
 };
 
 static bool is_folder(const cairn_value *value)
@@ -32,64 +37,80 @@ static bool has(const cairn_value *value, bool tensors)
     return false;
 }
 
-static void append_part(struct search *search, const char *part)
+static void append(struct walk *walk, const char *bytes, size_t size)
 {
-    bool as_is = !strcmp(search->item, CN_ITEM_MODEL);
-    cn_buf_text(&search->path, "/");
-    for (; *part; part++)
-        if (as_is || (*part != '/' && *part != '~'))
-            cn_buf_append(&search->path, part, 1);
-        else
-            cn_buf_text(&search->path, *part == '/' ? "~1" : "~0");
+    size_t room = walk->size < walk->capacity ? walk->capacity - walk->size : 0;
+    memcpy(walk->key + cn_min_u64(walk->size, walk->capacity), bytes, cn_min_u64(size, room));
+    walk->size += size;
 }
 
-static int report(struct search *search)
+/* A part as a name holds it: '~' and '/' are escaped, but for item model. */
+static void append_part(struct walk *walk, const cairn_value *part)
 {
-    struct cn_unbound unbound = { search->item, cn_pool_text(search->pool, search->path.data + strlen(search->item) + 1) };
-    cn_buf_append(search->names, &unbound, sizeof unbound);
-    return unbound.name && !search->names->failed ? CAIRN_OK : CAIRN_E_NOMEM;
-}
-
-static int walk(struct search *search, const cairn_value *value);
-
-static int walk_parts(struct search *search, const cairn_value *folder)
-{
-    size_t here = search->path.size;
-    int code = CAIRN_OK;
-    for (size_t i = 0; i < folder->as.list.count && !code; i++) {
-        append_part(search, folder->as.list.keys[i]->as.data.bytes);
-        code = search->path.failed ? CAIRN_E_NOMEM : walk(search, folder->as.list.items[i]);
-        cn_buf_cut(&search->path, here);
+    bool as_is = !strcmp(walk->item->as.data.bytes, CN_ITEM_MODEL);
+    const char *bytes = part->as.data.bytes;
+    size_t size = part->as.data.size, done = 0;
+    append(walk, "/", 1);
+    for (size_t i = 0; i < size && !as_is; i++) {
+        if (bytes[i] != '/' && bytes[i] != '~') continue;
+        append(walk, bytes + done, i - done);
+        append(walk, bytes[i] == '/' ? "~1" : "~0", 2);
+        done = i + 1;
     }
-    return code;
+    append(walk, bytes + done, size - done);
 }
 
-static int walk(struct search *search, const cairn_value *value)
+static void tell_here(struct walk *walk)
 {
-    uint64_t unused;
-    if (cn_hash_find(&search->state->index, search->path.data, search->path.size, &unused)) return CAIRN_OK;
-    bool shared = cn_hash_find(&search->state->folders, search->path.data, search->path.size, &unused);
-    if (is_folder(value) && (shared || has(value, true))) return walk_parts(search, value);
-    return has(value, false) ? report(search) : CAIRN_OK;
+    walk->longest = (size_t)cn_max_u64(walk->longest, walk->size);
+    walk->key[cn_min_u64(walk->size, walk->capacity)] = 0;
+    if (walk->tell) walk->tell(walk->user, walk->item->as.data.bytes, walk->key + walk->item->as.data.size + 1);
 }
 
-static int walk_item(struct search *search, const cairn_value *key, const cairn_value *tree)
+static void walk_value(struct walk *walk, const cairn_value *value);
+
+static void walk_parts(struct walk *walk, const cairn_value *folder)
 {
-    if (key->kind != CAIRN_STRING || !is_folder(tree)) return CAIRN_OK;
-    search->item = cn_pool_text(search->pool, key->as.data.bytes);
-    if (!search->item) return CAIRN_E_NOMEM;
-    cn_buf_cut(&search->path, 0);
-    cn_buf_text(&search->path, search->item);
-    return search->path.failed ? CAIRN_E_NOMEM : walk_parts(search, tree);
+    size_t here = walk->size;
+    for (size_t i = 0; i < folder->as.list.count; i++) {
+        append_part(walk, folder->as.list.keys[i]);
+        walk_value(walk, folder->as.list.items[i]);
+        walk->size = here;
+    }
 }
 
-int cn_unbound_find(const cairn_state *state, const cairn_value *items, struct cn_pool *pool, struct cn_buf *names, cairn_error *err)
+static void walk_value(struct walk *walk, const cairn_value *value)
 {
-    struct search search = { .state = state, .pool = pool, .names = names };
-    cn_buf_init(&search.path, cn_os_alloc(), CN_MAX_STATE_JSON_BYTES);
-    int code = CAIRN_OK;
-    for (size_t i = 0; items && i < items->as.list.count && !code; i++)
-        code = walk_item(&search, items->as.list.keys[i], items->as.list.items[i]);
-    cn_buf_done(&search.path);
-    return code ? cn_error_set(err, code, "no memory to look for values that nothing is bound to") : CAIRN_OK;
+    bool possible = walk->size <= LONGEST_KEY;
+    if (possible && cn_hash_find(&walk->state->index, walk->key, walk->size, NULL)) return;
+    bool shared = possible && cn_hash_find(&walk->state->folders, walk->key, walk->size, NULL);
+    if (is_folder(value) && (shared || has(value, true)))
+        walk_parts(walk, value);
+    else if (has(value, false))
+        tell_here(walk);
+}
+
+static void walk_items(struct walk *walk, const cairn_value *items)
+{
+    for (size_t i = 0; items && i < items->as.list.count; i++) {
+        walk->item = items->as.list.keys[i];
+        if (walk->item->kind != CAIRN_STRING || !is_folder(items->as.list.items[i])) continue;
+        walk->size = 0;
+        append(walk, walk->item->as.data.bytes, walk->item->as.data.size);
+        walk_parts(walk, items->as.list.items[i]);
+    }
+}
+
+size_t cn_unbound_room_bytes(const cairn_state *state, const cairn_value *items)
+{
+    char key[LONGEST_KEY + 1];
+    struct walk walk = { .state = state, .key = key, .capacity = LONGEST_KEY };
+    walk_items(&walk, items);
+    return (size_t)cn_max_u64(walk.longest, LONGEST_KEY) + 1;
+}
+
+void cn_unbound_tell(const cairn_state *state, const cairn_value *items, char *room, size_t room_bytes, cn_unbound_fn tell, void *user)
+{
+    struct walk walk = { .state = state, .key = room, .capacity = room_bytes - 1, .tell = tell, .user = user };
+    walk_items(&walk, items);
 }

@@ -2,12 +2,14 @@
  * save, restore, fall back, fence, refuse - over direct and buffered I/O, one thread and several, an arena of three pieces. */
 #include "support.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/json.h"
 #include "os/os.h"
+#include "snapshot/value.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
 static char messages[8192];
@@ -632,6 +634,78 @@ static void values_that_nothing_is_bound_to_are_told(void **unused)
     test_ok(cairn_run_close(run, &err));
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { MEASURED = 0 };
+#else
+enum { MEASURED = 1 };
+#endif
+
+enum { LONG_KEY = 1 << 20, LEAVES = 2000 };
+
+static void count_long_name(void *user, const char *item, const char *name, cairn_outcome outcome)
+{
+    int *told = user;
+    if (outcome == CAIRN_UNEXPECTED && !strcmp(item, "opt") && strlen(name) > LONG_KEY && atoi(strrchr(name, '/') + 1) == *told) ++*told;
+}
+
+/* How many long names were told, in order. */
+static int restore_long_names(const char *path)
+{
+    static float w[4];
+    static const uint64_t shape[] = { 4 };
+    struct trainer t = { 0 };
+    int told = 0;
+    cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+    report.leaf = count_long_name;
+    report.user = &told;
+    test_ok(cairn_state_new(&t.state, &err));
+    bind(&t, "model", "w", CAIRN_F32, 1, shape, CAIRN_TRAINABLE, w);
+    int code = cairn_load(path, "latest", t.state, NULL, &report, &err);
+    cairn_state_free(t.state);
+    return code ? code : told;
+}
+
+/* One long key around a tensor and many values (P13): memory goes with the file, not with the length of the path times the number of leaves. */
+static void long_names_of_what_nothing_is_bound_to_take_no_memory(void **unused)
+{
+    static float w[4] = { 1, 2, 3, 4 };
+    static const uint64_t shape[] = { 4 };
+    struct trainer t = { 0 };
+    char path[600], part[16];
+    cairn_value *root = cairn_value_map(), *folder = cairn_value_map();
+    char *key = malloc(LONG_KEY + 1);
+    struct rusage idle, usage;
+    int status;
+    (void)unused;
+    memset(key, 'k', LONG_KEY);
+    key[LONG_KEY] = 0;
+    assert_int_equal(cairn_value_set(folder, "t", cn_value_tensor_ref("w", 1)), CAIRN_OK);
+    for (int i = 0; i < LEAVES; i++) {
+        snprintf(part, sizeof part, "%d", i);
+        assert_int_equal(cairn_value_set(folder, part, cairn_value_int(i)), CAIRN_OK);
+    }
+    assert_int_equal(cairn_value_set(root, key, folder), CAIRN_OK);
+    free(key);
+    snprintf(path, sizeof path, "%s/run", test_folder("long"));
+    test_ok(cairn_state_new(&t.state, &err));
+    bind(&t, "model", "w", CAIRN_F32, 1, shape, CAIRN_TRAINABLE, w);
+    test_ok(cairn_state_set_value(t.state, "opt", "x", root, &err));
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    cairn_save_options saving = TEST_SAVE_OPTIONS;
+    test_ok(cairn_save(run, t.state, &saving, NULL, &err));
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(t.state);
+    for (int round = 0; round < 2; round++) {
+        pid_t child = fork();
+        if (!child) _exit(round && restore_long_names(path) != LEAVES);
+        assert_int_equal(wait4(child, &status, 0, round ? &usage : &idle), child);
+        assert_int_equal(status, 0);
+    }
+    long took_mib = (usage.ru_maxrss - idle.ru_maxrss) / 1024;
+    print_message("restored within %ld MiB\n", took_mib);
+    assert_true(!MEASURED || took_mib < 64);
+}
+
 /* Each leaf is told once; items select; what is missing is an error unless it is allowed; another kind of value is a mismatch. */
 static void a_restore_tells_what_it_did(void **unused)
 {
@@ -1039,6 +1113,7 @@ int main(void)
         cmocka_unit_test(a_mismatch_touches_nothing),
         cmocka_unit_test(a_restore_tells_what_it_did),
         cmocka_unit_test(values_that_nothing_is_bound_to_are_told),
+        cmocka_unit_test(long_names_of_what_nothing_is_bound_to_take_no_memory),
         cmocka_unit_test(an_older_one_must_cover_what_was_torn),
         cmocka_unit_test(what_any_torn_attempt_touched_must_be_covered),
         cmocka_unit_test(a_store_that_fails_ends_the_restore),
