@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/floatenv.h"
 #include "base/json.h"
 #include "base/utf8.h"
 
@@ -181,6 +182,7 @@ static double to_double(struct cn_pool *pool, const char *literal, size_t size, 
         used += size - before - 1;
     }
     copy[used] = 0;
+    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
     return strtod(copy, NULL);
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/digest.h"
+#include "base/floatenv.h"
 #include "base/json.h"
 #include "base/utf8.h"
 
@@ -134,6 +135,7 @@ static void use_json_point(char *text)
 
 void cn_json_put_f64(struct cn_json_writer *writer, double number)
 {
+    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
     char text[64];
     if (!isfinite(number)) {
         cn_json_put_string(writer, isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
@@ -142,7 +144,8 @@ void cn_json_put_f64(struct cn_json_writer *writer, double number)
     /* fewer than 15 digits come out by themselves, for %g drops zeros; not so where precision is lost towards zero */
     for (int digits = fabs(number) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strtod(text, NULL) == number) break;
+        double read = strtod(text, NULL);
+        if (!memcmp(&read, &number, sizeof read)) break;
     }
     use_json_point(text);
     if (!strpbrk(text, ".e")) strcat(text, ".0");

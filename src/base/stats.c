@@ -1,6 +1,9 @@
 /* Statistics (see stats.h): the choice of the vector level, and how blocks add up. */
 #include "base/stats.h"
 
+#include <math.h>
+
+#include "base/floatenv.h"
 #include "base/stats_simd.h"
 #include "base/tsan.h"
 
@@ -12,6 +15,7 @@ bool cn_stats_known(cairn_dtype dtype)
 struct cn_stats cn_stats_of_at(enum cn_simd level, cairn_dtype dtype, const void *data, size_t size)
 {
     cn_tsan_reads(data, size);
+    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
     struct cn_stats stats;
 #if defined(__x86_64__)
     if (level == CN_SIMD_AVX512) {
@@ -33,8 +37,16 @@ struct cn_stats cn_stats_of(cairn_dtype dtype, const void *data, size_t size)
     return cn_stats_of_at(cn_simd_best(), dtype, data, size);
 }
 
+double cn_stats_norm(const struct cn_stats *stats)
+{
+    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
+    volatile double norm = sqrt(stats->sum_squares); /* now, not on the way out */
+    return norm;
+}
+
 void cn_stats_add(struct cn_stats *total, const struct cn_stats *block)
 {
+    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
     total->sum_squares += block->sum_squares;
     if (block->max_abs > total->max_abs) total->max_abs = block->max_abs;
     total->nan_count += block->nan_count;

@@ -1,7 +1,6 @@
 /* A save job (see save.h): its plan and values at the start, its tables at the end. */
 #include "snapshot/save.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "os/os.h"
@@ -122,7 +121,7 @@ static struct cn_base_tensor total_of(const struct cn_save *save, uint64_t index
     if (file->fate == CN_FATE_LINKED) return file->base->tensors[index - save->plan.files[tensor->file].first_tensor];
     if (!cn_stats_known(tensor->leaf->dtype)) return (struct cn_base_tensor){ .blocks = tensor->blocks };
     for (uint64_t i = 0; i < tensor->blocks; i++) cn_stats_add(&sum, &save->stats[tensor->first_block + i]);
-    return (struct cn_base_tensor){ tensor->blocks, sum.max_abs, sqrt(sum.sum_squares), sum.nan_count, sum.inf_count };
+    return (struct cn_base_tensor){ tensor->blocks, sum.max_abs, cn_stats_norm(&sum), sum.nan_count, sum.inf_count };
 }
 
 /* A row of the table from its blocks; adds to the guards. */

@@ -1,6 +1,7 @@
 /* Writing tensors.json (see table.h): one tensor per line, members in a fixed order; the same table gives the same bytes. */
 #include <math.h>
 
+#include "base/floatenv.h"
 #include "base/json.h"
 #include "snapshot/table.h"
 
@@ -34,6 +35,7 @@ static double six_digits(double number)
 static void put_statistics(struct cn_json_writer *writer, const struct cn_table_row *row)
 {
     if (!row->stats_known) return;
+    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
     cn_json_key(writer, "stats");
     cn_json_begin_object(writer);
     cn_json_key(writer, "max_abs");

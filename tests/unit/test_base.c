@@ -2,6 +2,7 @@
  * and utf8.c: JSON, digests and statistics on every vector level, pool, buffer, hash, UTF-8, names shown. */
 #include "support.h"
 
+#include <fenv.h>
 #include <math.h>
 
 #include "base/check.h"
@@ -246,6 +247,96 @@ static void statistics_are_as_defined(void **unused)
         }
 }
 
+/* Subnormal numbers as zero: what torch.set_flush_denormal and -ffast-math do to a process. */
+static void flush_subnormals(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);
+#elif defined(__aarch64__)
+    uint64_t control;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    __asm__ volatile("msr fpcr, %0" : : "r"(control | UINT64_C(1) << 24));
+#endif
+}
+
+enum { FIGURES = 4 + 2 * CN_SIMD_COUNT * 4 + 5 };
+
+/* Bits of everything that is computed in floating point. */
+static void take_figures(uint64_t *figures, char *text, size_t text_size)
+{
+    static const uint16_t half[] = { 0x0001, 0x83ff, 0x0200 }, brain[] = { 0x0001, 0x807f };
+    static const uint32_t single[] = { 0x00000001, 0x807fffff };
+    static const uint64_t wide[] = { UINT64_C(0x000fffffffffffff), UINT64_C(0x1ea0000000000001), UINT64_C(0x1ea0000000000003) };
+    static const struct {
+        cairn_dtype dtype;
+        const void *data;
+        size_t size;
+    } tensors[] = { { CAIRN_F16, half, sizeof half },
+                    { CAIRN_BF16, brain, sizeof brain },
+                    { CAIRN_F32, single, sizeof single },
+                    { CAIRN_F64, wide, sizeof wide } };
+    static const char document[] = "[0.1,0.3,1.23e-310,5e-324,9007199254740993.0]";
+    static const double numbers[] = { 0.1, 1.0 / 3, 1.2345678901234e-310, 5e-324, -2.2250738585072e-308 };
+    size_t count = 0;
+    for (size_t i = 0; i < 4; i++) {
+        struct cn_stats total = { 0 };
+        for (int level = 0; level < CN_SIMD_COUNT; level++) {
+            enum cn_simd known = cn_simd_available((enum cn_simd)level) ? (enum cn_simd)level : CN_SIMD_BASELINE;
+            struct cn_stats stats = cn_stats_of_at(known, tensors[i].dtype, tensors[i].data, tensors[i].size);
+            memcpy(&figures[count++], &stats.max_abs, 8);
+            memcpy(&figures[count++], &stats.sum_squares, 8);
+            cn_stats_add(&total, &stats);
+        }
+        double norm = cn_stats_norm(&total);
+        memcpy(&figures[count++], &norm, 8);
+    }
+    struct cn_pool pool;
+    struct cn_json json;
+    bool more;
+    double real;
+    cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
+    cn_json_init(&json, document, sizeof document - 1, &pool);
+    test_ok(cn_json_expect(&json, CN_JSON_ARRAY, "an array", &err));
+    while (!cn_json_next_element(&json, &more, &err) && more) {
+        test_ok(cn_json_f64(&json, &real, &err));
+        memcpy(&figures[count++], &real, 8);
+    }
+    cn_pool_done(&pool);
+    assert_int_equal(count, FIGURES);
+    struct cn_buf buf;
+    struct cn_json_writer writer = { .buf = &buf };
+    cn_buf_init(&buf, cn_os_alloc(), 1 << 20);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) cn_json_put_f64(&writer, numbers[i]);
+    snprintf(text, text_size, "%s", buf.data);
+    cn_buf_done(&buf);
+}
+
+/* Whatever the process around the library has set for its own arithmetic, figures are the same, and what it has set stays. */
+static void figures_do_not_depend_on_the_callers_arithmetic(void **unused)
+{
+    static const int roundings[] = { FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO };
+    uint64_t expected[FIGURES], found[FIGURES];
+    char expected_text[200], text[200];
+    (void)unused;
+    take_figures(expected, expected_text, sizeof expected_text);
+    for (int i = 0; i < 8; i++) {
+        fenv_t before;
+        assert_int_equal(fegetenv(&before), 0);
+        fesetround(roundings[i & 3]);
+        if (i >= 4) flush_subnormals();
+        take_figures(found, text, sizeof text);
+        assert_int_equal(fegetround(), roundings[i & 3]);
+        volatile double smallest = 5e-324;
+        volatile bool flushed = smallest == 0;
+        fesetenv(&before);
+#if defined(__x86_64__) || defined(__aarch64__)
+        assert_int_equal(flushed, i >= 4);
+#endif
+        assert_memory_equal(found, expected, sizeof expected);
+        assert_string_equal(text, expected_text);
+    }
+}
+
 static void a_number_has_one_spelling(void **unused)
 {
     static const char *const bad[] = { "", "-1", "+1", " 1", "01", "00", "x", "18446744073709551616", "99999999999999999999999" };
@@ -382,6 +473,7 @@ int main(void)
         cmocka_unit_test(statistics_agree_on_every_level),
         cmocka_unit_test(statistics_are_as_defined),
         cmocka_unit_test(a_copy_is_one_on_every_level),
+        cmocka_unit_test(figures_do_not_depend_on_the_callers_arithmetic),
         cmocka_unit_test(a_number_has_one_spelling),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(messages_are_one_line_of_utf8),
