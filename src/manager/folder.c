@@ -101,7 +101,7 @@ static int save_job(struct folder *folder, const char *path, cairn_state *state,
     folder->save = (struct cn_save){ .state = state,
                                      .staging = &folder->staging,
                                      .io_mode = options->io_mode,
-                                     .threads = cn_defaults_threads(options->io_threads, true),
+                                     .threads = cn_defaults_threads(options->io_threads, CN_WORK_WAITED_FOR),
                                      .limits = { options->shard_bytes ? options->shard_bytes : CN_DEFAULT_SHARD_BYTES, CN_BLOCK_BYTES },
                                      .figures = &folder->figures };
     code = write_files(folder, options, err);
@@ -140,7 +140,9 @@ int cn_folder_save(const char *path, cairn_state *state, const cairn_folder_opti
 static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *report,
                 cairn_error *err)
 {
-    struct cn_restore restore = { .state = state, .checkpoint = checkpoint, .options = options, .threads = cn_defaults_threads(0, true) };
+    struct cn_restore restore = {
+        .state = state, .checkpoint = checkpoint, .options = options, .threads = cn_defaults_threads(0, CN_WORK_WAITED_FOR)
+    };
     int code = cn_restore_prepare(&restore, err);
     if (!code) code = make_arena(restore.pieces.total_bytes, 0, restore.threads, &restore.arena, err);
     if (!code) {

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "snapshot/defaults.h"
 #include "store/held.h"
 #include "store/layout.h"
 #include "store/retire.h"
@@ -118,9 +117,9 @@ void cn_run_end_job(cairn_run *run, int code, bool abandoned)
 
 /* --------------------------------------------------------------------------------------------------------------- limits */
 
-uint32_t cn_run_threads(const cairn_run *run, bool alone)
+uint32_t cn_run_threads(const cairn_run *run, enum cn_work work)
 {
-    return cn_defaults_threads(run->options.io_threads, alone);
+    return cn_defaults_threads(run->options.io_threads, work);
 }
 
 uint64_t cn_run_piece_bytes(const cairn_run *run)

@@ -8,6 +8,7 @@
 
 #include "io/arena.h"
 #include "manager/job.h"
+#include "snapshot/defaults.h"
 #include "snapshot/restore.h"
 #include "snapshot/save.h"
 #include "store/catalog.h"
@@ -95,7 +96,7 @@ int cn_run_take_term(cairn_run *run, cairn_error *err);
 /* An arena with slots for pieces of piece_bytes, enough for total_bytes within the limits; kept from job to job. */
 int cn_run_need_arena(cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes, cairn_error *err);
 int cn_run_need_arena_for(cairn_run *run, const cairn_state *state, cairn_error *err); /* all of it */
-uint32_t cn_run_threads(const cairn_run *run, bool alone);
+uint32_t cn_run_threads(const cairn_run *run, enum cn_work work);
 uint64_t cn_run_piece_bytes(const cairn_run *run);
 /* Looks the best one up among healthy checkpoints on the line that ends in head. */
 void cn_run_find_best(cairn_run *run, const struct cn_catalog *catalog, const struct cn_manifest *head);

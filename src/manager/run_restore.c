@@ -84,7 +84,7 @@ static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoin
     struct cn_restore restore = { .state = attempt->state,
                                   .checkpoint = checkpoint,
                                   .options = attempt->options,
-                                  .threads = cn_run_threads(run, true),
+                                  .threads = cn_run_threads(run, CN_WORK_WAITED_FOR),
                                   .cancel = &run->cancel,
                                   .read_bytes = &run->figures.staged_bytes,
                                   .stored_bytes = &run->figures.written_bytes,

@@ -266,7 +266,7 @@ static struct cn_job *new_job(cairn_run *run, cairn_state *state, const cairn_sa
                                   .staging = &job->staging,
                                   .limits = { run->options.shard_bytes, cn_run_piece_bytes(run) },
                                   .io_mode = run->options.io_mode,
-                                  .threads = cn_run_threads(run, options->mode == CAIRN_SAVE_SYNC),
+                                  .threads = cn_run_threads(run, options->mode == CAIRN_SAVE_SYNC ? CN_WORK_WAITED_FOR : CN_WORK_BEHIND),
                                   .cancel = &run->cancel,
                                   .figures = &run->figures,
                                   .base = &run->base,

@@ -6,11 +6,13 @@
 
 enum { MAX_SLOTS = 1 << 20 };
 
-uint32_t cn_defaults_threads(uint32_t wish, bool alone)
+uint32_t cn_defaults_threads(uint32_t wish, enum cn_work work)
 {
-    enum { LEAST = 2, MOST = 4 };
-    unsigned cores = cn_os_cores();
-    return wish ? wish : alone || cores > MOST ? MOST : cores < LEAST ? LEAST : cores;
+    enum { LEAST_BEHIND = 2, MOST_BEHIND = 4, WAITED_FOR = 4, VERIFYING = 8 };
+    if (wish) return wish;
+    if (work == CN_WORK_VERIFYING) return VERIFYING;
+    if (work == CN_WORK_WAITED_FOR) return WAITED_FOR;
+    return (uint32_t)cn_max_u64(LEAST_BEHIND, cn_min_u64(cn_os_cores(), MOST_BEHIND));
 }
 
 uint32_t cn_defaults_slots(uint64_t slot_bytes, uint64_t wanted, uint64_t limit_bytes)

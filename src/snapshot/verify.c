@@ -130,13 +130,10 @@ static void tick(void *user)
         verifier->options->progress(verifier->options->user, atomic_load(&verifier->done_bytes), verifier->pieces.total_bytes);
 }
 
-/* So that the disk has something to do while others digest. */
-enum { READERS = 8 };
-
 static int check_data(struct verifier *verifier, cairn_error *err)
 {
     struct cn_arena *arena;
-    uint32_t threads = verifier->options->io_threads ? verifier->options->io_threads : READERS;
+    uint32_t threads = cn_defaults_threads(verifier->options->io_threads, CN_WORK_VERIFYING);
     if (threads > CN_MAX_IO_THREADS) return cn_error_set(err, CAIRN_E_USAGE, "at most %d I/O threads", CN_MAX_IO_THREADS);
     int code = cn_pieces_cut(&verifier->checkpoint->table, NULL, &verifier->pieces, err);
     if (code) return code;
