@@ -131,7 +131,7 @@ CAIRN_API uint32_t cairn_dtype_bits(cairn_dtype dtype);    /* bits of one elemen
 /* What a leaf is for. No flag: a buffer, counted but never judged. */
 enum {
     CAIRN_TRAINABLE = 1u << 0, /* NaN or Inf in it makes a checkpoint unhealthy; missing at a restore is an error */
-    CAIRN_FROZEN = 1u << 1,    /* does not change; grouped apart, so that its file can be shared between checkpoints */
+    CAIRN_FROZEN = 1u << 1,    /* does not change; grouped apart, so that its file can be shared between checkpoints, from 1 MiB on */
     CAIRN_OPTIMIZER = 1u << 2, /* judged and required like TRAINABLE */
     CAIRN_VOLATILE = 1u << 3   /* changes outside the optimizer step (RNG, data position, running statistics) */
 };
@@ -551,8 +551,9 @@ typedef struct cairn_position {
 } cairn_position;
 
 /* Waits until the run's current line holds a checkpoint beyond *position and opens the oldest such one; *position moves on to it. The run need not exist
- * yet. *ret_checkpoint is NULL when timeout_ms is over first. One that is damaged is returned as its error, once; *position has moved on. When the run goes back, what it saves on its new way comes next. A checkpoint that is
- * removed before it could be opened is passed over. */
+ * yet; a path that is no folder is NOTFOUND at once. *ret_checkpoint is NULL when timeout_ms is over first. One that is damaged is returned as its error,
+ * once; *position has moved on. When the run goes back, what it saves on its new way comes next. A checkpoint that is removed before it could be opened
+ * is passed over. */
 CAIRN_API int cairn_wait_for_new(const char *run_path, cairn_position *position, uint64_t timeout_ms, cairn_checkpoint **ret_checkpoint,
                                  cairn_error *err);
 

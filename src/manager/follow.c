@@ -46,6 +46,15 @@ static int open_entry(const struct cn_rundir *run, const struct cn_catalog_entry
     return code;
 }
 
+/* What is not there yet may become a run; what is no folder, or cannot be reached, is not waited for. */
+static int look_at_path(const char *run_path, struct cn_file_info *info, bool *ret_there, cairn_error *err)
+{
+    int rc = cn_os_stat_path(run_path, info);
+    if (!rc && info->type != CN_TYPE_DIR) rc = -ENOTDIR;
+    *ret_there = !rc;
+    return rc && rc != -ENOENT ? cn_error_errno(err, -rc, "%s: waiting for its next checkpoint", run_path) : CAIRN_OK;
+}
+
 /* The oldest one beyond the position; those that are gone when it comes to opening them are passed over. */
 static int look(const char *run_path, cairn_position *position, cairn_checkpoint **ret_checkpoint, cairn_error *err)
 {
@@ -74,13 +83,17 @@ int cn_follow_next(const char *run_path, cairn_position *position, uint64_t time
     cairn_checkpoint *checkpoint = NULL;
     for (;;) {
         uint64_t now = cn_os_now_ns();
-        bool there = !cn_os_stat_path(run_path, &info);
-        if (there && (!listed || info.mtime_ns != seen.mtime_ns || info.inode != seen.inode || now - listed >= LIST_NS)) {
+        bool there;
+        int code = look_at_path(run_path, &info, &there, err);
+        if (!code && there && (!listed || info.mtime_ns != seen.mtime_ns || info.inode != seen.inode || now - listed >= LIST_NS)) {
+            cairn_error error = CAIRN_ERROR_INIT;
             seen = info;
             listed = now;
-            int code = look(run_path, position, &checkpoint, err);
-            if (code && code != CAIRN_E_NOTFOUND) return code; /* no run.json yet: it is being made */
+            code = look(run_path, position, &checkpoint, &error);
+            if (code == CAIRN_E_NOTFOUND) code = CAIRN_OK; /* no run.json yet: it is being made */
+            if (code && err) *err = error;
         }
+        if (code) return code;
         if (checkpoint || (cn_os_now_ns() - started) / 1000000 >= timeout_ms) break;
         cn_os_sleep_ns(POLL_NS);
     }

@@ -507,6 +507,20 @@ static void a_damaged_one_stops_no_follower(void **unused)
     close_model(&m);
 }
 
+static void what_can_never_be_a_run_is_not_waited_for(void **unused)
+{
+    static const char *const hopeless[] = { "/dev/null", "/dev/null/run", "/proc/self/status", "/proc/self/status/" };
+    cairn_position position = { 0, 0 };
+    cairn_checkpoint *checkpoint = NULL;
+    (void)unused;
+    for (size_t i = 0; i < sizeof hopeless / sizeof *hopeless; i++) {
+        double start = seconds();
+        err.message[0] = 0;
+        test_code(cairn_wait_for_new(hopeless[i], &position, 5000, &checkpoint, &err), CAIRN_E_NOTFOUND);
+        assert_true(seconds() - start < 4 && strstr(err.message, hopeless[i]) && strstr(err.message, "Not a directory"));
+    }
+}
+
 static void waiting_has_an_end(void **unused)
 {
     cairn_position position = { 0, 0 };
@@ -515,9 +529,13 @@ static void waiting_has_an_end(void **unused)
     (void)unused;
     snprintf(path, sizeof path, "%s/run", test_folder("end"));
     double start = seconds();
+    err.message[0] = 0;
     test_ok(cairn_wait_for_new(path, &position, 60, &checkpoint, &err));
     assert_true(!checkpoint && seconds() - start >= 0.06);
-    test_shell("mkdir %s && echo junk > %s/run.json", path, path);
+    test_shell("mkdir %s", path);
+    test_ok(cairn_wait_for_new(path, &position, 60, &checkpoint, &err)); /* it may be about to become one */
+    assert_true(!checkpoint && !err.message[0]);
+    test_shell("echo junk > %s/run.json", path);
     test_code(cairn_wait_for_new(path, &position, 60, &checkpoint, &err), CAIRN_E_TRUNCATED);
     test_code(cairn_wait_for_new(path, NULL, 60, &checkpoint, &err), CAIRN_E_USAGE);
     test_code(cairn_wait_for_new("", &position, 60, &checkpoint, &err), CAIRN_E_USAGE);
@@ -539,6 +557,7 @@ int main(void)
         cmocka_unit_test(savers_beside_each_other_do_no_harm),
         cmocka_unit_test(an_evaluator_follows_a_live_run),
         cmocka_unit_test(waiting_has_an_end),
+        cmocka_unit_test(what_can_never_be_a_run_is_not_waited_for),
         cmocka_unit_test(a_damaged_one_stops_no_follower),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
