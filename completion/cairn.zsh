@@ -20,7 +20,7 @@ _cairn_runs() {
 }
 
 _cairn() {
-    local -a commands folder json
+    local -a commands folder json help
     commands=(
         'ls:list runs, or the checkpoints of a run'
         'show:what is in a checkpoint, a .safetensors file or a sharded folder'
@@ -33,10 +33,11 @@ _cairn() {
         'doctor:try out a folder before a long run is started there'
     )
     folder=('-C[the folder that holds the runs]:store:_files -/')
-    json=('--json[machine-readable output]' '--help[usage of the command]')
+    help=('--help[usage of the command]')
+    json=('--json[machine-readable output]' $help)
     local store curcontext=$curcontext state line before=${CAIRN_STORE:-.}
     typeset -A opt_args
-    _arguments -C $folder $json '--version[print the version]' '1:command:->command' '*::argument:->argument'
+    _arguments -C $folder $json '-h[usage]' '--version[print the version]' '1:command:->command' '*::argument:->argument'
     store=$before
     _cairn_store
     before=$store # -C in front of the command
@@ -48,9 +49,9 @@ _cairn() {
         show) _arguments $folder $json '--all[list every tensor]' '*:checkpoint:_cairn_runs' ;;
         diff) _arguments $folder $json '--all[print every difference]' '--read[read and check every byte]' '*:checkpoint:_cairn_runs' ;;
         verify) _arguments $folder $json '--quick[manifests, sizes and headers only]' '--strict[fail on warnings]' '*:checkpoint:_cairn_runs' ;;
-        tag) _arguments $folder $json '--remove[take the tags off]' '--pin[keep it until unpinned]' '--unpin[no longer]' '*--metric[late metric]:NAME=VALUE:' '*:checkpoint:_cairn_runs' ;;
+        tag) _arguments $folder $help '--remove[take the tags off]' '--pin[keep it until unpinned]' '--unpin[no longer]' '*--metric[late metric]:NAME=VALUE:' '*:checkpoint:_cairn_runs' ;;
         keep) _arguments $folder $json '(-n --dry-run)'{-n,--dry-run}'[only tell what would go]' '--last[how many stay]:number:' '*:run:_cairn_runs' ;;
-        rm) _arguments $folder $json '--item[only this item]:item:(optimizer)' '*:checkpoint:_cairn_runs' ;;
+        rm) _arguments $folder $help '--item[only this item]:item:(optimizer)' '*:checkpoint:_cairn_runs' ;;
         doctor) _arguments $json '1:folder:_files -/' ;;
         esac
         ;;

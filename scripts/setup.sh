@@ -22,6 +22,7 @@ if [ "${1:-demo}" = test ]; then
     need 'command -v g++' g++
     need 'command -v cmake' cmake
     need 'command -v mandoc' mandoc
+    need 'command -v zsh' zsh
     need 'command -v clang' clang
     need 'ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' libclang-rt-dev
 fi

@@ -46,12 +46,32 @@ commands=$(build/cairn --help | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p')
 check 'the man page has every command' same "$commands" "$(sed -n 's/^\.Ss cairn //p' man/cairn.1)"
 check 'bash completion has every command' same "$commands" "$(sed -n "s/.*-W '\(ls [^']*\)'.*/\1/p" completion/cairn.bash | tr ' ' '\n')"
 check 'zsh completion has every command' same "$commands" "$(sed -n "s/^        '\([a-z]*\):.*/\1/p" completion/cairn.zsh)"
+# what zsh offers for a command, or for none: the functions of its completion system stand in for what they are given
+zsh_offers() {
+    zsh -f -c '_describe() { }
+        _arguments() {
+            [[ $1 != -C ]] || { line=($command) state=${command:+argument}; [[ -z $command ]] || return 0; }
+            print -rl -- "$@"
+        }
+        command=$1 && source completion/cairn.zsh' - "$1" | sed -nE 's/^(\([^)]*\)|\*)*(--?[a-zA-Z][a-z-]*)\[.*/\2/p'
+}
+bash_offers() { bash -c ". completion/cairn.bash; COMP_WORDS=(cairn $1 -); COMP_CWORD=\$((\${#COMP_WORDS[@]} - 1)); _cairn; printf '%s\n' \"\${COMPREPLY[@]}\""; }
+if command -v zsh >/dev/null; then zsh_is_there=yes; else
+    zsh_is_there=
+    echo 'skip - zsh completion: zsh is not installed'
+fi
+of_cairn=$(build/cairn --help | grep -oE -- '^  (-[a-zA-Z],?|--[a-z]+)( +--[a-z]+)?' | grep -oE -- '--?[a-zA-Z]+')
+check 'cairn: --help and the bash completion agree' same "$of_cairn" "$(bash_offers '')"
+if [ $zsh_is_there ]; then
+    check 'the zsh completion is one that zsh reads' zsh -n completion/cairn.zsh
+    check 'cairn: --help and the zsh completion agree' same "$of_cairn" "$(zsh_offers '')"
+fi
 for command in $commands; do
     options=$(build/cairn "$command" --help | grep '^usage' | grep -oE -- '(^|[][ |])--?[a-zA-Z][a-z-]*' | tr -d '][ |' | sort -u)
     manual=$(awk -v c=".Cm $command" '/^\.Sh DESCRIPTION/ {exit} $0 == c {on = 1; next} /^\.Nm|^\.Sh/ {on = 0} on' man/cairn.1 | grep -oE -- '(Fl -?[a-zA-Z][a-z-]*|\| -[a-z][a-z-]*)' | sed 's/^[^ ]* /-/' | sort -u)
     check "cairn $command: --help and the manual agree" same "$options" "$manual"
-    offered=$(bash -c ". completion/cairn.bash; COMP_WORDS=(cairn $command -); COMP_CWORD=2; _cairn; printf '%s\n' \"\${COMPREPLY[@]}\"" | grep -vx -- --help | sort -u)
-    check "cairn $command: --help and the completion agree" same "$options" "$offered"
+    check "cairn $command: --help and the bash completion agree" same "$options"$'\n--help' "$(bash_offers "$command")"
+    if [ $zsh_is_there ]; then check "cairn $command: --help and the zsh completion agree" same "$options"$'\n--help' "$(zsh_offers "$command")"; fi
 done
 mkdir -p "$work/store" && tar -xzf tests/golden/store-0.1.0.tar.gz -C "$work/store"
 check 'completion finds runs of a store' bash -c ". completion/cairn.bash; COMP_WORDS=(cairn -C '$work/store' ls g); COMP_CWORD=4; _cairn; test \"\${COMPREPLY[*]}\" = golden"
@@ -74,7 +94,7 @@ else echo 'skip - mandoc: not installed'; fi
 # ------------------------------------------------------------------------------------------------------------ reproducible
 for copy in one another/place; do
     mkdir -p "$work/$copy"
-    git ls-files -z | grep -zE '^(Makefile|packaging/|src/|cli/|include/)' | xargs -0 cp --parents -t "$work/$copy"
+    cp -r Makefile packaging src cli include -t "$work/$copy"
     make --no-print-directory -C "$work/$copy" lib build/cairn >"$work/out" 2>&1 || tail -5 "$work/out"
 done
 for file in libcairn.so libcairn.a cairn; do check "$file is reproducible" cmp "$work/one/build/$file" "$work/another/place/build/$file"; done
