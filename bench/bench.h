@@ -59,6 +59,8 @@ struct contender {
 /* The row is made, unless --only leaves it out: NULL. */
 struct row *bench_row(struct bench *bench, const char *name, const char *what, const char *against);
 bool bench_wants(const struct bench *bench, const char *name);
+/* Where in a list for --only something stands that no row is called; NULL: nowhere. */
+const char *bench_unknown(const char *list);
 void bench_skip(struct bench *bench, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Runs all contenders in each round. The first is Cairn; of the others the one with the lowest median counts. figure is raw / ours: a share of the

@@ -113,6 +113,7 @@ static void parse(int argc, char **argv, struct bench_options *options, struct o
         }
     }
     if (optind < argc) die("%s: not an option; see --help", argv[optind]);
+    if (options->only && bench_unknown(options->only)) die("--only %s: no row is called that; see --help", bench_unknown(options->only));
 }
 
 static void measure(struct bench *bench, struct growth *growth)

@@ -6,11 +6,46 @@
 #include "bench.h"
 #include "stats.h"
 
+/* What --only may name, whole or by the first part: rows, and groups of rows that are measured together. */
+static const char *const names[] = { "open-10k",     "open-100k",  "ls",         "save-after-many", "frozen",    "memory",
+                                     "save-large",   "save-many",  "save-small", "train-beside",    "train-cpu", "peers",
+                                     "stall-first",  "stall-next", "lazy-large", "lazy-many",       "verify",    "restore-cold",
+                                     "restore-warm", "map",        "none" };
+
+static bool begins(const char *name, const char *part, size_t size)
+{
+    return size && !strncmp(part, name, size) && (!name[size] || name[size] == '-');
+}
+
+static bool is_known(const char *part, size_t size)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (begins(names[i], part, size)) return true;
+    return false;
+}
+
+static bool belongs_to_a_known(const char *name)
+{
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (begins(name, names[i], strlen(names[i]))) return true;
+    return false;
+}
+
+const char *bench_unknown(const char *list)
+{
+    for (const char *at = list; *at;) {
+        size_t size = strcspn(at, ",");
+        if (!is_known(at, size)) return at;
+        at += size + (at[size] == ',');
+    }
+    return *list ? NULL : list;
+}
+
 static bool listed(const char *list, const char *name)
 {
     for (const char *at = list; *at;) {
         size_t size = strcspn(at, ",");
-        if (size && !strncmp(at, name, size) && (!name[size] || name[size] == '-')) return true;
+        if (begins(name, at, size)) return true;
         at += size + (at[size] == ',');
     }
     return false;
@@ -24,6 +59,7 @@ bool bench_wants(const struct bench *bench, const char *name)
 struct row *bench_row(struct bench *bench, const char *name, const char *what, const char *against)
 {
     if (!bench_wants(bench, name)) return NULL;
+    if (!belongs_to_a_known(name)) die("--only does not know of %s", name);
     if (bench->rows_count == MAX_ROWS) die("more than %d rows", MAX_ROWS);
     struct row *row = &bench->rows[bench->rows_count++];
     *row = (struct row){ .unit = "" };

@@ -11,6 +11,7 @@ trap 'rm -rf "$work"' EXIT
 . tests/check.sh
 
 small=(--size 8M --rounds 2 --checkpoints 12 --idle 0 --dir "$work" --program "$build/cairn" --python /bin/false)
+check 'bench: a row that is not there is told' refuses 'only sve: no row is called that' "$build/bench" "${small[@]}" --only save,sve --check
 rows=open,ls,save-after-many,frozen,memory,save,train,stall,lazy-large,verify,restore,map # all but lazy-many, which needs 3 GB
 check 'bench: the rows run' "$build/bench" "${small[@]}" --only "$rows" --growth --json "$work/out.json" --svg "$work/out.svg"
 check 'bench: the results are whole' python3 - "$work/out.json" <<'PY'
