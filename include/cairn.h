@@ -289,7 +289,8 @@ typedef struct cairn_run_options {
 #define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0 }
 
 /* Opens a run for writing; the last part of path is the run's name, the folder above it the store. Both are made if missing.
- * LOCKED: another process writes it. VERSION: a newer format. FOREIGN: holds another tool's checkpoint-N folders. */
+ * LOCKED: another process writes it. VERSION: a newer format. FOREIGN: holds another tool's checkpoint-N folders.
+ * USAGE: a new run called latest, best or checkpoint-..., with an '@' or a control character in its name, or not in UTF-8. */
 CAIRN_API int cairn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err);
 /* Makes the arena for saves of this state behind the caller's back, so that the first save does not have to. May be called again when the state has
  * grown. Waits for a save that runs, and returns what an earlier one failed with, as cairn_save does. */
@@ -607,8 +608,8 @@ CAIRN_API int cairn_mark(const char *store, const char *name, const cairn_mark_o
  * newest, the newest healthy one, the newest whole one -, item "model", an item without tensors; and one that somebody reads (LOCKED). */
 CAIRN_API int cairn_drop_item(const char *store, const char *name, const char *item, cairn_error *err);
 
-/* Removes a checkpoint. Refused (USAGE): what a run resumes from - the newest, the newest healthy one, the newest whole one -, the one that `best`
- * leads to, a pinned or tagged one (take the mark off first); and one that somebody reads (LOCKED). */
+/* Removes a checkpoint. Refused (USAGE): of a run the newest, the newest healthy and exact one and, where that is damaged, the newest such one that is
+ * whole; the one that `best` leads to; a pinned or tagged one (take the mark off first). And one that somebody reads (LOCKED). */
 CAIRN_API int cairn_remove(const char *store, const char *name, cairn_error *err);
 
 typedef struct cairn_keep_options {
