@@ -130,7 +130,7 @@ $(BUILD)/passthrough $(BUILD)/crash/log_disk:
 	$(Q)$(CC) -std=gnu11 $(OPT) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -o $@ $< $$(pkg-config --cflags --libs fuse3)
 
 # What the crash tests kill, stop and starve, and who looks afterwards. They see the public header alone.
-CRASH_SHARED := $(addprefix tests/crash/,cases.c diary.c state.c tracer.c)
+CRASH_SHARED := $(addprefix tests/crash/,cases.c diary.c state.c story.c tracer.c)
 CRASH_PROGRAMS := $(addprefix $(BUILD)/crash/,trainer checker reader kill_each_call sleep_each_call bit_rot cut_disk)
 .PHONY: crash-programs crash
 crash-programs: $(CRASH_PROGRAMS) $(BUILD)/crash/log_disk $(BUILD)/crash/faults.so $(BUILD)/cairn $(BUILD)/train_gpt

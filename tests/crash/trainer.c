@@ -7,8 +7,8 @@
  * save[:COUNT]  trains a step and saves it; 0: for ever           die                the same, killed half-way
  * tag:STEP:TAG  rm:STEP  keep:LAST  drop:STEP                      as the program does, from outside
  * folder        saves to the single folder RUN.folder, replacing what is there
- * say:WORD      prints it                                         wait               for a line, or the end, of stdin
- * nap:MS        from here on, sleeps before each step                buffered           runs opened from here on write through the page cache
+ * say:WORD      prints it                                         buffered           runs opened from here on write through the page cache
+ * nap:MS        from here on, sleeps before each step
  * way:NUMBER    from here on, training goes another way         try-again          from here on, an open that is refused as LOCKED is repeated
  *
  * Messages of the library go to stderr, after "message: ". Exit status: 0; 2 bad use; 3 an error of the library; 4 CAIRN_E_LOCKED; 5 CAIRN_E_FENCED; 6 what was restored is not whole. */
@@ -163,7 +163,6 @@ static int perform(struct trainer *t, char *operation)
     if (!strcmp(what, "keep")) return keep(t, (uint32_t)number);
     if (!strcmp(what, "folder")) return save_folder(t);
     if (!strcmp(what, "say")) return say(first);
-    if (!strcmp(what, "wait")) return getchar(), 0;
     if (!strcmp(what, "nap")) return t->nap_us = (useconds_t)number * 1000, 0;
     if (!strcmp(what, "buffered")) return t->buffered = true, 0;
     if (!strcmp(what, "way")) return t->way = number, 0;

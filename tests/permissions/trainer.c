@@ -3,7 +3,6 @@
  *     trainer save RUN COUNT [KEEP]    resumes and saves COUNT steps more; KEEP checkpoints stay (0: all)
  *     trainer open RUN                 opens the run for writing and closes it
  *     trainer hold RUN STEP            opens that checkpoint, says "held", and closes it when stdin ends
- *     trainer write RUN                opens the run for writing, says "held", and closes it when stdin ends
  *
  * Messages of the library go to stderr, one line each. Exit status: 0; 2 bad use; 3 an error of the library, after "CODE: message" on stderr. */
 #include <cairn.h>
@@ -83,11 +82,10 @@ static void wait_for_the_end(void)
     while (getchar() != EOF) continue;
 }
 
-static int write_run(const char *path, int wait)
+static int open_and_close(const char *path)
 {
     cairn_run *run = NULL;
     if (open_run(path, 0, &run)) return fail();
-    if (wait) wait_for_the_end();
     return cairn_run_close(run, &err) ? fail() : 0;
 }
 
@@ -106,8 +104,7 @@ int main(int argc, char **argv)
 {
     const char *what = argc > 2 ? argv[1] : "";
     if (!strcmp(what, "save") && argc > 3) return train(argv[2], strtoull(argv[3], NULL, 10), argc > 4 ? (uint32_t)atoi(argv[4]) : 0);
-    if (!strcmp(what, "open")) return write_run(argv[2], 0);
-    if (!strcmp(what, "write")) return write_run(argv[2], 1);
+    if (!strcmp(what, "open")) return open_and_close(argv[2]);
     if (!strcmp(what, "hold") && argc > 3) return hold(argv[2], argv[3]);
     return 2;
 }
