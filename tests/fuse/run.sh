@@ -47,11 +47,11 @@ killed_after() { # killed_after RUN STEP: as soon as that is saved, long before 
     wait $trainer || status=$?
     test $status = 137 && test "$(newest "$1")" -lt 20
 }
-empty() { # empty FOLDER...: shows what is in there
-    local files
-    files=$(find "$@" -type f ! -name '.fuse_hidden*')
-    ls -laR "$@"
-    test -z "$files"
+empty() { # empty FOLDER...: nothing is in there but what FUSE hides, and the folders that hold only that; shows what is
+    local hidden='.fuse_hidden*' others
+    ls -laR "$@" || return 1
+    others=$(find "$@" -mindepth 1 ! -name "$hidden" ! -type d && find "$@" -mindepth 1 -type d -empty) || return 1
+    test -z "$others"
 }
 
 story() {
