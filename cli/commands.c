@@ -47,8 +47,9 @@ const struct command cli_commands[] = {
       "Example: cairn keep --last 5 --dry-run gpt-small\n" },
     { "rm", cmd_rm, "Ci", "remove checkpoints, or one item of them",
       "usage: cairn rm [-C STORE] [--item ITEM] CKPT...\n"
-      "Removes checkpoints of a run; with --item only the tensors of that item (optimizer, not model). The newest one and the\n"
-      "newest healthy one stay, so do tagged and pinned ones, and those that somebody reads.\n"
+      "Removes checkpoints of a run; with --item only the tensors of that item (optimizer, not model). What the run\n"
+      "resumes from stays - the newest, the newest healthy, the newest whole one -, so do the best, tagged and pinned ones, and\n"
+      "those that somebody reads.\n"
       "Example: cairn rm gpt-small@100 gpt-small@200~1\n" },
     { "doctor", cmd_doctor, "j", "try out a folder before a long run is started there",
       "usage: cairn doctor [--json] DIR\n"

@@ -107,8 +107,7 @@ static int look_at(struct runs *runs, const char *name, bool *ret_is_run)
     cn_auto_close cn_file dir = CN_NO_FILE;
     int rc = name[0] == '.' ? -ENOENT : open_it(runs, name, &dir);
     if (!rc) rc = cn_os_stat_at(dir, CN_NAME_RUN, &info);
-    if (rc == -ENOENT && dir != CN_NO_FILE)
-        rc = cn_os_stat_at(dir, CN_NAME_PRIVATE "/" CN_NAME_TERMS, &info); /* it has lost its run.json */
+    if (rc == -ENOENT && dir != CN_NO_FILE && cn_rundir_lost_description(dir)) rc = 0;
     *ret_is_run = !rc || ((rc == -EACCES || rc == -EPERM) && !is_of_the_system(name));
     return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? cn_error_errno(runs->err, -rc, "%s: looking at it", name) : CAIRN_OK;
 }

@@ -78,6 +78,7 @@ int cn_upkeep_mark(const char *store, const char *name, const cairn_mark_options
     if (code) return code;
     cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     code = cn_held_open(place.dir, place.name, &pool, &held, &manifest, err);
+    if (code == CAIRN_E_NOTFOUND) code = cn_error_set(err, CAIRN_E_GONE, "removed while it was looked at: list again");
     if (!code) {
         code = cn_held_check_id(place.name, &manifest, id, err);
         if (!code) code = cn_marks_change(held.dir, &manifest, &change, err);

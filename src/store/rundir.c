@@ -269,17 +269,31 @@ int cn_rundir_open(const char *path, struct cn_rundir *ret_run, cairn_error *err
     return code;
 }
 
+static int stop_at_term(void *user, const char *name)
+{
+    (void)user;
+    return strncmp(name, CN_PREFIX_TEMPORARY, strlen(CN_PREFIX_TEMPORARY)) != 0;
+}
+
+/* The first term is taken when run.json is durable; before that a run was only begun. */
+bool cn_rundir_lost_description(cn_file dir)
+{
+    struct cn_file_info info;
+    cn_auto_close cn_file private_dir = CN_NO_FILE, terms = CN_NO_FILE;
+    if (cn_os_open_dir(dir, CN_NAME_PRIVATE, &private_dir) || cn_os_open_dir(private_dir, CN_NAME_TERMS, &terms)) return false;
+    return cn_os_list(terms, stop_at_term, NULL) > 0 && cn_os_stat_at(dir, CN_NAME_RUN, &info) == -ENOENT;
+}
+
 int cn_rundir_open_read(const char *path, struct cn_rundir *ret_run, cairn_error *err)
 {
     struct cn_rundir run;
-    struct cn_file_info info;
     int code = start(&run, path, err);
     if (code) return code;
     int rc = cn_os_open_dir_path(run.path, &run.dir);
     if (rc == -ENOENT) return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no such run; `cairn ls` lists what a store holds", run.path);
     if (rc) return cn_error_errno(err, -rc, "%s: opening it", run.path);
     code = read_run(&run, err);
-    if (code == CAIRN_E_NOTFOUND && !cn_os_stat_at(run.dir, CN_NAME_PRIVATE "/" CN_NAME_TERMS, &info))
+    if (code == CAIRN_E_NOTFOUND && cn_rundir_lost_description(run.dir))
         code = cn_error_set(err, CAIRN_E_FORMAT, "%s: " CN_NAME_RUN " is missing" LOST_RUN_JSON, run.path);
     if (code == CAIRN_E_NOTFOUND) code = cn_error_set(err, code, "%s: not a run (it has no " CN_NAME_RUN ")", run.path);
     if (code)

@@ -20,8 +20,10 @@ struct cn_rundir {
 int cn_rundir_open(const char *path, struct cn_rundir *ret_run, cairn_error *err);
 /* FOREIGN: as above. */
 int cn_rundir_refuse_foreign(const struct cn_rundir *run, cairn_error *err);
-/* For reading: NOTFOUND if there is no such folder or it has no run.json. */
+/* For reading: NOTFOUND if there is no such folder or it has no run.json; FORMAT if it has lost it. */
 int cn_rundir_open_read(const char *path, struct cn_rundir *ret_run, cairn_error *err);
+/* A run was there, and its run.json is not any more. */
+bool cn_rundir_lost_description(cn_file dir);
 void cn_rundir_close(struct cn_rundir *run); /* takes one that was zeroed with all files CN_NO_FILE */
 
 #endif
