@@ -67,9 +67,9 @@ const char *cli_store(const struct cli *cli);           /* the store's folder */
 char *cli_path(const struct cli *cli, const char *run); /* a run's path in the store; free it */
 bool cli_is_unreadable(const char *path); /* a checkpoint whose manifest the system does not let us read: nothing is known of it */
 bool cli_is_run(const char *path);        /* a folder with run.json */
-char *cli_find(const struct cli *cli, const char *name);   /* the path: in the current folder, else in the store; free it */
-bool cli_explain_kind(const char *path, cairn_error *err); /* err is USAGE then: no file of tensors, but another kind */
-char *cli_holder(const char *file);                        /* the checkpoint's folder that a file belongs to, or NULL; free it */
+char *cli_find(const struct cli *cli, const char *name);           /* the path: in the current folder, else in the store; free it */
+bool cli_explain_kind(const char *path, cairn_error *err);         /* err is USAGE then: no file of tensors, but another kind */
+char *cli_holder(const char *file);                                /* the checkpoint's folder that a file belongs to, or NULL; free it */
 int cli_fail_store(const struct cli *cli, const cairn_error *err); /* cli_fail; says more of a store that is missing */
 int cli_fail_name(const struct cli *cli, const char *name,
                   const cairn_error *err); /* cli_fail; says more of a store, or one that is missing */
