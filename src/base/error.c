@@ -114,18 +114,34 @@ int cn_error_opening(cairn_error *err, int os_errno, const char *name)
     return what ? cn_error_set(err, CAIRN_E_PATH, "%s: %s", shown.text, what) : cn_error_errno(err, os_errno, "%s: opening it", shown.text);
 }
 
+static void put_before(cairn_error *err, const char *separator, const char *format, va_list arguments)
+{
+    char rest[CAIRN_MESSAGE_BYTES];
+    memcpy(rest, err->message, sizeof rest);
+    vsnprintf(err->message, sizeof err->message, format, arguments);
+    flatten(err->message);
+    append(err, separator);
+    append(err, rest);
+}
+
 int cn_error_prefix(cairn_error *err, int code, const char *format, ...)
 {
     if (!err) return code;
-    char rest[CAIRN_MESSAGE_BYTES];
-    memcpy(rest, err->message, sizeof rest);
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(err->message, sizeof err->message, format, arguments);
+    put_before(err, ": ", format, arguments);
     va_end(arguments);
-    flatten(err->message);
-    append(err, ": ");
-    append(err, rest);
+    err->code = code;
+    return code;
+}
+
+int cn_error_in_folder(cairn_error *err, int code, const char *format, ...)
+{
+    if (!err) return code;
+    va_list arguments;
+    va_start(arguments, format);
+    put_before(err, "/", format, arguments);
+    va_end(arguments);
     err->code = code;
     return code;
 }

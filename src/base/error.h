@@ -13,6 +13,8 @@ int cn_error_errno(cairn_error *err, int os_errno, const char *format, ...) __at
 int cn_error_opening(cairn_error *err, int os_errno, const char *name);
 /* Puts "<text>: " before the message already there: once, where the object's name is known. Returns err's code, or code if err is NULL. */
 int cn_error_prefix(cairn_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Of a message that begins with a name: the folder it lies in. */
+int cn_error_in_folder(cairn_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* The code that an errno maps to. */
 int cn_error_code_of(int os_errno);
 

@@ -87,6 +87,14 @@ static bool is_gone(const cairn_checkpoint *checkpoint, uint32_t file)
     return checkpoint->manifest.dropped_count && !cn_manifest_find(&checkpoint->manifest, checkpoint->table.files[file].name);
 }
 
+/* The error names the file by the last part of its name: what stands before it. A listed file that is missing is damage. */
+static int name_folder(const cairn_checkpoint *checkpoint, const char *name, const char *base, int code, cairn_error *err)
+{
+    int size = base > name ? (int)(base - name) - 1 : 0;
+    return cn_error_in_folder(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s%s%.*s", checkpoint->path, size ? "/" : "", size,
+                              name);
+}
+
 static int open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_error *err)
 {
     int code = cn_checkpoint_take_files(checkpoint, err);
@@ -99,7 +107,7 @@ static int open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_er
         int rc = cn_relative_open_folder(checkpoint->dir, entry->name, &dir, &base);
         if (rc) return cannot_open(checkpoint, rc, entry->name, err);
         code = cn_infile_open(&checkpoint->files[i], dir, base, mode, err);
-        if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
+        if (code) return name_folder(checkpoint, entry->name, base, code, err);
         checkpoint->files[i].name = entry->name;
         if (checkpoint->files[i].size_bytes == entry->size_bytes) continue;
         code = checkpoint->files[i].size_bytes < entry->size_bytes ? CAIRN_E_TRUNCATED : CAIRN_E_CORRUPT;
@@ -121,7 +129,7 @@ static int load_own(cairn_checkpoint *checkpoint, const char *name, uint64_t lim
     int rc = cn_relative_open_folder(checkpoint->dir, name, &dir, &base);
     if (rc) return cannot_open(checkpoint, rc, name, err);
     int code = cn_smallfile_load(dir, base, limit, ret_data, ret_size, err);
-    if (code) return cn_error_prefix(err, code == CAIRN_E_NOTFOUND ? CAIRN_E_TRUNCATED : code, "%s", checkpoint->path);
+    if (code) return name_folder(checkpoint, name, base, code, err);
     checkpoint->quota.limit_bytes += OURS_FACTOR * *ret_size;
     struct cn_digest found = cn_digest_blocks(*ret_data, *ret_size);
     if (cn_digest_equal(&found, &entry->digest)) return CAIRN_OK;

@@ -72,6 +72,14 @@ static void tell_refused(struct pruner *pruner, const char *name, int rc)
     if (!refused->code) cn_error_errno(refused, -rc, "%s/%s was not removed", pruner->run->path, name);
 }
 
+static void tell_left(struct pruner *pruner, const char *name, int rc)
+{
+    cairn_error error = CAIRN_ERROR_INIT;
+    if (!pruner->retire->message) return;
+    cn_error_errno(&error, -rc, "%s/%s was removed, but its files are in .cairn/trash until somebody empties it", pruner->run->path, name);
+    pruner->retire->message(pruner->retire->user, error.message);
+}
+
 /* No room even for a rename, or a file system that does not move folders: an overlay, of what lies in its lower layer. */
 static bool cannot_move(int rc)
 {
@@ -161,7 +169,7 @@ static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *vict
     }
     count_one(pruner->retire, victim);
     rc = in_place ? 0 : empty_moved(pruner, victim);
-    if (rc) tell(pruner, victim->name, "it is in .cairn/trash and will be emptied later", rc);
+    if (rc) tell_left(pruner, victim->name, rc);
     return 0;
 }
 

@@ -10,3 +10,4 @@ mkdir hub && cp golden/checkpoint-20/model* hub/ && $CAIRN show hub | head -4
 rm hub/model-00001-of-00004.safetensors; $CAIRN show hub; echo "status $?"
 python3 -c 'import struct; text = b"{\"w\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}"; open("plain.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + b"x")'
 $CAIRN show plain.safetensors
+rm golden/checkpoint-20/training/optimizer.safetensors; $CAIRN show golden/checkpoint-20; echo "status $?"
