@@ -59,17 +59,23 @@ static struct cn_pool_chunk *add_chunk(struct cn_pool *pool, size_t size)
     return chunk;
 }
 
-void *cn_pool_take(struct cn_pool *pool, size_t size)
+/* As it comes. */
+static void *take(struct cn_pool *pool, size_t rounded)
 {
-    if (size > SIZE_MAX / 2) return NULL;
-    size_t rounded = (size_t)cn_align_up(size ? size : 1, ALIGNMENT);
     struct cn_pool_chunk *chunk = pool->chunks;
     if (!chunk || chunk->size - chunk->used < rounded) chunk = add_chunk(pool, rounded);
     if (!chunk) return NULL;
     void *memory = chunk->bytes + chunk->used;
     chunk->used += rounded;
-    memset(memory, 0, rounded);
     return memory;
+}
+
+void *cn_pool_take(struct cn_pool *pool, size_t size)
+{
+    if (size > SIZE_MAX / 2) return NULL;
+    size_t rounded = (size_t)cn_align_up(size ? size : 1, ALIGNMENT);
+    void *memory = take(pool, rounded);
+    return memory ? memset(memory, 0, rounded) : NULL;
 }
 
 void *cn_pool_take_array(struct cn_pool *pool, uint64_t count, size_t item_size)
@@ -81,9 +87,11 @@ void *cn_pool_take_array(struct cn_pool *pool, uint64_t count, size_t item_size)
 
 char *cn_pool_copy(struct cn_pool *pool, const void *bytes, size_t size)
 {
-    if (size == SIZE_MAX) return NULL;
-    char *copy = cn_pool_take(pool, size + 1);
-    if (copy && size) memcpy(copy, bytes, size);
+    if (size > SIZE_MAX / 2) return NULL;
+    char *copy = take(pool, (size_t)cn_align_up(size + 1, ALIGNMENT));
+    if (!copy) return NULL;
+    if (size) memcpy(copy, bytes, size);
+    copy[size] = 0;
     return copy;
 }
 

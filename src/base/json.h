@@ -40,6 +40,7 @@ struct cn_json {
     /* of the token last returned */
     const char *text; /* NUL-terminated besides; inside the pool */
     size_t text_size;
+    bool text_has_nul; /* of a key or a string: from \\u0000 */
     uint64_t number;
     int64_t negative;
     double real;

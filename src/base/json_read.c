@@ -3,6 +3,7 @@
  *
  * `expect` says what may come: a value; a value or the end of a just-opened array; a comma or the end; a key or the end of a just-opened
  * object; a key; or the end of the document. */
+#include <endian.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,8 +37,8 @@ static int fail_here(struct cn_json *json, cairn_error *err, const char *what)
 static void skip_space(struct cn_json *json)
 {
     for (; json->position < json->size; json->position++) {
-        char character = json->data[json->position];
-        if (character != ' ' && character != '\t' && character != '\r' && character != '\n') return;
+        unsigned char character = (unsigned char)json->data[json->position];
+        if (character > ' ' || (character != ' ' && character != '\t' && character != '\r' && character != '\n')) return;
     }
 }
 
@@ -101,7 +102,35 @@ static size_t find_quote(const struct cn_json *json)
     return at;
 }
 
-static int read_string(struct cn_json *json, cairn_error *err)
+/* The high bits of those of eight bytes that no plain text holds: quotes, backslashes, control characters, what is not ASCII. It may mark more behind the
+ * first of them, where a subtraction borrowed, and nothing before. */
+static uint64_t mark_special(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high_bits = ones << 7;
+    uint64_t quotes = (word ^ ones * '"') - ones, backslashes = (word ^ ones * '\\') - ones, controls = word - ones * ' ';
+    return (quotes | backslashes | controls | word) & high_bits;
+}
+
+/* How many bytes stand for themselves. */
+static size_t measure_plain(const char *text, size_t size)
+{
+    size_t at = 0;
+    for (uint64_t word; size - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, text + at, sizeof word);
+        uint64_t special = mark_special(le64toh(word));
+        if (special) return at + (size_t)__builtin_ctzll(special) / 8;
+    }
+    while (at < size && !(mark_special((unsigned char)text[at]) & 0x80)) at++;
+    return at;
+}
+
+static int no_memory_for_string(const struct cn_json *json, cairn_error *err)
+{
+    return cn_error_at(err, CAIRN_E_NOMEM, json->origin + json->token_start, "JSON: no memory for its strings");
+}
+
+/* One with escapes, or of more than ASCII, or a bad one. */
+static int decode_string(struct cn_json *json, cairn_error *err)
 {
     size_t end = find_quote(json);
     if (end >= json->size) {
@@ -109,28 +138,39 @@ static int read_string(struct cn_json *json, cairn_error *err)
         return fail_here(json, err, "");
     }
     char *text = cn_pool_take(json->pool, end - json->position + 1), *out = text;
-    if (!text) return cn_error_at(err, CAIRN_E_NOMEM, json->origin + json->token_start, "JSON: no memory for its strings");
+    if (!text) return no_memory_for_string(json, err);
     while (json->position < end) {
-        unsigned char character = (unsigned char)json->data[json->position];
-        if (character < 0x20) return fail_here(json, err, "a control character in a string");
-        if (character == '\\') {
+        const char *at = json->data + json->position;
+        size_t length = measure_plain(at, end - json->position);
+        if (!length && *at == '\\') {
             json->position++;
             if (read_escape(json, &out)) return fail_here(json, err, "a bad escape in a string");
-        } else if (character < 0x80) {
-            *out++ = (char)character;
-            json->position++;
-        } else {
-            size_t length = cn_utf8_next(json->data + json->position, end - json->position, NULL);
-            if (!length) return fail_here(json, err, "bytes that are not UTF-8");
-            memcpy(out, json->data + json->position, length);
-            out += length;
-            json->position += length;
+            continue;
         }
+        if (!length && (unsigned char)*at < 0x20) return fail_here(json, err, "a control character in a string");
+        if (!length && !(length = cn_utf8_next(at, end - json->position, NULL))) return fail_here(json, err, "bytes that are not UTF-8");
+        memcpy(out, at, length);
+        out += length;
+        json->position += length;
     }
     json->position = end + 1;
     *out = 0;
     json->text = text;
     json->text_size = (size_t)(out - text);
+    json->text_has_nul = memchr(text, 0, json->text_size) != NULL;
+    return CAIRN_OK;
+}
+
+static int read_string(struct cn_json *json, cairn_error *err)
+{
+    const char *start = json->data + json->position;
+    size_t left = json->size - json->position, size = measure_plain(start, left);
+    if (size == left || start[size] != '"') return decode_string(json, err);
+    json->text = cn_pool_copy(json->pool, start, size);
+    if (!json->text) return no_memory_for_string(json, err);
+    json->text_size = size;
+    json->text_has_nul = false;
+    json->position += size + 1;
     return CAIRN_OK;
 }
 
@@ -340,7 +380,7 @@ int cn_json_string(struct cn_json *json, const char **ret_text, size_t *ret_size
 {
     int code = cn_json_expect(json, CN_JSON_STRING, "a string", err);
     if (code) return code;
-    if (!ret_size && memchr(json->text, 0, json->text_size)) return cn_json_fail(json, err, "a NUL in a string");
+    if (!ret_size && json->text_has_nul) return cn_json_fail(json, err, "a NUL in a string");
     *ret_text = json->text;
     if (ret_size) *ret_size = json->text_size;
     return CAIRN_OK;
@@ -407,7 +447,7 @@ int cn_json_next_key(struct cn_json *json, const char **ret_key, size_t *ret_siz
     *ret_more = token == CN_JSON_KEY;
     if (token == CN_JSON_OBJECT_END) return CAIRN_OK;
     if (token != CN_JSON_KEY) return cn_json_fail(json, err, "a key was expected here");
-    if (!ret_size && memchr(json->text, 0, json->text_size)) return cn_json_fail(json, err, "a NUL in a key");
+    if (!ret_size && json->text_has_nul) return cn_json_fail(json, err, "a NUL in a key");
     *ret_key = json->text;
     if (ret_size) *ret_size = json->text_size;
     return CAIRN_OK;
