@@ -172,21 +172,30 @@ static int add_key(struct decoder *decoder, const struct cn_table_row *row, cair
     return added == 1 ? wrong(row, err, "it is given twice") : added ? no_memory(err) : CAIRN_OK;
 }
 
-static int read_row(struct decoder *decoder, cairn_error *err)
+enum { ITEM, NAME, DTYPE, SHAPE, FLAGS, FILE_INDEX, OFFSET, SIZE, DIGEST, BLOCKS, STATS, MEMBERS };
+
+/* Our writer keeps to this order, so the one that is due is looked at first. MEMBERS: none of them. */
+static unsigned find_member(const char *key, unsigned due)
 {
-    enum { ITEM, NAME, DTYPE, SHAPE, FLAGS, FILE_INDEX, OFFSET, SIZE, DIGEST, BLOCKS, STATS, MEMBERS };
     static const char *const members[MEMBERS] = { "item",   "name", "dtype",  "shape",  "flags", "file",
                                                   "offset", "size", "digest", "blocks", "stats" };
+    if (due < MEMBERS && !strcmp(key, members[due])) return due;
+    unsigned member = 0;
+    while (member < MEMBERS && strcmp(key, members[member])) member++;
+    return member;
+}
+
+static int read_row(struct decoder *decoder, cairn_error *err)
+{
     struct cn_table_row row = { .name = "" };
     struct cn_json *json = &decoder->json;
     uint64_t file = 0;
-    unsigned seen = 0;
+    unsigned seen = 0, member = MEMBERS;
     const char *key;
     bool more;
     int code = cn_json_expect(json, CN_JSON_OBJECT, "an object per tensor", err);
     while (!code && !(code = cn_json_next_key(json, &key, NULL, &more, err)) && more) {
-        unsigned member = 0;
-        while (member < MEMBERS && strcmp(key, members[member])) member++;
+        member = find_member(key, member == MEMBERS ? 0 : member + 1);
         if (member < MEMBERS && seen >> member & 1) return cn_json_fail(json, err, "a member is given twice");
         seen |= 1u << member;
         switch (member) {
