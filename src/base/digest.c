@@ -65,20 +65,26 @@ void cn_digest_hex(const struct cn_digest *digest, char ret_hex[CN_DIGEST_HEX_BY
     ret_hex[32] = 0;
 }
 
-static int hex_value(char digit)
-{
-    return digit >= '0' && digit <= '9' ? digit - '0' : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
+/* Without a branch for each digit: those of a digest cannot be foreseen. */
+enum { IS_DIGIT = 16 };
+static const uint8_t hex_values[256] = {
+    ['0'] = IS_DIGIT | 0,  ['1'] = IS_DIGIT | 1,  ['2'] = IS_DIGIT | 2,  ['3'] = IS_DIGIT | 3,
+    ['4'] = IS_DIGIT | 4,  ['5'] = IS_DIGIT | 5,  ['6'] = IS_DIGIT | 6,  ['7'] = IS_DIGIT | 7,
+    ['8'] = IS_DIGIT | 8,  ['9'] = IS_DIGIT | 9,  ['a'] = IS_DIGIT | 10, ['b'] = IS_DIGIT | 11,
+    ['c'] = IS_DIGIT | 12, ['d'] = IS_DIGIT | 13, ['e'] = IS_DIGIT | 14, ['f'] = IS_DIGIT | 15,
+};
 
 bool cn_digest_parse(const char *hex, size_t size, struct cn_digest *ret_digest)
 {
     struct cn_digest digest;
+    unsigned all = IS_DIGIT;
     if (size != 32) return false;
     for (size_t i = 0; i < 16; i++) {
-        int high = hex_value(hex[2 * i]), low = hex_value(hex[2 * i + 1]);
-        if (high < 0 || low < 0) return false;
-        digest.bytes[i] = (uint8_t)(high << 4 | low);
+        unsigned high = hex_values[(unsigned char)hex[2 * i]], low = hex_values[(unsigned char)hex[2 * i + 1]];
+        all &= high & low;
+        digest.bytes[i] = (uint8_t)(high << 4 | (low & 15));
     }
+    if (!(all & IS_DIGIT)) return false;
     *ret_digest = digest;
     return true;
 }

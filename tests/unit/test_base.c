@@ -70,6 +70,39 @@ static void json_is_strict(void **unused)
     assert_int_equal(err.offset, 7);
 }
 
+/* Every byte at every place of a string, at every place of the document's end. */
+static void json_strings_hold_what_they_may(void **unused)
+{
+    (void)unused;
+    for (size_t before = 0; before < 20; before++)
+        for (size_t after = 0; after < 12; after++)
+            for (int byte = 0; byte < 256; byte++) {
+                char document[40], expected[40], *text;
+                struct cn_pool pool;
+                struct cn_json json;
+                enum cn_json_token token = CN_JSON_END;
+                size_t size = before + after + 1;
+                memset(expected, 'x', sizeof expected);
+                expected[before] = (char)byte;
+                document[0] = '"';
+                memcpy(document + 1, expected, size);
+                document[size + 1] = '"';
+                text = malloc(size + 2); /* a sanitizer sees what is read behind it */
+                memcpy(text, document, size + 2);
+                cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
+                cn_json_init(&json, text, size + 2, &pool);
+                int code = cn_json_next(&json, &token, &err);
+                bool ends = byte == '"', is_bad = byte < 0x20 || byte >= 0x80 || byte == '\\';
+                assert_int_equal(code, is_bad ? CAIRN_E_FORMAT : CAIRN_OK);
+                if (code) assert_int_equal(err.offset, byte != '\\' ? before + 1 : after ? before + 3 : size + 2);
+                if (!code) assert_int_equal(json.text_size, ends ? before : size);
+                if (!code) assert_memory_equal(json.text, expected, json.text_size);
+                if (!code) assert_int_equal(json.text[json.text_size], 0);
+                cn_pool_done(&pool);
+                free(text);
+            }
+}
+
 static void json_numbers_come_back(void **unused)
 {
     static const double numbers[] = { 0, -0.0, 1, 0.1, 1e-300, 5e-324, 1.7976931348623157e308, 123456789012345680, 1.0 / 3, 2e22 };
@@ -136,6 +169,27 @@ static void digests_agree_on_every_level(void **unused)
     struct cn_digest streamed = cn_digest_stream_end(&stream);
     assert_true(cn_digest_equal(&streamed, &whole));
     free(data);
+}
+
+static void a_digest_is_read_as_it_is_written(void **unused)
+{
+    struct cn_digest digest = { { 0 } }, read;
+    char hex[CN_DIGEST_HEX_BYTES];
+    (void)unused;
+    for (int value = 0; value < 256; value++) {
+        memset(digest.bytes, value, sizeof digest.bytes);
+        digest.bytes[value & 15] ^= 0x5a;
+        cn_digest_hex(&digest, hex);
+        assert_true(cn_digest_parse(hex, 32, &read) && cn_digest_equal(&read, &digest));
+        assert_false(cn_digest_parse(hex, 31, &read) || cn_digest_parse(hex, 33, &read));
+        for (size_t i = 0; i < 32; i++) {
+            char kept = hex[i];
+            hex[i] = (char)value;
+            bool is_digit = value && strchr("0123456789abcdef", value);
+            assert_int_equal(cn_digest_parse(hex, 32, &read), is_digit);
+            hex[i] = kept;
+        }
+    }
 }
 
 static void statistics_agree_on_every_level(void **unused)
@@ -467,9 +521,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_is_strict),
+        cmocka_unit_test(json_strings_hold_what_they_may),
         cmocka_unit_test(json_numbers_come_back),
         cmocka_unit_test(mutated_json_does_no_harm),
         cmocka_unit_test(digests_agree_on_every_level),
+        cmocka_unit_test(a_digest_is_read_as_it_is_written),
         cmocka_unit_test(statistics_agree_on_every_level),
         cmocka_unit_test(statistics_are_as_defined),
         cmocka_unit_test(a_copy_is_one_on_every_level),
