@@ -222,7 +222,7 @@ static double to_double(struct cn_pool *pool, const char *literal, size_t size, 
         used += size - before - 1;
     }
     copy[used] = 0;
-    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
+    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
     return strtod(copy, NULL);
 }
 

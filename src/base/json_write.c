@@ -135,7 +135,7 @@ static void use_json_point(char *text)
 
 void cn_json_put_f64(struct cn_json_writer *writer, double number)
 {
-    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
+    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
     char text[64];
     if (!isfinite(number)) {
         cn_json_put_string(writer, isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");

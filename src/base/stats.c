@@ -15,7 +15,7 @@ bool cn_stats_known(cairn_dtype dtype)
 struct cn_stats cn_stats_of_at(enum cn_simd level, cairn_dtype dtype, const void *data, size_t size)
 {
     cn_tsan_reads(data, size);
-    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
+    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
     struct cn_stats stats;
 #if defined(__x86_64__)
     if (level == CN_SIMD_AVX512) {
@@ -39,14 +39,14 @@ struct cn_stats cn_stats_of(cairn_dtype dtype, const void *data, size_t size)
 
 double cn_stats_norm(const struct cn_stats *stats)
 {
-    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
+    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
     volatile double norm = sqrt(stats->sum_squares); /* now, not on the way out */
     return norm;
 }
 
 void cn_stats_add(struct cn_stats *total, const struct cn_stats *block)
 {
-    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
+    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
     total->sum_squares += block->sum_squares;
     if (block->max_abs > total->max_abs) total->max_abs = block->max_abs;
     total->nan_count += block->nan_count;

@@ -35,7 +35,7 @@ static double six_digits(double number)
 static void put_statistics(struct cn_json_writer *writer, const struct cn_table_row *row)
 {
     if (!row->stats_known) return;
-    cn_auto_floatenv fenv_t callers = cn_floatenv_enter();
+    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
     cn_json_key(writer, "stats");
     cn_json_begin_object(writer);
     cn_json_key(writer, "max_abs");
