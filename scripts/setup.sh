@@ -31,6 +31,7 @@ crash)
     need 'pkg-config --exists fuse3' 'libfuse3-dev fuse3'
     need 'command -v mkfs.btrfs' btrfs-progs
     need 'command -v mkfs.xfs' xfsprogs
+    need 'command -v ip' iproute2
     ;;
 deb)
     need 'command -v dh' debhelper
@@ -38,6 +39,9 @@ deb)
     need 'command -v fakeroot' fakeroot
     ;;
 lint)
+    need 'pkg-config --exists cmocka' libcmocka-dev
+    need 'pkg-config --exists fuse3' libfuse3-dev
+    need 'command -v git' git
     need 'command -v clang-format' clang-format
     need 'command -v clang-tidy' clang-tidy
     need 'command -v include-what-you-use' iwyu
