@@ -128,6 +128,15 @@ def links(path: Path) -> None:
             check(f"{path.relative_to(ROOT)} leads to {target}", (path.parent / target).exists())
 
 
+def architecture() -> None:
+    """Every folder of the source and of the tests has its place in the table of layers."""
+    text = (ROOT / "docs/ARCHITECTURE.md").read_text()
+    of_tests = next(line for line in text.split("\n") if line.startswith("| tests/ "))
+    for folder in sorted(path for top in ("src", "tests") for path in (ROOT / top).iterdir() if path.is_dir() and path.name != "__pycache__"):
+        named = f"| src/{folder.name} |" in text if folder.parent.name == "src" else re.search(rf"\b{folder.name}\b", of_tests) is not None
+        check(f"ARCHITECTURE.md knows {folder.relative_to(ROOT)}", named)
+
+
 def examples() -> None:
     """Of the manual and of --help."""
     manual = [line.replace("\\&", "")[6:] for line in (ROOT / "man/cairn.1").read_text().split("\n") if line.startswith(".Dl $ ")]
@@ -150,6 +159,7 @@ def main() -> int:
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "tests").glob("*/README.md"))]:
         document(path)
         links(path)
+    architecture()
     examples()
     return failed != 0
 
