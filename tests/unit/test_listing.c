@@ -323,21 +323,20 @@ static void links_and_lost_runs_are_listed(void **unused)
     assert_non_null(strstr(err.message, "run.json is missing"));
 }
 
-static void calls_without_what_they_need(void **unused)
+/* A run of its own, for calls that are refused. */
+static cairn_run *open_another(const char *name)
+{
+    cairn_run *run;
+    test_ok(cairn_run_open(test_folder(name), NULL, &run, &err));
+    return run;
+}
+
+static void opening_without_what_it_needs(void **unused)
 {
     cairn_run *run = NULL;
-    cairn_listing *listing;
-    cairn_checkpoint *checkpoint;
     cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
-    cairn_save_options saving = TEST_SAVE_OPTIONS;
-    cairn_restore_options restoring = CAIRN_RESTORE_OPTIONS_INIT;
-    cairn_verify_options verifying = CAIRN_VERIFY_OPTIONS_INIT;
-    cairn_status status = CAIRN_STATUS_INIT;
-    cairn_state *state = new_state();
-    char path[700];
+    const char *path = test_folder("opening");
     (void)unused;
-    make("calls");
-    snprintf(path, sizeof path, "%s/third", store);
     test_code(cairn_run_open(NULL, NULL, &run, &err), CAIRN_E_USAGE);
     test_code(cairn_run_open("", NULL, &run, &err), CAIRN_E_USAGE);
     test_code(cairn_run_open(path, NULL, NULL, &err), CAIRN_E_USAGE);
@@ -351,12 +350,35 @@ static void calls_without_what_they_need(void **unused)
     test_code(cairn_run_open(path, &options, &run, &err), CAIRN_E_USAGE);
     options.struct_size = sizeof options;
     test_ok(cairn_run_open(path, &options, &run, &err));
+    cairn_run_cancel(NULL);
+    test_ok(cairn_run_close(run, &err));
+    test_ok(cairn_run_close(NULL, &err));
+}
+
+static void saving_without_what_it_needs(void **unused)
+{
+    cairn_save_options saving = TEST_SAVE_OPTIONS;
+    cairn_state *state = new_state();
+    cairn_run *run = open_another("saving");
+    (void)unused;
     test_code(cairn_save(NULL, state, &saving, NULL, &err), CAIRN_E_USAGE);
     test_code(cairn_save(run, NULL, &saving, NULL, &err), CAIRN_E_USAGE);
     test_code(cairn_save(run, state, NULL, NULL, &err), CAIRN_E_USAGE);
     saving.struct_size = 1;
     test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
-    saving.struct_size = sizeof saving;
+    saving.struct_size = sizeof saving, saving.step = UINT64_C(1) << 63;
+    test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
+    assert_non_null(strstr(err.message, "below 2^63"));
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(state);
+}
+
+static void what_is_no_tag_and_no_metric_is_refused(void **unused)
+{
+    cairn_save_options saving = TEST_SAVE_OPTIONS;
+    cairn_state *state = new_state();
+    cairn_run *run = open_another("marks");
+    (void)unused;
     static const char *const tags[] = { "7", "latest", "best", "", "a b", "a/b", "a@b", "1~2", "\xff", "x\ny", NULL };
     for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
         saving.tags = &tags[i], saving.tags_count = 1;
@@ -370,13 +392,19 @@ static void calls_without_what_they_need(void **unused)
         saving.metrics = &metrics[i], saving.metrics_count = 1;
         test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
     }
-    uint64_t step = saving.step;
-    saving.step = UINT64_C(1) << 63, saving.metrics_count = 0;
-    test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_USAGE);
-    assert_non_null(strstr(err.message, "below 2^63"));
-    saving.step = step, saving.metrics_count = 1001;
+    saving.metrics_count = 1001;
     test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_LIMIT);
-    saving.metrics_count = 0;
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(state);
+}
+
+static void what_cannot_be_attached_is_refused(void **unused)
+{
+    cairn_save_options saving = TEST_SAVE_OPTIONS;
+    cairn_status status = CAIRN_STATUS_INIT;
+    cairn_state *state = new_state();
+    cairn_run *run = open_another("attaching");
+    (void)unused;
     static const cairn_attachment attachments[] = { { NULL, NULL, "", 0 },
                                                     { "../x", NULL, "", 0 },
                                                     { "a", NULL, NULL, 5 },
@@ -402,6 +430,19 @@ static void calls_without_what_they_need(void **unused)
     }
     saving.attachments_count = CN_MAX_FILES + 1;
     test_code(cairn_save(run, state, &saving, NULL, &err), CAIRN_E_LIMIT);
+    assert_int_equal(cairn_run_status(run, &status), CAIRN_OK);
+    assert_true(status.saves_failed == 2 && status.saves_done == 0 && status.phase == CAIRN_PHASE_FAILED && status.term == 1);
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(state);
+}
+
+static void restoring_without_what_it_needs(void **unused)
+{
+    cairn_restore_options restoring = CAIRN_RESTORE_OPTIONS_INIT;
+    cairn_status status = CAIRN_STATUS_INIT;
+    cairn_state *state = new_state();
+    cairn_run *run = open_another("restoring");
+    (void)unused;
     test_code(cairn_restore(NULL, state, NULL, NULL, &err), CAIRN_E_USAGE);
     test_code(cairn_restore(run, NULL, NULL, NULL, &err), CAIRN_E_USAGE);
     restoring.struct_size = 3;
@@ -411,12 +452,17 @@ static void calls_without_what_they_need(void **unused)
     assert_int_equal(cairn_run_status(NULL, &status), CAIRN_E_USAGE);
     status.struct_size = 1;
     assert_int_equal(cairn_run_status(run, &status), CAIRN_E_USAGE);
-    status.struct_size = sizeof status;
-    assert_int_equal(cairn_run_status(run, &status), CAIRN_OK);
-    assert_true(status.saves_failed == 2 && status.saves_done == 0 && status.phase == CAIRN_PHASE_FAILED && status.term == 1);
-    cairn_run_cancel(NULL);
     test_ok(cairn_run_close(run, &err));
-    test_ok(cairn_run_close(NULL, &err));
+    cairn_state_free(state);
+}
+
+static void reading_without_what_it_needs(void **unused)
+{
+    cairn_listing *listing;
+    cairn_checkpoint *checkpoint;
+    cairn_verify_options verifying = CAIRN_VERIFY_OPTIONS_INIT;
+    (void)unused;
+    make("reading");
     test_code(cairn_listing_open(NULL, &listing, &err), CAIRN_E_USAGE);
     test_code(cairn_listing_open("x", NULL, &err), CAIRN_E_USAGE);
     test_code(cairn_store_list(NULL, note, NULL, &err), CAIRN_E_USAGE);
@@ -428,7 +474,6 @@ static void calls_without_what_they_need(void **unused)
     verifying.struct_size = 0;
     test_code(cairn_verify(store, "run@10", &verifying, NULL, &err), CAIRN_E_USAGE);
     assert_string_equal(cairn_version(), CAIRN_VERSION_STRING);
-    cairn_state_free(state);
 }
 
 /* A report without its size is one that nobody initialised, or a smaller one of another header: nothing is written into it. */
@@ -585,7 +630,12 @@ int main(void)
         cmocka_unit_test(listings_show_what_there_is),
         cmocka_unit_test(a_selector_hides_no_damage),
         cmocka_unit_test(links_and_lost_runs_are_listed),
-        cmocka_unit_test(calls_without_what_they_need),
+        cmocka_unit_test(opening_without_what_it_needs),
+        cmocka_unit_test(saving_without_what_it_needs),
+        cmocka_unit_test(what_is_no_tag_and_no_metric_is_refused),
+        cmocka_unit_test(what_cannot_be_attached_is_refused),
+        cmocka_unit_test(restoring_without_what_it_needs),
+        cmocka_unit_test(reading_without_what_it_needs),
         cmocka_unit_test(many_attachments_are_checked_at_once),
         cmocka_unit_test(an_arena_is_no_larger_than_it_may_be),
         cmocka_unit_test(reports_start_from_their_macros),

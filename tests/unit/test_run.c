@@ -707,13 +707,10 @@ static void long_names_of_what_nothing_is_bound_to_take_no_memory(void **unused)
 }
 
 /* Each leaf is told once; items select; what is missing is an error unless it is allowed; another kind of value is a mismatch. */
-static void a_restore_tells_what_it_did(void **unused)
+static void a_restore_tells_of_each_leaf(void **unused)
 {
-    struct trainer t, u = { 0 };
+    struct trainer t;
     char path[600], told[2000] = "";
-    float lost[6] = { 1, 2, 3, 4, 5, 6 };
-    int64_t unheard = 77, as_integer = 5;
-    const uint64_t shape[] = { 2, 3 };
     const char *const items[] = { "data", "scheduler" };
     cairn_restore_options options = CAIRN_RESTORE_OPTIONS_INIT;
     cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
@@ -731,23 +728,43 @@ static void a_restore_tells_what_it_did(void **unused)
     assert_non_null(strstr(told, "data/position=0 "));
     assert_non_null(strstr(told, "model/wte=5 "));
     trainer_close(&t);
+    test_ok(cairn_run_close(run, &err));
+}
+
+static void a_restore_tells_what_is_missing_and_what_is_new(void **unused)
+{
+    struct trainer u = { 0 };
+    char path[600];
+    float lost[6] = { 1, 2, 3, 4, 5, 6 };
+    int64_t unheard = 77, as_integer = 5;
+    const uint64_t shape[] = { 2, 3 };
+    const char *const scheduler = "scheduler";
+    cairn_restore_options options = CAIRN_RESTORE_OPTIONS_INIT;
+    cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("missing"));
+    make_run(path, 1);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
     test_ok(cairn_state_new(&u.state, &err));
     bind(&u, "model", "lost", CAIRN_F32, 2, shape, CAIRN_OPTIMIZER, lost);
     test_ok(cairn_state_bind_i64(u.state, "data", "unheard", &unheard, &err));
     test_ok(cairn_state_bind_i64(u.state, "data", "position", &as_integer, &err));
-    report = (cairn_restore_report)CAIRN_RESTORE_REPORT_INIT;
     test_code(cairn_restore(run, u.state, NULL, &report, &err), CAIRN_E_MISMATCH);
     assert_non_null(strstr(err.message, "model/lost"));
-    options = (cairn_restore_options)CAIRN_RESTORE_OPTIONS_INIT;
     options.allow_missing = 1;
     test_ok(cairn_restore(run, u.state, &options, &report, &err));
     assert_true(lost[5] == 6 && unheard == 77 && as_integer == -10);
     assert_true(report.counts[CAIRN_MISSING] == 1 && report.counts[CAIRN_NEW] == 1 && report.counts[CAIRN_RESTORED] == 1 &&
                 report.counts[CAIRN_UNEXPECTED] == 8);
-    options.items = items + 1; /* scheduler: nothing of it is bound */
+    options.items = &scheduler; /* nothing of it is bound */
     options.items_count = 1;
     test_code(cairn_restore(run, u.state, &options, &report, &err), CAIRN_E_MISMATCH);
     cairn_state_free(u.state);
+    test_ok(cairn_run_close(run, &err));
+}
+
+static void a_restore_tells_what_is_of_another_kind(void **unused)
+{
     static const struct {
         const char *item, *name;
         int kind;
@@ -758,12 +775,19 @@ static void a_restore_tells_what_it_did(void **unused)
                   { "data", "position", 3, "as a boolean, the checkpoint has a negative integer" },
                   { "rng", "words/0", 0, "has an integer of 2^63 or more in size" },
                   { "scheduler", "warm", 2, "as a float, the checkpoint has a boolean" } };
+    struct trainer u = { 0 };
+    char path[600];
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("kinds"));
+    make_run(path, 1);
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        int64_t integer = 0;
         uint64_t number = 0;
         double real = 0;
         int truth = 0;
         test_ok(cairn_state_new(&u.state, &err));
-        if (wrong[i].kind == 0) test_ok(cairn_state_bind_i64(u.state, wrong[i].item, wrong[i].name, &unheard, &err));
+        if (wrong[i].kind == 0) test_ok(cairn_state_bind_i64(u.state, wrong[i].item, wrong[i].name, &integer, &err));
         if (wrong[i].kind == 1) test_ok(cairn_state_bind_u64(u.state, wrong[i].item, wrong[i].name, &number, &err));
         if (wrong[i].kind == 2) test_ok(cairn_state_bind_f64(u.state, wrong[i].item, wrong[i].name, &real, &err));
         if (wrong[i].kind == 3) test_ok(cairn_state_bind_bool(u.state, wrong[i].item, wrong[i].name, &truth, &err));
@@ -1111,7 +1135,9 @@ int main(void)
         cmocka_unit_test(nan_makes_a_checkpoint_unhealthy),
         cmocka_unit_test(keep_last_keeps_what_it_must),
         cmocka_unit_test(a_mismatch_touches_nothing),
-        cmocka_unit_test(a_restore_tells_what_it_did),
+        cmocka_unit_test(a_restore_tells_of_each_leaf),
+        cmocka_unit_test(a_restore_tells_what_is_missing_and_what_is_new),
+        cmocka_unit_test(a_restore_tells_what_is_of_another_kind),
         cmocka_unit_test(values_that_nothing_is_bound_to_are_told),
         cmocka_unit_test(long_names_of_what_nothing_is_bound_to_take_no_memory),
         cmocka_unit_test(an_older_one_must_cover_what_was_torn),
