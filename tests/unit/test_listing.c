@@ -570,7 +570,7 @@ static void many_attachments_are_checked_at_once(void **unused)
 {
     enum { COUNT = CN_MAX_FILES };
     struct name {
-        char text[32];
+        char text[40];
     } *names = calloc(COUNT, sizeof *names);
     cairn_attachment *attachments = calloc(COUNT, sizeof *attachments);
     cairn_save_options options = TEST_SAVE_OPTIONS;
