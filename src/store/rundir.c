@@ -12,6 +12,8 @@
 #include "store/remains.h"
 #include "store/smallfile.h"
 
+enum { TRIES = 100 };
+
 #define LOST_RUN_JSON ": put it back from a copy of the run; its checkpoints can still be read by their paths"
 
 static void clear(struct cn_rundir *run)
@@ -88,16 +90,9 @@ static int read_run(struct cn_rundir *run, cairn_error *err)
     return code ? cn_error_prefix(err, code, "%s/" CN_NAME_RUN, run->path) : CAIRN_OK;
 }
 
-/* The id is linked into place: of two who start a run at once one wins, and both read what stands there. */
-static int create_run(struct cn_rundir *run, cairn_error *err)
+static int encode_run(const char *id, struct cn_buf *buf, cairn_error *err)
 {
-    char id[CN_ID_BYTES], temporary[64];
-    struct cn_file_info info;
-    int code = cn_id_new(id, err);
-    if (code) return code;
-    cn_auto_buf struct cn_buf buf;
-    cn_buf_init(&buf, cn_os_alloc(), CN_MAX_RUN_JSON_BYTES);
-    struct cn_json_writer writer = { .buf = &buf };
+    struct cn_json_writer writer = { .buf = buf };
     cn_json_begin_object(&writer);
     cn_json_key(&writer, "cairn");
     cn_json_put_string(&writer, "run");
@@ -106,17 +101,34 @@ static int create_run(struct cn_rundir *run, cairn_error *err)
     cn_json_key(&writer, "id");
     cn_json_put_string(&writer, id);
     cn_json_seal(&writer);
-    code = cn_buf_check(&buf, CN_NAME_RUN, err);
-    if (code) return code;
-    snprintf(temporary, sizeof temporary, CN_PREFIX_TEMPORARY "%s", id);
-    code = cn_smallfile_put(run->private_dir, temporary, buf.data, buf.size, 0644, err);
+    return cn_buf_check(buf, CN_NAME_RUN, err);
+}
+
+/* Linked into place: of two who start a run at once one wins, and both read what stands there. */
+static int put_run(const struct cn_rundir *run, const char *temporary, const struct cn_buf *buf, int *ret_rc, cairn_error *err)
+{
+    int code = cn_smallfile_put(run->private_dir, temporary, buf->data, buf->size, 0644, err);
     if (code) return cn_error_prefix(err, code, "%s/.cairn", run->path);
     int rc = cn_os_link(run->private_dir, temporary, run->dir, CN_NAME_RUN);
     if (rc && rc != -EEXIST) rc = cn_os_rename_new(run->private_dir, temporary, run->dir, CN_NAME_RUN);
-    if (rc == -ENOENT && !cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) rc = 0; /* a faster one swept ours away */
     (void)cn_os_unlink(run->private_dir, temporary);
-    if (rc && rc != -EEXIST) return cn_error_errno(err, -rc, "%s/" CN_NAME_RUN ": creating it", run->path);
+    *ret_rc = rc == -EEXIST ? 0 : rc;
     return CAIRN_OK;
+}
+
+/* No such file: a faster one swept ours away, so run.json is there by now - which a client of a network file system may not know yet, but a new link
+ * tells. */
+static int create_run(const struct cn_rundir *run, cairn_error *err)
+{
+    char id[CN_ID_BYTES], temporary[64];
+    int rc = -ENOENT, code = cn_id_new(id, err);
+    cn_auto_buf struct cn_buf buf;
+    cn_buf_init(&buf, cn_os_alloc(), CN_MAX_RUN_JSON_BYTES);
+    if (!code) code = encode_run(id, &buf, err);
+    snprintf(temporary, sizeof temporary, CN_PREFIX_TEMPORARY "%s", id);
+    for (int i = 0; i < TRIES && !code && rc == -ENOENT; i++) code = put_run(run, temporary, &buf, &rc, err);
+    if (code) return code;
+    return rc ? cn_error_errno(err, -rc, "%s/" CN_NAME_RUN ": creating it", run->path) : CAIRN_OK;
 }
 
 /* -------------------------------------------------------------------------------------------------------------- folders */

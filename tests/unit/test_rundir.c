@@ -46,10 +46,34 @@ static void a_run_that_stands_there_is_made_durable_too(void **unused)
     cn_rundir_close(&run);
 }
 
+/* Another opener sweeps the temporary file before it is linked. What the other one made is not seen yet, as on a network file system. */
+static int sweeps;
+
+int __real_cn_os_link(cn_file from_dir, const char *from, cn_file to_dir, const char *to);
+int __wrap_cn_os_link(cn_file from_dir, const char *from, cn_file to_dir, const char *to);
+int __wrap_cn_os_link(cn_file from_dir, const char *from, cn_file to_dir, const char *to)
+{
+    if (sweeps && sweeps--) assert_int_equal(cn_os_unlink(from_dir, from), 0);
+    return __real_cn_os_link(from_dir, from, to_dir, to);
+}
+
+static void a_swept_beginning_is_begun_again(void **unused)
+{
+    char path[500];
+    struct cn_rundir run;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("swept"));
+    sweeps = 3;
+    test_ok(cn_rundir_open(path, &run, &err));
+    assert_true(!sweeps && run.id[0]);
+    cn_rundir_close(&run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_that_stands_there_is_made_durable_too),
+        cmocka_unit_test(a_swept_beginning_is_begun_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
