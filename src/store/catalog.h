@@ -1,5 +1,5 @@
 /* The catalog: what checkpoints a run has, by their manifests; folder names are hints. Computes the line, the head and who is
- * superseded. Listing is repeated until two readings agree, for readdir may miss what is renamed meanwhile. */
+ * superseded. Listing is repeated until a listing has nothing that was not read, for readdir may miss what is renamed meanwhile. */
 #ifndef CN_STORE_CATALOG_H
 #define CN_STORE_CATALOG_H
 
