@@ -111,6 +111,7 @@ size_t cn_unbound_room_bytes(const cairn_state *state, const cairn_value *items)
 
 void cn_unbound_tell(const cairn_state *state, const cairn_value *items, char *room, size_t room_bytes, cn_unbound_fn tell, void *user)
 {
-    struct walk walk = { .state = state, .key = room, .capacity = room_bytes - 1, .tell = tell, .user = user };
+    struct walk walk = { .state = state, .capacity = room_bytes - 1, .tell = tell, .user = user };
+    walk.key = room;
     walk_items(&walk, items);
 }

@@ -27,7 +27,7 @@ static int open_now(int dir, const char *name, int flags, mode_t mode)
     do {                                                                                                                                   \
         va_list rest;                                                                                                                      \
         va_start(rest, flags);                                                                                                             \
-        if ((flags) & (O_CREAT | __O_TMPFILE)) mode = va_arg(rest, mode_t);                                                                \
+        if ((flags) & (O_CREAT | __O_TMPFILE)) (mode) = va_arg(rest, mode_t);                                                              \
         va_end(rest);                                                                                                                      \
     } while (0)
 
