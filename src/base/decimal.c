@@ -1,6 +1,8 @@
 /* Canonical decimals (see decimal.h). */
 #include "base/decimal.h"
 
+#include <string.h>
+
 #include "base/check.h"
 
 static bool is_digit(char character)
@@ -18,4 +20,14 @@ bool cn_decimal_take(const char **text, uint64_t *ret_number)
     *text = at;
     *ret_number = number;
     return true;
+}
+
+char *cn_decimal_put(char *out, uint64_t number)
+{
+    char digits[CN_DECIMAL_BYTES];
+    size_t at = sizeof digits;
+    do digits[--at] = (char)('0' + number % 10);
+    while (number /= 10);
+    memcpy(out, digits + at, sizeof digits - at);
+    return out + (sizeof digits - at);
 }

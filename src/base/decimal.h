@@ -1,4 +1,4 @@
-/* Numbers in names: canonical decimals. No sign, no leading zero, at most 64 bits - so that a number has one spelling. */
+/* Numbers in names and files: canonical decimals. No sign, no leading zero, at most 64 bits - so that a number has one spelling. */
 #ifndef CN_BASE_DECIMAL_H
 #define CN_BASE_DECIMAL_H
 
@@ -7,5 +7,9 @@
 
 /* Takes the digits at *text and moves it behind them. false: there are none, or they are no such number; nothing is moved. */
 bool cn_decimal_take(const char **text, uint64_t *ret_number);
+
+enum { CN_DECIMAL_BYTES = 20 }; /* of the longest */
+/* Writes it at out, without a NUL. Returns where it ends. */
+char *cn_decimal_put(char *out, uint64_t number);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/decimal.h"
 #include "base/json.h"
 #include "base/limits.h"
 
@@ -24,22 +25,36 @@ uint64_t cn_st_entry_bytes(const struct cn_st_tensor *tensor)
     return 6 * (uint64_t)tensor->name_size + 21 * (uint64_t)tensor->rank + 120;
 }
 
+static char *put_text(char *out, const char *text)
+{
+    size_t size = strlen(text);
+    memcpy(out, text, size);
+    return out + size;
+}
+
+static char *put_numbers(char *out, const char *before, const uint64_t *numbers, uint32_t count)
+{
+    out = put_text(out, before);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i) *out++ = ',';
+        out = cn_decimal_put(out, numbers[i]);
+    }
+    return out;
+}
+
+/* All but the name needs no escapes and has a bound, so it is put together here: a header may have a hundred thousand of them. */
 static void put_tensor(struct cn_json_writer *writer, const struct cn_st_tensor *tensor)
 {
+    char text[128 + (CAIRN_MAX_RANK + 2) * (CN_DECIMAL_BYTES + 1)], *end = text;
+    const uint64_t offsets[] = { tensor->begin, tensor->end };
+    end = put_text(end, "{\"dtype\":\"");
+    end = put_text(end, cairn_dtype_name(tensor->dtype));
+    end = put_numbers(end, "\",\"shape\":[", tensor->shape, tensor->rank);
+    end = put_numbers(end, "],\"data_offsets\":[", offsets, 2);
+    end = put_text(end, "]}");
     cn_json_key_sized(writer, tensor->name, tensor->name_size);
-    cn_json_begin_object(writer);
-    cn_json_key(writer, "dtype");
-    cn_json_put_string(writer, cairn_dtype_name(tensor->dtype));
-    cn_json_key(writer, "shape");
-    cn_json_begin_array(writer);
-    for (uint32_t i = 0; i < tensor->rank; i++) cn_json_put_u64(writer, tensor->shape[i]);
-    cn_json_end_array(writer);
-    cn_json_key(writer, "data_offsets");
-    cn_json_begin_array(writer);
-    cn_json_put_u64(writer, tensor->begin);
-    cn_json_put_u64(writer, tensor->end);
-    cn_json_end_array(writer);
-    cn_json_end_object(writer);
+    cn_buf_append(writer->buf, text, (size_t)(end - text));
+    writer->need_comma = 1;
 }
 
 int cn_st_write_header(struct cn_buf *buf, const struct cn_st_tensor *tensors, uint64_t count, const struct cn_st_pair *metadata,

@@ -406,6 +406,12 @@ static void a_number_has_one_spelling(void **unused)
         assert_false(cn_decimal_take(&text, &number));
         assert_true(text == bad[i] && number == 7);
     }
+    for (uint64_t i = 0, longest = UINT64_MAX; i < 21; i++, longest /= 10) {
+        char put[CN_DECIMAL_BYTES + 1] = { 0 }, expected[32];
+        snprintf(expected, sizeof expected, "%llu", (unsigned long long)longest);
+        assert_true(cn_decimal_put(put, longest) == put + strlen(expected));
+        assert_string_equal(put, expected);
+    }
 }
 
 static void limits_hold(void **unused)
