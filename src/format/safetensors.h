@@ -35,6 +35,8 @@ struct cn_st_header {
 };
 
 enum { CN_ST_PREFIX_BYTES = 8 };
+/* The one pair of __metadata__ that our writer writes: some loaders refuse a file without. */
+#define CN_ST_OUR_METADATA ((const struct cn_st_pair[1]){ { "format", "pt" } })
 
 /* The first 8 bytes: N, checked against the limit and the file's size. TRUNCATED, LIMIT. prefix_size: bytes there are (< 8: TRUNCATED). */
 int cn_st_parse_prefix(const void *prefix, size_t prefix_size, uint64_t file_bytes, uint64_t *ret_json_bytes, cairn_error *err);
@@ -45,7 +47,7 @@ int cn_st_parse_json(const void *json, uint64_t json_bytes, uint64_t file_bytes,
 /* The order of tensors in a file we write: bit width descending, then name bytes. For qsort. */
 int cn_st_compare(const struct cn_st_tensor *a, const struct cn_st_tensor *b);
 /* Appends prefix, JSON and padding so that data starts on a multiple of CN_PAGE_BYTES. tensors are in file order with begin and end
- * set. metadata pairs as given ("format": "pt" by our writer). LIMIT: over CN_MAX_OUR_HEADER_BYTES. */
+ * set. metadata pairs as given. LIMIT: over CN_MAX_OUR_HEADER_BYTES. */
 int cn_st_write_header(struct cn_buf *buf, const struct cn_st_tensor *tensors, uint64_t count, const struct cn_st_pair *metadata,
                        uint64_t metadata_count, cairn_error *err);
 /* An upper bound of the bytes one tensor takes in a header: for cutting shards. */

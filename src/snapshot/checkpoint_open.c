@@ -1,10 +1,9 @@
-/* Opening a checkpoint that Cairn wrote (see checkpoint.h): manifest, table, values and headers are read and held against each other; no tensor
- * data is read. What is handed out afterwards rests on these checks. */
+/* Opening a checkpoint that Cairn wrote (see checkpoint.h): manifest, table, values and headers (checkpoint_headers.c) are read and held against
+ * each other; no tensor data is read. What is handed out afterwards rests on these checks. */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
-#include "format/safetensors.h"
 #include "snapshot/checkpoint_parts.h"
 #include "snapshot/statejson.h"
 #include "store/held.h"
@@ -81,12 +80,6 @@ int cn_checkpoint_take_files(cairn_checkpoint *checkpoint, cairn_error *err)
     return checkpoint->files && checkpoint->maps ? CAIRN_OK : no_memory(checkpoint, err);
 }
 
-/* Of a dropped item: listed in tensors.json, no longer in the manifest. */
-static bool is_gone(const cairn_checkpoint *checkpoint, uint32_t file)
-{
-    return checkpoint->manifest.dropped_count && !cn_manifest_find(&checkpoint->manifest, checkpoint->table.files[file].name);
-}
-
 /* The error names the file by the last part of its name: what stands before it. A listed file that is missing is damage. */
 static int name_folder(const cairn_checkpoint *checkpoint, const char *name, const char *base, int code, cairn_error *err)
 {
@@ -103,7 +96,7 @@ static int open_files(cairn_checkpoint *checkpoint, cairn_io_mode mode, cairn_er
         const struct cn_table_file *entry = &checkpoint->table.files[i];
         cn_auto_close cn_file dir = CN_NO_FILE;
         const char *base;
-        if (is_gone(checkpoint, i)) continue;
+        if (cn_checkpoint_file_is_gone(checkpoint, i)) continue;
         int rc = cn_relative_open_folder(checkpoint->dir, entry->name, &dir, &base);
         if (rc) return cannot_open(checkpoint, rc, entry->name, err);
         code = cn_infile_open(&checkpoint->files[i], dir, base, mode, err);
@@ -173,110 +166,6 @@ static int load_tables(cairn_checkpoint *checkpoint, cairn_error *err)
     if (code) return cn_error_prefix(err, code, "%s/" CN_NAME_STATE, checkpoint->path);
     if (!cn_manifest_find(&checkpoint->manifest, CN_NAME_PROVENANCE)) return CAIRN_OK;
     return load_own(checkpoint, CN_NAME_PROVENANCE, CN_MAX_PROVENANCE_BYTES, &checkpoint->provenance, &size, err);
-}
-
-/* -------------------------------------------------------------------------------------------------------------- headers */
-
-static int mismatch(const cairn_checkpoint *checkpoint, uint32_t file, const char *what, cairn_error *err)
-{
-    return cn_error_set(err, CAIRN_E_FORMAT, "%s/%s: its header and tensors.json disagree: %s", checkpoint->path,
-                        checkpoint->table.files[file].name, what);
-}
-
-static bool is_named(const struct cn_st_tensor *entry, const char *name)
-{
-    return strlen(name) == entry->name_size && !memcmp(name, entry->name, entry->name_size);
-}
-
-/* Empty tensors share an offset, so their order in the two lists may differ. The header's names are entered into the index when that is first seen. */
-static int find_entry(struct cn_hash *names, const struct cn_st_header *header, const char *name, const struct cn_st_tensor **ret_entry)
-{
-    uint64_t at;
-    for (uint64_t i = 0; i < header->count && names->count < header->count; i++)
-        if (cn_hash_add(names, header->tensors[i].name, header->tensors[i].name_size, i, NULL) < 0) return CAIRN_E_NOMEM;
-    *ret_entry = cn_hash_find(names, name, strlen(name), &at) ? &header->tensors[at] : NULL;
-    return CAIRN_OK;
-}
-
-static int compare_rows(const cairn_checkpoint *checkpoint, uint32_t file, const struct cn_st_header *header, uint64_t first,
-                        struct cn_hash *names, cairn_error *err)
-{
-    for (uint64_t i = 0; i < header->count; i++) {
-        const struct cn_table_row *row = &checkpoint->table.rows[first + i];
-        const struct cn_st_tensor *entry = &header->tensors[i];
-        if (!is_named(entry, row->name) && find_entry(names, header, row->name, &entry)) return no_memory(checkpoint, err);
-        if (!entry) return mismatch(checkpoint, file, "a tensor is missing", err);
-        if (entry->dtype != row->dtype || entry->rank != row->rank || memcmp(entry->shape, row->shape, row->rank * sizeof *row->shape) ||
-            header->data_offset + entry->begin != row->begin)
-            return mismatch(checkpoint, file, "dtype, shape or place of a tensor", err);
-    }
-    return CAIRN_OK;
-}
-
-static int compare_header(const cairn_checkpoint *checkpoint, uint32_t file, const struct cn_st_header *header, uint64_t first,
-                          uint64_t count, cairn_error *err)
-{
-    struct cn_hash names;
-    if (header->count != count) return mismatch(checkpoint, file, "another number of tensors", err);
-    cn_hash_init(&names, cn_os_alloc(), checkpoint->index.seed);
-    int code = compare_rows(checkpoint, file, header, first, &names, err);
-    cn_hash_done(&names);
-    return code;
-}
-
-/* File digest: over the header's and its tensors', in file order. */
-static int check_file_digest(const cairn_checkpoint *checkpoint, const struct cn_manifest_file *entry, uint64_t first, uint64_t count,
-                             cairn_error *err)
-{
-    cn_auto_free struct cn_digest *parts = cn_os_new_array(count + 1, sizeof *parts);
-    if (!parts) return no_memory(checkpoint, err);
-    parts[0] = entry->header_digest;
-    for (uint64_t i = 0; i < count; i++) parts[i + 1] = checkpoint->table.rows[first + i].digest;
-    struct cn_digest found = cn_digest_of(parts, (count + 1) * sizeof *parts);
-    if (cn_digest_equal(&found, &entry->digest)) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its digest in the manifest is not that of its tensors", checkpoint->path,
-                        entry->name);
-}
-
-static int check_header(cairn_checkpoint *checkpoint, uint32_t file, uint64_t first, uint64_t count, cairn_error *err)
-{
-    const struct cn_infile *in = &checkpoint->files[file];
-    const struct cn_manifest_file *entry = cn_manifest_find(&checkpoint->manifest, checkpoint->table.files[file].name);
-    if (!entry || entry->kind != CN_FILE_TENSORS) return mismatch(checkpoint, file, "the manifest does not list it as tensors", err);
-    cn_auto_free char *bytes = cn_os_new(entry->header_bytes + 1);
-    if (!bytes) return no_memory(checkpoint, err);
-    int code = cn_infile_read(in, 0, bytes, entry->header_bytes, err);
-    if (code) return cn_error_prefix(err, code, "%s", checkpoint->path);
-    struct cn_digest found = cn_digest_of(bytes, entry->header_bytes);
-    if (!cn_digest_equal(&found, &entry->header_digest))
-        return cn_error_set(err, CAIRN_E_CORRUPT, "%s/%s: its header differs from the digest in the manifest", checkpoint->path,
-                            entry->name);
-    struct cn_pool pool;
-    struct cn_st_header header;
-    uint64_t json_bytes = 0;
-    cn_pool_init(&pool, cn_os_alloc(), (UINT64_C(64) << 20) + 8 * entry->header_bytes);
-    code = cn_st_parse_prefix(bytes, entry->header_bytes, in->size_bytes, &json_bytes, err);
-    if (!code && json_bytes + CN_ST_PREFIX_BYTES != entry->header_bytes) code = mismatch(checkpoint, file, "the header's length", err);
-    if (!code) code = cn_st_parse_json(bytes + CN_ST_PREFIX_BYTES, json_bytes, in->size_bytes, checkpoint->index.seed, &pool, &header, err);
-    if (!code) code = compare_header(checkpoint, file, &header, first, count, err);
-    if (!code) code = check_file_digest(checkpoint, entry, first, count, err);
-    cn_pool_done(&pool);
-    return code;
-}
-
-static int check_headers(cairn_checkpoint *checkpoint, cairn_error *err)
-{
-    const struct cn_table *table = &checkpoint->table;
-    uint64_t first = 0;
-    for (uint32_t file = 0; file < table->files_count; file++) {
-        uint64_t end = first;
-        while (end < table->count && table->rows[end].file == file) end++;
-        if (end == first && is_gone(checkpoint, file)) continue;
-        int code = check_header(checkpoint, file, first, end - first, err);
-        if (code) return code;
-        first = end;
-    }
-    return CAIRN_OK;
 }
 
 /* ---------------------------------------------------------------------------------------------------- the public faces */
@@ -393,7 +282,7 @@ int cn_checkpoint_open_at(cn_file parent, const char *name, const char *path, ca
     if (!code) code = merge_marks(checkpoint, err);
     if (!code) code = load_tables(checkpoint, err);
     if (!code) code = open_files(checkpoint, mode, err);
-    if (!code) code = check_headers(checkpoint, err);
+    if (!code) code = cn_checkpoint_check_headers(checkpoint, err);
     if (!code) code = fill_faces(checkpoint, name, err);
     if (code == CAIRN_E_NOMEM && checkpoint->quota.exceeded)
         code = cn_error_set(err, CAIRN_E_LIMIT, "%s: its tables need more memory than %llu bytes", path,

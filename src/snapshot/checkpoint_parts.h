@@ -9,4 +9,9 @@ int cn_checkpoint_take_files(cairn_checkpoint *checkpoint, cairn_error *err);   
 int cn_checkpoint_index(cairn_checkpoint *checkpoint, cairn_error *err);                      /* names and public tensor infos */
 void cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *entry); /* what a manifest says; names stay the caller's */
 
+/* The header of every data file against the table. Rows and headers that are handed out afterwards agree. */
+int cn_checkpoint_check_headers(const cairn_checkpoint *checkpoint, cairn_error *err);
+/* Of a dropped item: listed in tensors.json, no longer in the manifest. */
+bool cn_checkpoint_file_is_gone(const cairn_checkpoint *checkpoint, uint32_t file);
+
 #endif

@@ -142,7 +142,6 @@ static int name_files(struct cn_plan *plan, const cairn_state *state, cairn_erro
 
 static int write_header(struct cn_plan *plan, struct cn_plan_file *file, cairn_error *err)
 {
-    static const struct cn_st_pair metadata[] = { { "format", "pt" } };
     cn_auto_free struct cn_st_tensor *entries = cn_os_new_array(file->tensors, sizeof *entries);
     if (!entries) return no_memory(err);
     uint64_t offset = 0;
@@ -150,7 +149,7 @@ static int write_header(struct cn_plan *plan, struct cn_plan_file *file, cairn_e
         entries[i] = describe(plan->tensors[file->first_tensor + i].leaf, offset);
         offset = entries[i].end;
     }
-    int code = cn_st_write_header(&file->header, entries, file->tensors, metadata, 1, err);
+    int code = cn_st_write_header(&file->header, entries, file->tensors, CN_ST_OUR_METADATA, 1, err);
     if (code) return cn_error_prefix(err, code, "%s", file->name);
     uint64_t begin = file->header.size;
     for (uint64_t i = 0; i < file->tensors; i++) plan->tensors[file->first_tensor + i].begin = begin + entries[i].begin;

@@ -1,4 +1,4 @@
-/* Covers src/snapshot/checkpoint_open.c, src/snapshot/checkpoint_read.c and src/snapshot/verify.c: an open checkpoint - slices against a plain
+/* Covers src/snapshot/checkpoint_open.c, src/snapshot/checkpoint_headers.c, src/snapshot/checkpoint_read.c and src/snapshot/verify.c: an open checkpoint - slices against a plain
  * reference, ranges, maps, values of every kind, headers and tables held against each other, verify naming exactly the damaged blocks.
  * cn_os_read_at stands in for a disk with a bad sector, cn_os_new for a process without memory. */
 #include "support.h"
@@ -366,8 +366,8 @@ static double seconds_to_open(const char *folder)
     return seconds;
 }
 
-/* The rows of tensors.json from the last to the first; all are empty, so that any order is right. */
-static void turn_rows_around(const char *folder)
+/* tensors.json and the manifest after a change, sealed again: what an attacker can do, too. */
+static void rewrite(const char *folder, void (*change)(const char *folder, struct cn_table *table, struct cn_manifest_file *model))
 {
     cn_file dir = CN_NO_FILE, training = CN_NO_FILE;
     struct cn_pool pool;
@@ -383,14 +383,9 @@ static void turn_rows_around(const char *folder)
     test_ok(cn_smallfile_load(training, "tensors.json", UINT64_MAX, &data, &size, &err));
     test_ok(cn_table_decode(data, size, 0, &pool, &table, &err));
     cn_os_free(data);
-    struct cn_table_row *rows = (struct cn_table_row *)(uintptr_t)table.rows;
-    for (uint64_t i = 0; i < table.count / 2; i++) {
-        struct cn_table_row row = rows[i];
-        rows[i] = rows[table.count - 1 - i];
-        rows[table.count - 1 - i] = row;
-    }
-    test_ok(cn_table_encode(&table, &buf, &err));
     test_ok(cn_held_read(dir, ".", &pool, &manifest, &err));
+    change(folder, &table, (struct cn_manifest_file *)(uintptr_t)cn_manifest_find(&manifest, "model.safetensors"));
+    test_ok(cn_table_encode(&table, &buf, &err));
     struct cn_manifest_file *file = (struct cn_manifest_file *)(uintptr_t)cn_manifest_find(&manifest, "training/tensors.json");
     file->size_bytes = buf.size;
     file->digest = cn_digest_blocks(buf.data, buf.size);
@@ -403,6 +398,24 @@ static void turn_rows_around(const char *folder)
     cn_pool_done(&pool);
     cn_os_close(training);
     cn_os_close(dir);
+}
+
+static struct cn_table_row *rows_of(struct cn_table *table)
+{
+    return (struct cn_table_row *)(uintptr_t)table->rows;
+}
+
+/* From the last to the first; all are empty, so that any order is right. */
+static void turn_rows_around(const char *folder, struct cn_table *table, struct cn_manifest_file *model)
+{
+    struct cn_table_row *rows = rows_of(table);
+    (void)folder;
+    (void)model;
+    for (uint64_t i = 0; i < table->count / 2; i++) {
+        struct cn_table_row row = rows[i];
+        rows[i] = rows[table->count - 1 - i];
+        rows[table->count - 1 - i] = row;
+    }
 }
 
 static void empty_tensors_in_another_order_take_no_longer(void **unused)
@@ -418,12 +431,104 @@ static void empty_tensors_in_another_order_take_no_longer(void **unused)
     }
     const char *folder = make_of(names, sizes, COUNT);
     double usual = seconds_to_open(folder);
-    turn_rows_around(folder);
+    rewrite(folder, turn_rows_around);
     double turned = seconds_to_open(folder);
     if (turned > 5 * usual + 0.2) fail_msg("%.2f s in order, %.2f s in another", usual, turned);
     free(texts);
     free(names);
     free(sizes);
+}
+
+/* Puts a header in the model's place, of the same size; the digests that cover it are made right. */
+static void put_header(const char *folder, const struct cn_table *table, struct cn_manifest_file *model, const char *json)
+{
+    char name[800], header[4096];
+    uint64_t size = sizeof header - 8;
+    struct cn_digest digests[8];
+    assert_int_equal(model->header_bytes, sizeof header);
+    memset(header, ' ', sizeof header);
+    for (int i = 0; i < 8; i++) header[i] = (char)(size >> (8 * i) & 0xff);
+    memcpy(header + 8, json, strlen(json));
+    snprintf(name, sizeof name, "%s/model.safetensors", folder);
+    test_shell("chmod u+w %s", name);
+    int file = open(name, O_WRONLY);
+    assert_int_equal(pwrite(file, header, sizeof header, 0), sizeof header);
+    close(file);
+    digests[0] = model->header_digest = cn_digest_of(header, sizeof header);
+    for (uint64_t i = 0; i < table->count; i++) digests[i + 1] = table->rows[i].digest;
+    model->digest = cn_digest_of(digests, (table->count + 1) * sizeof *digests);
+}
+
+#define ENTRY(name, begin, end) "\"" name "\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[" #begin "," #end "]}"
+#define OURS "{\"__metadata__\":{\"format\":\"pt\"},"
+
+static void write_it_otherwise(const char *folder, struct cn_table *table, struct cn_manifest_file *model)
+{
+    put_header(folder, table, model, "{ " ENTRY("b", 1, 2) ", " ENTRY("\\u0061", 0, 1) ", \"__metadata__\" : {\"format\":\"np\"}}");
+}
+
+static void name_another(const char *folder, struct cn_table *table, struct cn_manifest_file *model)
+{
+    put_header(folder, table, model, OURS ENTRY("a", 0, 1) "," ENTRY("c", 1, 2) "}");
+}
+
+static void swap_names(const char *folder, struct cn_table *table, struct cn_manifest_file *model)
+{
+    put_header(folder, table, model, OURS ENTRY("b", 0, 1) "," ENTRY("a", 1, 2) "}");
+}
+
+static void name_one_twice(const char *folder, struct cn_table *table, struct cn_manifest_file *model)
+{
+    rows_of(table)[1].item = "other";
+    rows_of(table)[1].name = "a";
+    put_header(folder, table, model, OURS ENTRY("a", 0, 1) "," ENTRY("a", 1, 2) "}");
+}
+
+static void name_one_like_the_metadata(const char *folder, struct cn_table *table, struct cn_manifest_file *model)
+{
+    rows_of(table)[1].name = "__metadata__";
+    put_header(folder, table, model, OURS ENTRY("a", 0, 1) "," ENTRY("__metadata__", 1, 2) "}");
+}
+
+static void leave_the_second_out(const char *folder, struct cn_table *table, struct cn_manifest_file *model)
+{
+    table->count = 1;
+    put_header(folder, table, model, OURS ENTRY("a", 0, 1) "}");
+}
+
+static void leave_a_hole(const char *folder, struct cn_table *table, struct cn_manifest_file *model)
+{
+    rows_of(table)[0] = table->rows[1];
+    leave_the_second_out(folder, table, model);
+    put_header(folder, table, model, OURS ENTRY("b", 1, 2) "}");
+}
+
+/* Where every digest is right: a header is refused that a strict reader refuses, or that says something else than the table. */
+static void a_header_agrees_with_the_table(void **unused)
+{
+    static const struct {
+        void (*change)(const char *folder, struct cn_table *table, struct cn_manifest_file *model);
+        int code;
+        const char *says;
+    } cases[] = { { write_it_otherwise, CAIRN_OK, "" },
+                  { name_another, CAIRN_E_FORMAT, "a tensor is missing" },
+                  { swap_names, CAIRN_E_FORMAT, "place of a tensor" },
+                  { name_one_twice, CAIRN_E_FORMAT, "given twice" },
+                  { name_one_like_the_metadata, CAIRN_E_FORMAT, "given twice" },
+                  { leave_the_second_out, CAIRN_E_FORMAT, "follow after the last" },
+                  { leave_a_hole, CAIRN_E_FORMAT, "leaves a hole" } };
+    static const char *const names[] = { "a", "b" };
+    static const uint64_t sizes[] = { 1, 1 };
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cairn_checkpoint *checkpoint = NULL;
+        const char *folder = make_of(names, sizes, 2);
+        rewrite(folder, cases[i].change);
+        int code = cairn_checkpoint_open(NULL, folder, &checkpoint, &err);
+        if (code != cases[i].code || (code && !strstr(err.message, cases[i].says)))
+            fail_msg("case %zu: %s: %s", i, cairn_code_name(code), err.message);
+        cairn_checkpoint_close(checkpoint);
+    }
 }
 
 static void any_changed_metadata_is_found_at_open(void **unused)
@@ -475,6 +580,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_read_is_told_block_by_block),
         cmocka_unit_test(names_are_found_without_memory),
         cmocka_unit_test(empty_tensors_in_another_order_take_no_longer),
+        cmocka_unit_test(a_header_agrees_with_the_table),
         cmocka_unit_test(any_changed_metadata_is_found_at_open),
         cmocka_unit_test(planted_things_are_not_followed),
     };
