@@ -124,6 +124,72 @@ static void json_numbers_come_back(void **unused)
     }
 }
 
+static enum cn_json_token read_literal(const char *literal, struct cn_json *json)
+{
+    enum cn_json_token token = CN_JSON_END;
+    struct cn_pool pool;
+    cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
+    cn_json_init(json, literal, strlen(literal), &pool);
+    test_ok(cn_json_next(json, &token, &err));
+    if (token == CN_JSON_FLOAT) assert_string_equal(json->text, literal);
+    cn_pool_done(&pool);
+    return token;
+}
+
+/* Around every bound of the quick way: 19 digits, 2^53, the powers of ten that are doubles. */
+static void json_numbers_are_those_of_strtod(void **unused)
+{
+    static const char *const others[] = { "9007199254740992.0",
+                                          "9007199254740993.0",
+                                          "9007199254740994.0",
+                                          "1e22",
+                                          "1e23",
+                                          "1e-22",
+                                          "1e-23",
+                                          "0e99999",
+                                          "0.0e-99999999999999999999",
+                                          "1e-400",
+                                          "-0",
+                                          "-0.0",
+                                          "18446744073709551616",
+                                          "1234567890123456789012",
+                                          "-9223372036854775809",
+                                          "0.000000000000000000001",
+                                          "1.00000000000000000000000000000000000001" };
+    uint64_t random = 88172645463325252u;
+    (void)unused;
+    for (size_t i = 0; i < 200000; i++) {
+        char literal[80];
+        struct cn_json json;
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        int whole = (int)(random >> 8 & 15), fraction = (int)(random >> 12 & 15);
+        if (i < sizeof others / sizeof *others)
+            snprintf(literal, sizeof literal, "%s", others[i]);
+        else
+            snprintf(literal, sizeof literal, "%s%.*llu.%.*llu%s%d", random & 1 ? "-" : "", 1, (unsigned long long)(random >> 40) >> whole,
+                     1 + fraction, (unsigned long long)(random * 31) >> (4 * fraction),
+                     random & 2   ? "e"
+                     : random & 4 ? "E+"
+                                  : "e-",
+                     (int)(random >> 20 & 31));
+        double expected = strtod(literal, NULL);
+        if (read_literal(literal, &json) != CN_JSON_FLOAT) fail_msg("%s is no float", literal);
+        if (memcmp(&json.real, &expected, sizeof expected)) fail_msg("%s: %.17g instead of %.17g", literal, json.real, expected);
+    }
+}
+
+static void json_integers_are_exact(void **unused)
+{
+    struct cn_json json;
+    (void)unused;
+    assert_true(read_literal("18446744073709551615", &json) == CN_JSON_UINT && json.number == UINT64_MAX);
+    assert_true(read_literal("9999999999999999999", &json) == CN_JSON_UINT && json.number == UINT64_C(9999999999999999999));
+    assert_true(read_literal("10000000000000000000", &json) == CN_JSON_UINT && json.number == UINT64_C(10000000000000000000));
+    assert_true(read_literal("0", &json) == CN_JSON_UINT && !json.number);
+    assert_true(read_literal("-1", &json) == CN_JSON_INT && json.negative == -1);
+    assert_true(read_literal("-9223372036854775808", &json) == CN_JSON_INT && json.negative == INT64_MIN);
+}
+
 static void mutated_json_does_no_harm(void **unused)
 {
     static const char seed_text[] = "{\"a\":[1,2.5,\"x\\u0041\",null,{\"b\":true}],\"digest\":-7e2}";
@@ -529,6 +595,8 @@ int main(void)
         cmocka_unit_test(json_is_strict),
         cmocka_unit_test(json_strings_hold_what_they_may),
         cmocka_unit_test(json_numbers_come_back),
+        cmocka_unit_test(json_numbers_are_those_of_strtod),
+        cmocka_unit_test(json_integers_are_exact),
         cmocka_unit_test(mutated_json_does_no_harm),
         cmocka_unit_test(digests_agree_on_every_level),
         cmocka_unit_test(a_digest_is_read_as_it_is_written),
