@@ -8,6 +8,7 @@
 
 struct cn_pool_chunk {
     struct cn_pool_chunk *next;
+    void *kept; /* memory that was taken elsewhere; NULL: none */
     size_t used, size;
     alignas(16) char bytes[];
 };
@@ -23,16 +24,26 @@ void cn_pool_done(struct cn_pool *pool)
 {
     while (pool->chunks) {
         struct cn_pool_chunk *next = pool->chunks->next;
+        cn_release(pool->alloc, pool->chunks->kept);
         cn_release(pool->alloc, pool->chunks);
         pool->chunks = next;
     }
     pool->used_bytes = 0;
 }
 
+/* behind: the open chunk stays open. */
+static void link(struct cn_pool *pool, struct cn_pool_chunk *chunk, bool behind)
+{
+    struct cn_pool_chunk **place = behind && pool->chunks ? &pool->chunks->next : &pool->chunks;
+    chunk->next = *place;
+    *place = chunk;
+}
+
 /* A request larger than a chunk gets one of its own, put behind the open one so that the open one's rest is not lost. */
 static struct cn_pool_chunk *add_chunk(struct cn_pool *pool, size_t size)
 {
-    size_t wanted = pool->chunks ? pool->chunks->size * 2 : FIRST_CHUNK_BYTES;
+    size_t wanted = pool->chunks ? pool->chunks->size * 2 : 0;
+    if (wanted < FIRST_CHUNK_BYTES) wanted = FIRST_CHUNK_BYTES;
     if (wanted > LARGEST_CHUNK_BYTES) wanted = LARGEST_CHUNK_BYTES;
     bool own = size > wanted;
     if (own) wanted = size;
@@ -49,13 +60,7 @@ static struct cn_pool_chunk *add_chunk(struct cn_pool *pool, size_t size)
     if (!chunk) return NULL;
     pool->used_bytes += total;
     *chunk = (struct cn_pool_chunk){ .size = wanted };
-    if (own && pool->chunks) {
-        chunk->next = pool->chunks->next;
-        pool->chunks->next = chunk;
-    } else {
-        chunk->next = pool->chunks;
-        pool->chunks = chunk;
-    }
+    link(pool, chunk, own);
     return chunk;
 }
 
@@ -98,4 +103,19 @@ char *cn_pool_copy(struct cn_pool *pool, const void *bytes, size_t size)
 char *cn_pool_text(struct cn_pool *pool, const char *text)
 {
     return cn_pool_copy(pool, text, strlen(text));
+}
+
+bool cn_pool_keep(struct cn_pool *pool, void *memory, size_t size)
+{
+    struct cn_pool_chunk *chunk = NULL;
+    uint64_t total;
+    if (cn_add(size, sizeof *chunk, &total) && total <= pool->limit_bytes - pool->used_bytes)
+        chunk = cn_resize(pool->alloc, NULL, sizeof *chunk);
+    else
+        pool->over_limit = true;
+    if (!chunk) return false;
+    pool->used_bytes += total;
+    *chunk = (struct cn_pool_chunk){ .kept = memory };
+    link(pool, chunk, true);
+    return true;
 }

@@ -42,5 +42,7 @@ void *cn_pool_take_array(struct cn_pool *pool, uint64_t count, size_t item_size)
 /* A NUL-terminated copy of size bytes. */
 char *cn_pool_copy(struct cn_pool *pool, const void *bytes, size_t size);
 char *cn_pool_text(struct cn_pool *pool, const char *text);
+/* Memory of size bytes that was taken from the pool's alloc is the pool's from now on. false: over the limit or out of memory; it stays the caller's. */
+bool cn_pool_keep(struct cn_pool *pool, void *memory, size_t size);
 
 #endif

@@ -86,3 +86,19 @@ void cn_buf_fill(struct cn_buf *buf, char byte, size_t count)
     buf->size += count;
     buf->data[buf->size] = 0;
 }
+
+void *cn_buf_keep(struct cn_buf *buf, struct cn_pool *pool)
+{
+    cn_buf_append(buf, "", 0);
+    if (buf->failed) return NULL;
+    char *fitting = cn_resize(buf->alloc, buf->data, buf->size + 1);
+    if (fitting) {
+        buf->data = fitting;
+        buf->capacity = buf->size + 1;
+    }
+    if (!cn_pool_keep(pool, buf->data, buf->capacity)) return NULL;
+    void *kept = buf->data;
+    buf->data = NULL;
+    cn_buf_done(buf);
+    return kept;
+}

@@ -26,6 +26,8 @@ void cn_buf_append(struct cn_buf *buf, const void *bytes, size_t size);
 void cn_buf_text(struct cn_buf *buf, const char *text);
 void cn_buf_format(struct cn_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void cn_buf_fill(struct cn_buf *buf, char byte, size_t count);
+/* Ends a buffer whose alloc is the pool's: what it holds is the pool's from now on, not copied. NULL: the buffer has failed, or the pool cannot. */
+void *cn_buf_keep(struct cn_buf *buf, struct cn_pool *pool);
 /* A part that was to be appended could not be made. over_limit: it alone is larger than the whole may be. */
 void cn_buf_fail(struct cn_buf *buf, bool over_limit);
 /* The writer's one check, at its end. LIMIT: more than its limit; NOMEM. what names the whole: "manifest.json". */

@@ -65,6 +65,18 @@ int cn_json_bool(struct cn_json *json, int *ret_truth, cairn_error *err);
  * then the element's first; one element is read by one of the calls above). */
 int cn_json_next_key(struct cn_json *json, const char **ret_key, size_t *ret_size, bool *ret_more, cairn_error *err);
 int cn_json_next_element(struct cn_json *json, bool *ret_more, cairn_error *err);
+/* The same for an object whose members are known: the next key as its place in names, count if it is none of them. *member holds the place of the key
+ * before, count at the start: a key that follows it in names, too, is recognised where it stands and takes no memory. */
+struct cn_json_name {
+    const char *text; /* as our writer writes it: with quotes and colon */
+    size_t size;
+};
+#define CN_JSON_NAME(name)                                                                                                                 \
+    {                                                                                                                                      \
+        "\"" name "\":", sizeof name + 2                                                                                                   \
+    }
+int cn_json_next_member(struct cn_json *json, const struct cn_json_name *names, unsigned count, unsigned *member, bool *ret_more,
+                        cairn_error *err);
 /* FORMAT at the last token: "<what>". */
 int cn_json_fail(const struct cn_json *json, cairn_error *err, const char *what);
 

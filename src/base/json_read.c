@@ -503,6 +503,41 @@ int cn_json_next_key(struct cn_json *json, const char **ret_key, size_t *ret_siz
     return CAIRN_OK;
 }
 
+/* Only what is written without white space and escapes; everything else is the usual way's. */
+static bool take_name(struct cn_json *json, const struct cn_json_name *name)
+{
+    bool comma = json->expect == WANT_COMMA_OR_END && json->in_object[json->depth];
+    if (!comma && json->expect != WANT_KEY_OR_END) return false;
+    const char *at = json->data + json->position;
+    if (json->size - json->position < name->size + comma || (comma && *at != ',') || memcmp(at + comma, name->text, name->size))
+        return false;
+    json->token_start = json->position + comma;
+    json->position = json->token_start + name->size;
+    json->expect = WANT_VALUE;
+    return true;
+}
+
+static bool is_name(const struct cn_json_name *name, const char *text, size_t size)
+{
+    return name->size == size + 3 && !memcmp(name->text + 1, text, size);
+}
+
+int cn_json_next_member(struct cn_json *json, const struct cn_json_name *names, unsigned count, unsigned *member, bool *ret_more,
+                        cairn_error *err)
+{
+    unsigned due = *member == count ? 0 : *member + 1;
+    if (due < count && take_name(json, &names[due])) {
+        *member = due;
+        *ret_more = true;
+        return CAIRN_OK;
+    }
+    const char *key;
+    int code = cn_json_next_key(json, &key, NULL, ret_more, err);
+    if (code || !*ret_more) return code;
+    for (*member = 0; *member < count && !is_name(&names[*member], key, json->text_size);) ++*member;
+    return CAIRN_OK;
+}
+
 int cn_json_next_element(struct cn_json *json, bool *ret_more, cairn_error *err)
 {
     skip_space(json);

@@ -190,6 +190,52 @@ static void json_integers_are_exact(void **unused)
     assert_true(read_literal("-9223372036854775808", &json) == CN_JSON_INT && json.negative == INT64_MIN);
 }
 
+/* What became of each key: its place in the names, '-' for none of them, '!' where reading ended in an error. */
+static void a_member_is_found_however_it_is_written(void **unused)
+{
+    static const struct cn_json_name names[] = { CN_JSON_NAME("a"), CN_JSON_NAME("bb"), CN_JSON_NAME("c") };
+    static const struct {
+        const char *document, *found;
+    } cases[] = {
+        { "{\"a\":0,\"bb\":[{\"a\":1}],\"c\":{}}", "012" },
+        { "{ \"a\" : 0 , \"bb\":1\n,\"c\" :2 }", "012" },
+        { "{\"c\":0,\"bb\":1,\"a\":2}", "210" },
+        { "{\"\\u0061\":0,\"b\\u0062\":1,\"c\":2}", "012" },
+        { "{\"a\":0,\"a\":1,\"bb\":2,\"a\":3}", "0010" },
+        { "{\"b\":0,\"bbb\":1,\"\":2,\"A\":3,\"a\":4}", "----0" },
+        { "{\"x\":0,\"a\":1,\"y\":2,\"bb\":3}", "-0-1" },
+        { "{}", "" },
+        { "{\"a\":0,\"bb\"", "0!" },
+        { "{\"a\":0,\"bb", "0!" },
+        { "{\"a\":0,", "0!" },
+        { "{\"a\":0\"bb\":1}", "0!" },
+        { "{,\"a\":0}", "!" },
+        { "{\"a\":0,,\"bb\":1}", "0!" },
+        { "{\"a\":,\"bb\":1}", "0!" },
+        { "{\"a\\u0000\":1}", "!" },
+    };
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cn_pool pool;
+        struct cn_json json;
+        char found[16] = "";
+        unsigned member = 3;
+        bool more = false;
+        char *copy = memcpy(malloc(strlen(cases[i].document)), cases[i].document, strlen(cases[i].document));
+        cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
+        cn_json_init(&json, copy, strlen(cases[i].document), &pool);
+        int code = cn_json_expect(&json, CN_JSON_OBJECT, "an object", &err);
+        while (!code && !(code = cn_json_next_member(&json, names, 3, &member, &more, &err)) && more) {
+            found[strlen(found)] = member < 3 ? (char)('0' + member) : '-';
+            code = cn_json_skip(&json, &err);
+        }
+        if (code) found[strlen(found)] = '!';
+        assert_string_equal(found, cases[i].found);
+        cn_pool_done(&pool);
+        free(copy);
+    }
+}
+
 static void mutated_json_does_no_harm(void **unused)
 {
     static const char seed_text[] = "{\"a\":[1,2.5,\"x\\u0041\",null,{\"b\":true}],\"digest\":-7e2}";
@@ -491,6 +537,15 @@ static void limits_hold(void **unused)
     assert_non_null(cn_pool_take(&pool, 5000));
     assert_null(cn_pool_take(&pool, 9000));
     assert_null(cn_pool_take_array(&pool, UINT64_MAX / 2, 16));
+    void *mine = malloc(6000);
+    assert_false(cn_pool_keep(&pool, mine, 6000));
+    assert_false(cn_pool_keep(&pool, mine, SIZE_MAX));
+    free(mine);
+    assert_true(cn_pool_keep(&pool, malloc(100), 100));
+    cn_pool_done(&pool);
+    assert_true(cn_pool_keep(&pool, malloc(6000), 6000));
+    assert_null(cn_pool_take(&pool, 4000));
+    assert_non_null(cn_pool_take(&pool, 3000));
     cn_pool_done(&pool);
     cn_buf_init(&buf, cn_os_alloc(), 10);
     cn_buf_text(&buf, "12345");
@@ -498,7 +553,18 @@ static void limits_hold(void **unused)
     assert_true(buf.failed);
     cn_buf_text(&buf, "x");
     assert_int_equal(buf.size, 5);
+    assert_null(cn_buf_keep(&buf, &pool));
     cn_buf_done(&buf);
+    cn_buf_init(&buf, cn_os_alloc(), 10);
+    const char *empty = cn_buf_keep(&buf, &pool);
+    cn_buf_text(&buf, "12345");
+    const char *kept = cn_buf_keep(&buf, &pool);
+    cn_buf_text(&buf, "6");
+    assert_string_equal(buf.data, "6");
+    assert_string_equal(empty, "");
+    assert_string_equal(kept, "12345");
+    cn_buf_done(&buf);
+    cn_pool_done(&pool);
     assert_false(cn_mul(UINT64_MAX, 2, &number) || cn_add(UINT64_MAX, 1, &number));
     assert_int_equal(number, 7);
     cn_hash_init(&hash, cn_os_alloc(), 42);
@@ -597,6 +663,7 @@ int main(void)
         cmocka_unit_test(json_numbers_come_back),
         cmocka_unit_test(json_numbers_are_those_of_strtod),
         cmocka_unit_test(json_integers_are_exact),
+        cmocka_unit_test(a_member_is_found_however_it_is_written),
         cmocka_unit_test(mutated_json_does_no_harm),
         cmocka_unit_test(digests_agree_on_every_level),
         cmocka_unit_test(a_digest_is_read_as_it_is_written),
