@@ -136,6 +136,7 @@ static int finish(cairn_checkpoint *checkpoint, int code, cairn_checkpoint **ret
 {
     if (!code) code = fill_table(checkpoint, err);
     if (!code) code = index_rows(checkpoint, err);
+    if (!code) code = cn_checkpoint_fill_tensors(checkpoint, err);
     if (!code) code = fill_files(checkpoint, err);
     if (code == CAIRN_E_NOMEM && checkpoint->quota.exceeded)
         code = cn_error_set(err, CAIRN_E_LIMIT, "%s: so many tensors or such long names that it needs more memory than %llu bytes",

@@ -139,7 +139,7 @@ static bool is_dropped(const struct cn_manifest *manifest, const char *item)
 }
 
 /* Rows of dropped items are as if they had never been; their files keep their numbers and are not opened. */
-static void leave_out_dropped(cairn_checkpoint *checkpoint)
+static int leave_out_dropped(cairn_checkpoint *checkpoint, cairn_error *err)
 {
     struct cn_table *table = &checkpoint->table;
     struct cn_table_row *rows = (struct cn_table_row *)(uintptr_t)table->rows; /* ours: in our pool */
@@ -147,6 +147,7 @@ static void leave_out_dropped(cairn_checkpoint *checkpoint)
     for (uint64_t i = 0; i < table->count; i++)
         if (!is_dropped(&checkpoint->manifest, rows[i].item)) rows[kept++] = rows[i];
     table->count = kept;
+    return cn_checkpoint_index(checkpoint, err);
 }
 
 static int load_tables(cairn_checkpoint *checkpoint, cairn_error *err)
@@ -155,10 +156,11 @@ static int load_tables(cairn_checkpoint *checkpoint, cairn_error *err)
     size_t size = 0;
     int code = load_own(checkpoint, CN_NAME_TENSORS, CN_MAX_TENSORS_JSON_BYTES, &data, &size, err);
     if (code) return code;
-    code = cn_table_decode(data, size, checkpoint->index.seed, &checkpoint->pool, &checkpoint->table, err);
+    code = cn_table_decode(data, size, &checkpoint->pool, &checkpoint->index, &checkpoint->table, err);
     cn_os_free(data);
     if (code) return cn_error_prefix(err, code, "%s/" CN_NAME_TENSORS, checkpoint->path);
-    leave_out_dropped(checkpoint);
+    if (checkpoint->manifest.dropped_count) code = leave_out_dropped(checkpoint, err);
+    if (code) return code;
     code = load_own(checkpoint, CN_NAME_STATE, CN_MAX_STATE_JSON_BYTES, &data, &size, err);
     if (code) return code;
     code = cn_statejson_read(data, size, &checkpoint->values, err);
@@ -188,8 +190,7 @@ static void fill_tensor(const cairn_checkpoint *checkpoint, const struct cn_tabl
 int cn_checkpoint_index(cairn_checkpoint *checkpoint, cairn_error *err)
 {
     const struct cn_table *table = &checkpoint->table;
-    checkpoint->tensors = cn_pool_take_array(&checkpoint->pool, table->count, sizeof *checkpoint->tensors);
-    if (!checkpoint->tensors) return no_memory(checkpoint, err);
+    cn_hash_done(&checkpoint->index);
     for (uint64_t i = 0; i < table->count; i++) {
         const struct cn_table_row *row = &table->rows[i];
         size_t item_size = strlen(row->item), name_size = strlen(row->name);
@@ -198,8 +199,18 @@ int cn_checkpoint_index(cairn_checkpoint *checkpoint, cairn_error *err)
         memcpy(key, row->item, item_size + 1);
         memcpy(key + item_size + 1, row->name, name_size + 1);
         if (cn_hash_add(&checkpoint->index, key, item_size + 1 + name_size, i, NULL)) return no_memory(checkpoint, err);
-        fill_tensor(checkpoint, row, &checkpoint->tensors[i]);
-        checkpoint->info.tensor_bytes += row->size_bytes;
+    }
+    return CAIRN_OK;
+}
+
+int cn_checkpoint_fill_tensors(cairn_checkpoint *checkpoint, cairn_error *err)
+{
+    const struct cn_table *table = &checkpoint->table;
+    checkpoint->tensors = cn_pool_take_array(&checkpoint->pool, table->count, sizeof *checkpoint->tensors);
+    if (!checkpoint->tensors) return no_memory(checkpoint, err);
+    for (uint64_t i = 0; i < table->count; i++) {
+        fill_tensor(checkpoint, &table->rows[i], &checkpoint->tensors[i]);
+        checkpoint->info.tensor_bytes += table->rows[i].size_bytes;
     }
     checkpoint->info.source = checkpoint->source;
     checkpoint->info.path = checkpoint->path;
@@ -232,7 +243,7 @@ void cn_checkpoint_fill_entry(const struct cn_manifest *manifest, cairn_entry *e
 static int fill_faces(cairn_checkpoint *checkpoint, const char *name, cairn_error *err)
 {
     const struct cn_manifest *manifest = &checkpoint->manifest;
-    int code = cn_checkpoint_index(checkpoint, err);
+    int code = cn_checkpoint_fill_tensors(checkpoint, err);
     if (code) return code;
     checkpoint->file_infos = cn_pool_take_array(&checkpoint->pool, manifest->files_count, sizeof *checkpoint->file_infos);
     checkpoint->info.entry.name = cn_pool_text(&checkpoint->pool, name);

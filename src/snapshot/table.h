@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/stats.h"
 
@@ -43,9 +44,10 @@ struct cn_table {
 
 /* Sealed. */
 int cn_table_encode(const struct cn_table *table, struct cn_buf *buf, cairn_error *err);
-/* Everything lives in pool. Checks the seal, names, dtypes, that shape and size agree, that ranges lie in their files in order and do not
+/* Everything lives in pool. index, empty before: from "item\0name" to a row's number; its keys live in pool. Checks the seal, names, dtypes, that shape and size agree, that ranges lie in their files in order and do not
  * overlap, block counts, duplicates of (item, name). */
-int cn_table_decode(const void *data, size_t size, uint64_t seed, struct cn_pool *pool, struct cn_table *ret_table, cairn_error *err);
+int cn_table_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_hash *index, struct cn_table *ret_table,
+                    cairn_error *err);
 
 static inline uint64_t cn_table_blocks(uint64_t size_bytes)
 {

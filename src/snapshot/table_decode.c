@@ -3,16 +3,16 @@
 #include <string.h>
 
 #include "base/dtype.h"
-#include "base/hash.h"
 #include "base/json.h"
 #include "snapshot/table.h"
 #include "store/layout.h"
 
+enum { SCRATCH_BYTES = 32 << 10 };
+
 struct decoder {
     struct cn_json json;
-    struct cn_pool *pool;
+    struct cn_pool *pool, scratch; /* scratch: strings of one row, whose key alone is kept */
     struct cn_buf rows, files, blocks;
-    struct cn_hash names;
 };
 
 static int no_memory(cairn_error *err)
@@ -104,21 +104,22 @@ static int read_blocks(struct decoder *decoder, struct cn_table_row *row, cairn_
 
 static int read_statistics(struct decoder *decoder, struct cn_table_row *row, cairn_error *err)
 {
-    const char *key;
+    enum { MAX_ABS, NORM, NANS, INFS, MEMBERS };
+    static const struct cn_json_name members[] = { CN_JSON_NAME("max_abs"), CN_JSON_NAME("norm"), CN_JSON_NAME("nan"),
+                                                   CN_JSON_NAME("inf") };
+    struct cn_json *json = &decoder->json;
+    unsigned member = MEMBERS;
     bool more;
-    int code = cn_json_expect(&decoder->json, CN_JSON_OBJECT, "stats as an object", err);
+    int code = cn_json_expect(json, CN_JSON_OBJECT, "stats as an object", err);
     row->stats_known = true;
-    while (!code && !(code = cn_json_next_key(&decoder->json, &key, NULL, &more, err)) && more) {
-        if (!strcmp(key, "max_abs"))
-            code = cn_json_f64(&decoder->json, &row->max_abs, err);
-        else if (!strcmp(key, "norm"))
-            code = cn_json_f64(&decoder->json, &row->norm, err);
-        else if (!strcmp(key, "nan"))
-            code = cn_json_u64(&decoder->json, &row->nan_count, err);
-        else if (!strcmp(key, "inf"))
-            code = cn_json_u64(&decoder->json, &row->inf_count, err);
-        else
-            code = cn_json_skip(&decoder->json, err);
+    while (!code && !(code = cn_json_next_member(json, members, MEMBERS, &member, &more, err)) && more) {
+        switch (member) {
+        case MAX_ABS: code = cn_json_f64(json, &row->max_abs, err); break;
+        case NORM: code = cn_json_f64(json, &row->norm, err); break;
+        case NANS: code = cn_json_u64(json, &row->nan_count, err); break;
+        case INFS: code = cn_json_u64(json, &row->inf_count, err); break;
+        default: code = cn_json_skip(json, err);
+        }
     }
     return code;
 }
@@ -161,41 +162,33 @@ static int check_row(struct decoder *decoder, struct cn_table_row *row, cairn_er
     return cn_digest_equal(&digest, &row->digest) ? CAIRN_OK : wrong(row, err, "its digest is not that of its blocks");
 }
 
-static int add_key(struct decoder *decoder, const struct cn_table_row *row, cairn_error *err)
+/* item and name go into one piece of memory, one behind the other: together they are the row's key. */
+static int keep_key(struct decoder *decoder, struct cn_table_row *row, cairn_error *err)
 {
     size_t item_size = strlen(row->item), name_size = strlen(row->name);
     char *key = cn_pool_take(decoder->pool, item_size + name_size + 2);
     if (!key) return no_memory(err);
     memcpy(key, row->item, item_size + 1);
     memcpy(key + item_size + 1, row->name, name_size + 1);
-    int added = cn_hash_add(&decoder->names, key, item_size + 1 + name_size, 0, NULL);
-    return added == 1 ? wrong(row, err, "it is given twice") : added ? no_memory(err) : CAIRN_OK;
-}
-
-enum { ITEM, NAME, DTYPE, SHAPE, FLAGS, FILE_INDEX, OFFSET, SIZE, DIGEST, BLOCKS, STATS, MEMBERS };
-
-/* Our writer keeps to this order, so the one that is due is looked at first. MEMBERS: none of them. */
-static unsigned find_member(const char *key, unsigned due)
-{
-    static const char *const members[MEMBERS] = { "item",   "name", "dtype",  "shape",  "flags", "file",
-                                                  "offset", "size", "digest", "blocks", "stats" };
-    if (due < MEMBERS && !strcmp(key, members[due])) return due;
-    unsigned member = 0;
-    while (member < MEMBERS && strcmp(key, members[member])) member++;
-    return member;
+    row->item = key;
+    row->name = key + item_size + 1;
+    return CAIRN_OK;
 }
 
 static int read_row(struct decoder *decoder, cairn_error *err)
 {
+    enum { ITEM, NAME, DTYPE, SHAPE, FLAGS, FILE_INDEX, OFFSET, SIZE, DIGEST, BLOCKS, STATS, MEMBERS };
+    static const struct cn_json_name members[] = { CN_JSON_NAME("item"),   CN_JSON_NAME("name"),  CN_JSON_NAME("dtype"),
+                                                   CN_JSON_NAME("shape"),  CN_JSON_NAME("flags"), CN_JSON_NAME("file"),
+                                                   CN_JSON_NAME("offset"), CN_JSON_NAME("size"),  CN_JSON_NAME("digest"),
+                                                   CN_JSON_NAME("blocks"), CN_JSON_NAME("stats") };
     struct cn_table_row row = { .name = "" };
     struct cn_json *json = &decoder->json;
     uint64_t file = 0;
     unsigned seen = 0, member = MEMBERS;
-    const char *key;
     bool more;
     int code = cn_json_expect(json, CN_JSON_OBJECT, "an object per tensor", err);
-    while (!code && !(code = cn_json_next_key(json, &key, NULL, &more, err)) && more) {
-        member = find_member(key, member == MEMBERS ? 0 : member + 1);
+    while (!code && !(code = cn_json_next_member(json, members, MEMBERS, &member, &more, err)) && more) {
         if (member < MEMBERS && seen >> member & 1) return cn_json_fail(json, err, "a member is given twice");
         seen |= 1u << member;
         switch (member) {
@@ -218,8 +211,17 @@ static int read_row(struct decoder *decoder, cairn_error *err)
     if ((seen & needed) != needed) return cn_json_fail(json, err, "a tensor lacks a member");
     row.file = file > UINT32_MAX ? UINT32_MAX : (uint32_t)file;
     code = check_row(decoder, &row, err);
-    if (!code) code = add_key(decoder, &row, err);
+    if (!code) code = keep_key(decoder, &row, err);
     cn_buf_append(&decoder->rows, &row, sizeof row);
+    return code;
+}
+
+static int read_scratch_row(struct decoder *decoder, cairn_error *err)
+{
+    if (decoder->scratch.used_bytes > SCRATCH_BYTES) cn_pool_done(&decoder->scratch);
+    decoder->json.pool = &decoder->scratch;
+    int code = read_row(decoder, err);
+    decoder->json.pool = decoder->pool;
     return code;
 }
 
@@ -246,7 +248,8 @@ static int read_all(struct decoder *decoder, cairn_error *err)
         else if (!strcmp(key, "files"))
             code = files_seen ? cn_json_fail(json, err, "files is given twice") : read_list(decoder, read_file, err), files_seen = true;
         else if (!strcmp(key, "tensors"))
-            code = rows_seen ? cn_json_fail(json, err, "tensors is given twice") : read_list(decoder, read_row, err), rows_seen = true;
+            code = rows_seen ? cn_json_fail(json, err, "tensors is given twice") : read_list(decoder, read_scratch_row, err),
+            rows_seen = true;
         else
             code = cn_json_skip(json, err);
     }
@@ -258,28 +261,46 @@ static int read_all(struct decoder *decoder, cairn_error *err)
     return CAIRN_OK;
 }
 
-int cn_table_decode(const void *data, size_t size, uint64_t seed, struct cn_pool *pool, struct cn_table *ret_table, cairn_error *err)
+/* When all rows are there: for so many at once, the table is taken in its size, and the processor looks for several places beside each other. */
+static int index_rows(const struct cn_table *table, struct cn_hash *index, cairn_error *err)
+{
+    if (cn_hash_reserve(index, table->count)) return no_memory(err);
+    for (uint64_t i = 0; i < table->count; i++) {
+        const struct cn_table_row *row = &table->rows[i];
+        size_t size = (size_t)(row->name - row->item) + strlen(row->name);
+        if (cn_hash_add(index, row->item, size, i, NULL)) return wrong(row, err, "it is given twice");
+    }
+    return CAIRN_OK;
+}
+
+static int keep_all(struct decoder *decoder, struct cn_hash *index, struct cn_table *ret_table, cairn_error *err)
+{
+    struct cn_table table = { .count = decoder->rows.size / sizeof *table.rows,
+                              .files_count = (uint32_t)(decoder->files.size / sizeof *table.files) };
+    table.rows = cn_buf_keep(&decoder->rows, decoder->pool);
+    table.files = cn_buf_keep(&decoder->files, decoder->pool);
+    if (!table.rows || !table.files) return no_memory(err);
+    int code = index_rows(&table, index, err);
+    if (!code) *ret_table = table;
+    return code;
+}
+
+int cn_table_decode(const void *data, size_t size, struct cn_pool *pool, struct cn_hash *index, struct cn_table *ret_table,
+                    cairn_error *err)
 {
     int code = cn_json_check_seal(data, size, err);
     if (code) return code;
     struct decoder decoder = { .pool = pool };
     cn_json_init(&decoder.json, data, size, pool);
+    cn_pool_init(&decoder.scratch, pool->alloc, pool->limit_bytes);
     cn_buf_init(&decoder.rows, pool->alloc, pool->limit_bytes);
     cn_buf_init(&decoder.files, pool->alloc, pool->limit_bytes);
     cn_buf_init(&decoder.blocks, pool->alloc, pool->limit_bytes);
-    cn_hash_init(&decoder.names, pool->alloc, seed);
     code = read_all(&decoder, err);
-    struct cn_table table = { .count = decoder.rows.size / sizeof *table.rows,
-                              .files_count = (uint32_t)(decoder.files.size / sizeof *table.files) };
-    if (!code) {
-        table.rows = (const void *)cn_pool_copy(pool, decoder.rows.data, decoder.rows.size);
-        table.files = (const void *)cn_pool_copy(pool, decoder.files.data, decoder.files.size);
-        if (!table.rows || !table.files || decoder.rows.failed || decoder.files.failed) code = no_memory(err);
-    }
+    if (!code) code = keep_all(&decoder, index, ret_table, err);
+    cn_pool_done(&decoder.scratch);
     cn_buf_done(&decoder.rows);
     cn_buf_done(&decoder.files);
     cn_buf_done(&decoder.blocks);
-    cn_hash_done(&decoder.names);
-    if (!code) *ret_table = table;
     return code;
 }

@@ -371,17 +371,19 @@ static void rewrite(const char *folder, void (*change)(const char *folder, struc
 {
     cn_file dir = CN_NO_FILE, training = CN_NO_FILE;
     struct cn_pool pool;
+    struct cn_hash index;
     struct cn_table table;
     struct cn_manifest manifest;
     struct cn_buf buf;
     char *data;
     size_t size;
     cn_pool_init(&pool, cn_os_alloc(), UINT64_MAX);
+    cn_hash_init(&index, cn_os_alloc(), 1);
     cn_buf_init(&buf, cn_os_alloc(), UINT64_C(1) << 30);
     assert_int_equal(cn_os_open_dir_path(folder, &dir), 0);
     assert_int_equal(cn_os_open_dir(dir, "training", &training), 0);
     test_ok(cn_smallfile_load(training, "tensors.json", UINT64_MAX, &data, &size, &err));
-    test_ok(cn_table_decode(data, size, 0, &pool, &table, &err));
+    test_ok(cn_table_decode(data, size, &pool, &index, &table, &err));
     cn_os_free(data);
     test_ok(cn_held_read(dir, ".", &pool, &manifest, &err));
     change(folder, &table, (struct cn_manifest_file *)(uintptr_t)cn_manifest_find(&manifest, "model.safetensors"));
@@ -395,6 +397,7 @@ static void rewrite(const char *folder, void (*change)(const char *folder, struc
     test_ok(cn_manifest_encode(&manifest, &buf, &err));
     test_ok(cn_smallfile_put(dir, "manifest.json", buf.data, buf.size, 0644, &err));
     cn_buf_done(&buf);
+    cn_hash_done(&index);
     cn_pool_done(&pool);
     cn_os_close(training);
     cn_os_close(dir);

@@ -63,6 +63,7 @@ static int decode_with(const char *from, const char *to)
 {
     struct cn_buf buf = sample(), text, changed;
     struct cn_pool pool;
+    struct cn_hash index;
     struct cn_table table;
     char *at = strstr(buf.data, from);
     if (!at) fail_msg("the sample has no %s", from);
@@ -72,7 +73,9 @@ static int decode_with(const char *from, const char *to)
     cn_buf_append(&text, at + strlen(from), (size_t)(buf.data + buf.size - CN_SEAL_BYTES - 2 - (at + strlen(from))));
     changed = reseal(text.data, text.size);
     cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
-    int code = cn_table_decode(changed.data, changed.size, 1, &pool, &table, &err);
+    cn_hash_init(&index, cn_os_alloc(), 1);
+    int code = cn_table_decode(changed.data, changed.size, &pool, &index, &table, &err);
+    cn_hash_done(&index);
     cn_pool_done(&pool);
     cn_buf_done(&buf);
     cn_buf_done(&text);
