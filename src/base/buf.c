@@ -53,12 +53,19 @@ static bool reserve(struct cn_buf *buf, size_t more)
     return true;
 }
 
-void cn_buf_append(struct cn_buf *buf, const void *bytes, size_t size)
+char *cn_buf_extend(struct cn_buf *buf, size_t size)
 {
-    if (!reserve(buf, size)) return;
-    if (size) memcpy(buf->data + buf->size, bytes, size);
+    if (!reserve(buf, size)) return NULL;
+    char *room = buf->data + buf->size;
     buf->size += size;
     buf->data[buf->size] = 0;
+    return room;
+}
+
+void cn_buf_append(struct cn_buf *buf, const void *bytes, size_t size)
+{
+    char *room = cn_buf_extend(buf, size);
+    if (room && size) memcpy(room, bytes, size);
 }
 
 void cn_buf_text(struct cn_buf *buf, const char *text)
@@ -81,10 +88,8 @@ void cn_buf_format(struct cn_buf *buf, const char *format, ...)
 
 void cn_buf_fill(struct cn_buf *buf, char byte, size_t count)
 {
-    if (!reserve(buf, count)) return;
-    memset(buf->data + buf->size, byte, count);
-    buf->size += count;
-    buf->data[buf->size] = 0;
+    char *room = cn_buf_extend(buf, count);
+    if (room) memset(room, byte, count);
 }
 
 void *cn_buf_keep(struct cn_buf *buf, struct cn_pool *pool)

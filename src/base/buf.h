@@ -22,6 +22,8 @@ struct cn_buf {
 void cn_buf_init(struct cn_buf *buf, const struct cn_alloc *alloc, uint64_t limit_bytes);
 void cn_buf_done(struct cn_buf *buf);
 void cn_buf_cut(struct cn_buf *buf, size_t size); /* back to what it was at that size: not failed, memory kept */
+/* Longer by size bytes, which the caller writes at once, where this points to. NULL: the buffer has failed. */
+char *cn_buf_extend(struct cn_buf *buf, size_t size);
 void cn_buf_append(struct cn_buf *buf, const void *bytes, size_t size);
 void cn_buf_text(struct cn_buf *buf, const char *text);
 void cn_buf_format(struct cn_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,4 +1,4 @@
-/* Numbers in names and files: canonical decimals. No sign, no leading zero, at most 64 bits - so that a number has one spelling. */
+/* Canonical decimals, in names and in JSON. No sign, no leading zero, at most 64 bits - so that a number has one spelling. */
 #ifndef CN_BASE_DECIMAL_H
 #define CN_BASE_DECIMAL_H
 

@@ -1,36 +1,45 @@
 /* The JSON writer and the seal of our own files (see json.h). Output is a pure function of the calls, on every machine and in every locale. */
-#include <locale.h>
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/digest.h"
-#include "base/floatenv.h"
 #include "base/json.h"
+#include "base/shortest.h"
 #include "base/utf8.h"
 
 #define SEAL_START "\"digest\":\""
 #define SEAL_END "\"}\n"
+#define LOW_BITS UINT64_C(0x0101010101010101) /* one in each byte */
+#define HIGH_BITS (0x80 * LOW_BITS)
 
-static void separate(struct cn_json_writer *writer)
+/* Longer by one token of that size, behind its comma. */
+static char *extend(struct cn_json_writer *writer, size_t size)
 {
-    if (writer->need_comma) cn_buf_append(writer->buf, ",", 1);
+    size_t comma = writer->need_comma;
+    char *room = cn_buf_extend(writer->buf, comma + size);
     writer->need_comma = 1;
+    if (room && comma) *room++ = ',';
+    return room;
+}
+
+static void put_token(struct cn_json_writer *writer, const char *token, size_t size)
+{
+    char *room = extend(writer, size);
+    if (room) memcpy(room, token, size);
 }
 
 static void begin(struct cn_json_writer *writer, const char *bracket)
 {
-    separate(writer);
-    cn_buf_append(writer->buf, bracket, 1);
+    put_token(writer, bracket, 1);
     writer->need_comma = 0;
 }
 
 static void end(struct cn_json_writer *writer, const char *bracket)
 {
-    cn_buf_append(writer->buf, bracket, 1);
-    writer->need_comma = 1;
+    writer->need_comma = 0;
+    put_token(writer, bracket, 1);
 }
 
 void cn_json_begin_object(struct cn_json_writer *writer)
@@ -65,14 +74,38 @@ static void put_character(struct cn_buf *buf, unsigned char character)
     cn_buf_text(buf, escape);
 }
 
-static void put_text(struct cn_buf *buf, const char *text, size_t size)
+/* Some byte is 0. Where there is none above the lowest such one, others may be taken for it. */
+static uint64_t zeros(uint64_t word)
 {
-    cn_buf_append(buf, "\"", 1);
+    return (word - LOW_BITS) & ~word & HIGH_BITS;
+}
+
+/* ASCII that needs no escape. */
+static bool is_plain_byte(unsigned char byte)
+{
+    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+/* Eight bytes at a time. */
+static bool is_plain(const char *text, size_t size)
+{
+    uint64_t odd = 0, word;
+    for (; size >= sizeof word; text += sizeof word, size -= sizeof word) {
+        memcpy(&word, text, sizeof word);
+        odd |= (word & HIGH_BITS) | zeros(word & 0xe0 * LOW_BITS) | zeros(word ^ '"' * LOW_BITS) | zeros(word ^ '\\' * LOW_BITS) |
+               zeros(word ^ 0x7f * LOW_BITS);
+    }
+    for (; size; text++, size--) odd |= !is_plain_byte((unsigned char)*text);
+    return !odd;
+}
+
+static void put_escaped(struct cn_buf *buf, const char *text, size_t size)
+{
     size_t plain = 0;
     for (size_t at = 0; at < size;) {
         unsigned char character = (unsigned char)text[at];
         size_t length = character < 0x80 ? 1 : cn_utf8_next(text + at, size - at, NULL);
-        if (length && character >= 0x20 && character != '"' && character != '\\' && character != 0x7f) {
+        if (length > 1 || is_plain_byte(character)) {
             at += length;
             continue;
         }
@@ -84,14 +117,28 @@ static void put_text(struct cn_buf *buf, const char *text, size_t size)
         plain = ++at;
     }
     cn_buf_append(buf, text + plain, size - plain);
-    cn_buf_append(buf, "\"", 1);
+}
+
+/* A string; behind a key its colon. */
+static void put_text(struct cn_json_writer *writer, const char *text, size_t size, bool is_key)
+{
+    bool plain = is_plain(text, size);
+    char *room = extend(writer, plain ? size + 2 + is_key : 1);
+    if (!room) return;
+    room[0] = '"';
+    if (plain) {
+        memcpy(room + 1, text, size);
+        room[size + 1] = '"';
+        if (is_key) room[size + 2] = ':';
+        return;
+    }
+    put_escaped(writer->buf, text, size);
+    cn_buf_text(writer->buf, is_key ? "\":" : "\"");
 }
 
 void cn_json_key_sized(struct cn_json_writer *writer, const char *key, size_t size)
 {
-    separate(writer);
-    put_text(writer->buf, key, size);
-    cn_buf_append(writer->buf, ":", 1);
+    put_text(writer, key, size, true);
     writer->need_comma = 0;
 }
 
@@ -102,8 +149,7 @@ void cn_json_key(struct cn_json_writer *writer, const char *key)
 
 void cn_json_put_sized(struct cn_json_writer *writer, const char *text, size_t size)
 {
-    separate(writer);
-    put_text(writer->buf, text, size);
+    put_text(writer, text, size, false);
 }
 
 void cn_json_put_string(struct cn_json_writer *writer, const char *text)
@@ -113,56 +159,36 @@ void cn_json_put_string(struct cn_json_writer *writer, const char *text)
 
 void cn_json_put_u64(struct cn_json_writer *writer, uint64_t number)
 {
-    separate(writer);
-    cn_buf_format(writer->buf, "%llu", (unsigned long long)number);
+    char digits[CN_DECIMAL_BYTES];
+    put_token(writer, digits, (size_t)(cn_decimal_put(digits, number) - digits));
 }
 
 void cn_json_put_i64(struct cn_json_writer *writer, int64_t number)
 {
-    separate(writer);
-    cn_buf_format(writer->buf, "%lld", (long long)number);
-}
-
-/* printf writes the locale's point; JSON's is '.'. */
-static void use_json_point(char *text)
-{
-    const char *point = localeconv()->decimal_point;
-    char *at = strstr(text, point);
-    if (!at || !strcmp(point, ".")) return;
-    *at = '.';
-    memmove(at + 1, at + strlen(point), strlen(at + strlen(point)) + 1);
+    char text[1 + CN_DECIMAL_BYTES];
+    bool negative = number < 0;
+    text[0] = '-';
+    const char *end = cn_decimal_put(text + negative, negative ? 0 - (uint64_t)number : (uint64_t)number);
+    put_token(writer, text, (size_t)(end - text));
 }
 
 void cn_json_put_f64(struct cn_json_writer *writer, double number)
 {
-    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
-    char text[64];
-    if (!isfinite(number)) {
+    char text[CN_SHORTEST_BYTES];
+    if (isfinite(number))
+        put_token(writer, text, cn_shortest_f64(number, text));
+    else
         cn_json_put_string(writer, isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity");
-        return;
-    }
-    /* fewer than 15 digits come out by themselves, for %g drops zeros; not so where precision is lost towards zero */
-    for (int digits = fabs(number) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
-        double read = strtod(text, NULL);
-        if (!memcmp(&read, &number, sizeof read)) break;
-    }
-    use_json_point(text);
-    if (!strpbrk(text, ".e")) strcat(text, ".0");
-    separate(writer);
-    cn_buf_text(writer->buf, text);
 }
 
 void cn_json_put_bool(struct cn_json_writer *writer, int truth)
 {
-    separate(writer);
-    cn_buf_text(writer->buf, truth ? "true" : "false");
+    put_token(writer, truth ? "true" : "false", truth ? 4 : 5);
 }
 
 void cn_json_put_null(struct cn_json_writer *writer)
 {
-    separate(writer);
-    cn_buf_text(writer->buf, "null");
+    put_token(writer, "null", 4);
 }
 
 void cn_json_newline(struct cn_json_writer *writer)

@@ -1,8 +1,9 @@
-/* Covers src/base/alloc.c, quota.c, buf.c, copy.c, copy_simd.c, decimal.c, digest.c, digest_simd.c, dtype.c, error.c, hash.c, json_read.c, json_write.c, stats.c, stats_simd.c
- * and utf8.c: JSON, digests and statistics on every vector level, pool, buffer, hash, UTF-8, names shown. */
+/* Covers src/base/alloc.c, quota.c, buf.c, copy.c, copy_simd.c, decimal.c, digest.c, digest_simd.c, dtype.c, error.c, hash.c, json_read.c, json_write.c, shortest.c, stats.c,
+ * stats_simd.c and utf8.c: JSON, digests and statistics on every vector level, pool, buffer, hash, UTF-8, names shown. */
 #include "support.h"
 
 #include <fenv.h>
+#include <inttypes.h>
 #include <math.h>
 
 #include "base/check.h"
@@ -12,6 +13,7 @@
 #include "base/hash.h"
 #include "base/quota.h"
 #include "base/json.h"
+#include "base/shortest.h"
 #include "base/stats.h"
 #include "base/utf8.h"
 #include "os/os.h"
@@ -101,6 +103,59 @@ static void json_strings_hold_what_they_may(void **unused)
                 cn_pool_done(&pool);
                 free(text);
             }
+}
+
+static void put_byte_expected(char *expected, int byte)
+{
+    static const char *const named[256] = {
+        ['"'] = "\\\"", ['\\'] = "\\\\", ['\b'] = "\\b", ['\f'] = "\\f", ['\n'] = "\\n", ['\r'] = "\\r", ['\t'] = "\\t"
+    };
+    if (named[byte])
+        strcpy(expected, named[byte]);
+    else
+        sprintf(expected, byte >= 0x80 ? "\xef\xbf\xbd" : byte < 0x20 || byte == 0x7f ? "\\u%04x" : "%c", byte);
+}
+
+/* Every byte at every place of a string and of a key. */
+static void json_strings_are_escaped_where_they_must(void **unused)
+{
+    static const char fill[] = "xxxxxxxxxxxxxxxxxxxx";
+    (void)unused;
+    for (int before = 0; before < 20; before++)
+        for (int after = 0; after < 12; after++)
+            for (int byte = 0; byte < 256; byte++) {
+                char text[40], escaped[8], expected[200];
+                cn_auto_buf struct cn_buf buf;
+                cn_buf_init(&buf, cn_os_alloc(), 1000);
+                struct cn_json_writer writer = { .buf = &buf };
+                memset(text, 'x', sizeof text);
+                text[before] = (char)byte;
+                size_t size = (size_t)before + 1 + (size_t)after;
+                put_byte_expected(escaped, byte);
+                snprintf(expected, sizeof expected, "{\"%.*s%s%.*s\":\"%.*s%s%.*s\"}", before, fill, escaped, after, fill, before, fill,
+                         escaped, after, fill);
+                cn_json_begin_object(&writer);
+                cn_json_key_sized(&writer, text, size);
+                cn_json_put_sized(&writer, text, size);
+                cn_json_end_object(&writer);
+                assert_string_equal(buf.data, expected);
+            }
+}
+
+static void json_integers_are_written_plainly(void **unused)
+{
+    static const uint64_t numbers[] = { 0, 9, 10, 99, 100, INT64_MAX, (uint64_t)INT64_MAX + 1, UINT64_MAX };
+    (void)unused;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char expected[64];
+        cn_auto_buf struct cn_buf buf;
+        cn_buf_init(&buf, cn_os_alloc(), 1000);
+        struct cn_json_writer writer = { .buf = &buf };
+        cn_json_put_u64(&writer, numbers[i]);
+        cn_json_put_i64(&writer, (int64_t)numbers[i]);
+        snprintf(expected, sizeof expected, "%" PRIu64 ",%" PRId64, numbers[i], (int64_t)numbers[i]);
+        assert_string_equal(buf.data, expected);
+    }
 }
 
 static void json_numbers_come_back(void **unused)
@@ -233,6 +288,53 @@ static void a_member_is_found_however_it_is_written(void **unused)
         assert_string_equal(found, cases[i].found);
         cn_pool_done(&pool);
         free(copy);
+    }
+}
+
+/* What the C library says, a digit more at a time. */
+static void shortest_by_the_library(double number, char text[64])
+{
+    for (int digits = fabs(number) < 2.2250738585072014e-308 ? 1 : 15; digits <= 17; digits++) {
+        snprintf(text, 64, "%.*g", digits, number);
+        double read = strtod(text, NULL);
+        if (!memcmp(&read, &number, sizeof read)) break;
+    }
+    if (!strpbrk(text, ".e")) strcat(text, ".0");
+}
+
+static uint64_t next_random(uint64_t *random)
+{
+    *random ^= *random << 13, *random ^= *random >> 7, *random ^= *random << 17;
+    return *random;
+}
+
+/* Any bits; powers of two and ten; decimals of 1 to 17 digits, and what is next to them. */
+static double number_to_write(uint64_t round, uint64_t *random)
+{
+    uint64_t bits = next_random(random), limit = 10;
+    double number;
+    char text[64];
+    memcpy(&number, &bits, sizeof number);
+    if (round % 8 == 0 && isfinite(number)) return number;
+    if (round % 8 == 1) return ldexp(round & 8 ? 1 : -1, (int)(bits % 200) - 100);
+    if (round % 8 == 2) return pow(10, (int)(bits % 50) - 30);
+    for (uint64_t digits = next_random(random) % 17; digits; digits--) limit *= 10;
+    snprintf(text, sizeof text, "%s%llue%d", round & 8 ? "-" : "", (unsigned long long)(bits % limit),
+             (int)(next_random(random) % 60) - 40);
+    number = strtod(text, NULL);
+    return round % 8 == 3 ? nextafter(number, round & 16 ? INFINITY : -INFINITY) : number;
+}
+
+static void a_double_is_written_as_the_library_would(void **unused)
+{
+    uint64_t random = 88172645463325252u;
+    (void)unused;
+    for (uint64_t round = 0; round < 200000; round++) {
+        double number = number_to_write(round, &random);
+        char expected[64], found[CN_SHORTEST_BYTES];
+        shortest_by_the_library(number, expected);
+        assert_int_equal(cn_shortest_f64(number, found), strlen(expected));
+        assert_string_equal(found, expected);
     }
 }
 
@@ -442,7 +544,7 @@ static void take_figures(uint64_t *figures, char *text, size_t text_size)
                     { CAIRN_F32, single, sizeof single },
                     { CAIRN_F64, wide, sizeof wide } };
     static const char document[] = "[0.1,0.3,1.23e-310,5e-324,9007199254740993.0]";
-    static const double numbers[] = { 0.1, 1.0 / 3, 1.2345678901234e-310, 5e-324, -2.2250738585072e-308 };
+    static const double numbers[] = { 0.1, 0.3, 1.0 / 3, 1.2345678901234e-310, 5e-324, -2.2250738585072e-308 };
     size_t count = 0;
     for (size_t i = 0; i < 4; i++) {
         struct cn_stats total = { 0 };
@@ -660,10 +762,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_is_strict),
         cmocka_unit_test(json_strings_hold_what_they_may),
+        cmocka_unit_test(json_strings_are_escaped_where_they_must),
+        cmocka_unit_test(json_integers_are_written_plainly),
         cmocka_unit_test(json_numbers_come_back),
         cmocka_unit_test(json_numbers_are_those_of_strtod),
         cmocka_unit_test(json_integers_are_exact),
         cmocka_unit_test(a_member_is_found_however_it_is_written),
+        cmocka_unit_test(a_double_is_written_as_the_library_would),
         cmocka_unit_test(mutated_json_does_no_harm),
         cmocka_unit_test(digests_agree_on_every_level),
         cmocka_unit_test(a_digest_is_read_as_it_is_written),

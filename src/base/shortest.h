@@ -1,0 +1,13 @@
+/* The shortest decimal that reads back as the same double, in the form of JSON: 1.0, 0.015, 1.5e-07. On every machine, in every locale and
+ * whatever arithmetic the process has set. */
+#ifndef CN_BASE_SHORTEST_H
+#define CN_BASE_SHORTEST_H
+
+#include <stddef.h>
+
+enum { CN_SHORTEST_BYTES = 32 };
+
+/* Of a finite number. Always with '.' or 'e'; NUL-terminated. Returns its length. */
+size_t cn_shortest_f64(double number, char ret_text[CN_SHORTEST_BYTES]);
+
+#endif
