@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/check.h"
 #include "cairn.h"
 
 void cn_hash_init(struct cn_hash *hash, const struct cn_alloc *alloc, uint64_t seed)
@@ -47,13 +48,13 @@ static struct cn_hash_slot *find_slot(const struct cn_hash *hash, const char *ke
     }
 }
 
-static int grow(struct cn_hash *hash)
+static int grow(struct cn_hash *hash, uint64_t capacity)
 {
     struct cn_hash larger = *hash;
-    larger.capacity = hash->capacity ? hash->capacity * 2 : 16;
-    larger.slots = cn_resize(hash->alloc, NULL, larger.capacity * sizeof *larger.slots);
+    larger.capacity = capacity;
+    larger.slots = cn_resize(hash->alloc, NULL, capacity * sizeof *larger.slots);
     if (!larger.slots) return CAIRN_E_NOMEM;
-    memset(larger.slots, 0, larger.capacity * sizeof *larger.slots);
+    memset(larger.slots, 0, capacity * sizeof *larger.slots);
     for (uint64_t i = 0; i < hash->capacity; i++) {
         const struct cn_hash_slot *slot = &hash->slots[i];
         if (slot->hash) *find_slot(&larger, slot->key, slot->size, slot->hash) = *slot;
@@ -65,9 +66,10 @@ static int grow(struct cn_hash *hash)
 
 int cn_hash_reserve(struct cn_hash *hash, uint64_t more)
 {
-    while ((hash->count + more) * 2 > hash->capacity)
-        if (grow(hash)) return CAIRN_E_NOMEM;
-    return 0;
+    uint64_t capacity = hash->capacity ? hash->capacity : 16, count;
+    if (!cn_add(hash->count, more, &count) || count > SIZE_MAX / 4 / sizeof *hash->slots) return CAIRN_E_NOMEM;
+    while (count * 2 > capacity) capacity *= 2;
+    return capacity == hash->capacity ? 0 : grow(hash, capacity);
 }
 
 int cn_hash_add(struct cn_hash *hash, const char *key, size_t size, uint64_t value, uint64_t *ret_value)

@@ -679,6 +679,8 @@ static void limits_hold(void **unused)
         assert_int_equal(cn_hash_add(&hash, keys[i], strlen(keys[i]), i, NULL), 0);
     }
     assert_int_equal(hash.capacity, reserved);
+    assert_int_equal(cn_hash_reserve(&hash, UINT64_MAX), CAIRN_E_NOMEM);
+    assert_int_equal(cn_hash_reserve(&hash, SIZE_MAX / sizeof *hash.slots), CAIRN_E_NOMEM);
     assert_int_equal(cn_hash_add(&hash, "k77", 3, 5, &number), 1);
     assert_int_equal(number, 77);
     assert_true(cn_hash_find(&hash, "k1999", 5, &number) && number == 1999);
