@@ -50,6 +50,18 @@ int cn_st_compare(const struct cn_st_tensor *a, const struct cn_st_tensor *b);
  * set. metadata pairs as given. LIMIT: over CN_MAX_OUR_HEADER_BYTES. */
 int cn_st_write_header(struct cn_buf *buf, const struct cn_st_tensor *tensors, uint64_t count, const struct cn_st_pair *metadata,
                        uint64_t metadata_count, cairn_error *err);
+/* Whether bytes are the header that cn_st_write_header makes of the same pairs and tensors: told tensor by tensor, and without memory for the whole.
+ * end must be called; want of memory counts as a difference. */
+struct cn_st_match {
+    const char *bytes;
+    uint64_t size, matched;
+    struct cn_buf piece;
+    bool first, same;
+};
+void cn_st_match_begin(struct cn_st_match *match, const struct cn_alloc *alloc, const void *bytes, uint64_t size,
+                       const struct cn_st_pair *metadata, uint64_t metadata_count);
+void cn_st_match_tensor(struct cn_st_match *match, const struct cn_st_tensor *tensor);
+bool cn_st_match_end(struct cn_st_match *match);
 /* An upper bound of the bytes one tensor takes in a header: for cutting shards. */
 uint64_t cn_st_entry_bytes(const struct cn_st_tensor *tensor);
 

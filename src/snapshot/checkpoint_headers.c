@@ -27,35 +27,31 @@ static int mismatch(const cairn_checkpoint *checkpoint, const char *file, const 
 
 /* ----------------------------------------------------------------------------------------------- as our writer writes it */
 
-/* false: no writer of ours has such rows in one file. A header of them might name a tensor twice, or leave a hole. */
-static bool describe_rows(const struct part *part, struct cn_st_tensor *tensors)
+/* Not where no writer of ours has such rows in one file: a header of them might name a tensor twice, or leave a hole. */
+static bool match_rows(const struct part *part, struct cn_st_match *match)
 {
     uint64_t data = part->entry->header_bytes, end = data;
-    for (uint64_t i = 0; i < part->count; i++) {
+    for (uint64_t i = 0; i < part->count && match->same; i++) {
         const struct cn_table_row *row = &part->rows[i];
         if (row->begin != end || strcmp(row->item, part->rows[0].item) || !strcmp(row->name, "__metadata__")) return false;
         end += row->size_bytes;
-        tensors[i] = (struct cn_st_tensor){ .name = row->name,
-                                            .name_size = strlen(row->name),
-                                            .dtype = row->dtype,
-                                            .rank = row->rank,
-                                            .shape = row->shape,
-                                            .begin = row->begin - data,
-                                            .end = end - data };
+        cn_st_match_tensor(match, &(struct cn_st_tensor){ .name = row->name,
+                                                          .name_size = strlen(row->name),
+                                                          .dtype = row->dtype,
+                                                          .rank = row->rank,
+                                                          .shape = row->shape,
+                                                          .begin = row->begin - data,
+                                                          .end = end - data });
     }
     return end == part->in->size_bytes;
 }
 
 static bool is_ours(const struct part *part, const char *bytes)
 {
-    cn_auto_free struct cn_st_tensor *tensors = cn_os_new_array(part->count, sizeof *tensors);
-    struct cn_buf ours;
-    if (!tensors || !describe_rows(part, tensors)) return false;
-    cn_buf_init(&ours, cn_os_alloc(), part->entry->header_bytes);
-    bool same = !cn_st_write_header(&ours, tensors, part->count, CN_ST_OUR_METADATA, 1, NULL) && ours.size == part->entry->header_bytes &&
-                !memcmp(ours.data, bytes, ours.size);
-    cn_buf_done(&ours);
-    return same;
+    struct cn_st_match match;
+    cn_st_match_begin(&match, cn_os_alloc(), bytes, part->entry->header_bytes, CN_ST_OUR_METADATA, 1);
+    bool whole = match_rows(part, &match);
+    return cn_st_match_end(&match) && whole;
 }
 
 /* ------------------------------------------------------------------------------------------------------------- as another */

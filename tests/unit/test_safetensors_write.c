@@ -143,11 +143,51 @@ static void test_limit(void **state)
     free(name);
 }
 
+static bool matches(const void *bytes, uint64_t size, const struct cn_st_tensor *tensors, uint64_t count, uint64_t metadata_count)
+{
+    struct cn_st_match match;
+    cn_st_match_begin(&match, &alloc, bytes, size, metadata, metadata_count);
+    for (uint64_t i = 0; i < count; i++) cn_st_match_tensor(&match, &tensors[i]);
+    return cn_st_match_end(&match);
+}
+
+/* Each of its bytes counts, its length, and everything that it was made of. */
+static void test_match(void **state)
+{
+    (void)state;
+    struct cn_st_tensor tensors[] = { tensor("q\"", CAIRN_F32), tensor("s", CAIRN_U8) };
+    for (uint64_t count = 0; count <= 2; count++)
+        for (uint64_t pairs = 0; pairs <= 1; pairs++) {
+            struct cn_buf buf;
+            cn_buf_init(&buf, &alloc, 1 << 20);
+            assert_int_equal(cn_st_write_header(&buf, tensors, count, metadata, pairs, NULL), 0);
+            assert_true(matches(buf.data, buf.size, tensors, count, pairs));
+            assert_false(matches(buf.data, buf.size, tensors, count, !pairs));
+            if (count) assert_false(matches(buf.data, buf.size, tensors, count - 1, pairs));
+            if (count) assert_false(matches(buf.data, buf.size, tensors + 1, count, pairs));
+            for (size_t at = 0; at < buf.size; at++) {
+                buf.data[at] ^= 1;
+                assert_false(matches(buf.data, buf.size, tensors, count, pairs));
+                buf.data[at] ^= 1;
+            }
+            for (size_t size = 0; size < buf.size; size += size < 200 ? 1 : 97) {
+                char *cut = malloc(size + 1);
+                memcpy(cut, buf.data, size);
+                assert_false(matches(cut, size, tensors, count, pairs));
+                free(cut);
+            }
+            cn_buf_fill(&buf, ' ', CN_PAGE_BYTES); /* a page too much, and said so */
+            buf.data[1] = 0x1f;
+            assert_false(matches(buf.data, buf.size, tensors, count, pairs));
+            cn_buf_done(&buf);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),       cmocka_unit_test(test_padding), cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_entry_bytes), cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_entry_bytes), cmocka_unit_test(test_limit),   cmocka_unit_test(test_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
