@@ -138,22 +138,21 @@ static int check_entry(struct parser *parser, const struct cn_st_tensor *tensor,
 
 static int read_entry(struct parser *parser, struct cn_st_tensor *tensor, cairn_error *err)
 {
-    enum { DTYPE = 1, SHAPE = 2, OFFSETS = 4 };
-    unsigned seen = 0;
-    const char *key;
+    enum { DTYPE, SHAPE, OFFSETS, FIELDS };
+    static const struct cn_json_name fields[] = { CN_JSON_NAME("dtype"), CN_JSON_NAME("shape"), CN_JSON_NAME("data_offsets") };
+    unsigned seen = 0, field = FIELDS;
     bool more;
     int code = cn_json_expect(&parser->json, CN_JSON_OBJECT, "an object per tensor", err);
-    while (!code && !(code = cn_json_next_key(&parser->json, &key, NULL, &more, err)) && more) {
-        unsigned field = !strcmp(key, "dtype") ? DTYPE : !strcmp(key, "shape") ? SHAPE : !strcmp(key, "data_offsets") ? OFFSETS : 0;
-        if (!field) return wrong(parser, err, tensor, "an unknown field");
-        if (seen & field) return wrong(parser, err, tensor, "a field is given twice");
-        seen |= field;
+    while (!code && !(code = cn_json_next_member(&parser->json, fields, FIELDS, &field, &more, err)) && more) {
+        if (field == FIELDS) return wrong(parser, err, tensor, "an unknown field");
+        if (seen >> field & 1) return wrong(parser, err, tensor, "a field is given twice");
+        seen |= 1u << field;
         code = field == DTYPE   ? read_dtype(parser, tensor, err)
                : field == SHAPE ? read_shape(parser, tensor, err)
                                 : read_offsets(parser, tensor, err);
     }
     if (code) return code;
-    if (seen != (DTYPE | SHAPE | OFFSETS)) return wrong(parser, err, tensor, "dtype, shape or data_offsets is missing");
+    if (seen != (1u << FIELDS) - 1) return wrong(parser, err, tensor, "dtype, shape or data_offsets is missing");
     return check_entry(parser, tensor, err);
 }
 
@@ -226,14 +225,10 @@ static int read_member(struct parser *parser, const char *key, size_t size, cair
 static uint64_t count_braces(const char *json, uint64_t size)
 {
     uint64_t count = 0;
-    bool in_string = false;
-    for (uint64_t i = 0; i < size; i++) {
-        if (json[i] == '"')
-            in_string = !in_string;
-        else if (in_string && json[i] == '\\')
-            i++;
-        else if (!in_string && json[i] == '{')
-            count++;
+    for (uint64_t at = 0; at < size; at++) {
+        count += json[at] == '{';
+        if (json[at] != '"') continue;
+        for (at++; at < size && json[at] != '"';) at += json[at] == '\\' ? 2 : 1;
     }
     return count;
 }
