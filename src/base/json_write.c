@@ -11,8 +11,6 @@
 
 #define SEAL_START "\"digest\":\""
 #define SEAL_END "\"}\n"
-#define LOW_BITS UINT64_C(0x0101010101010101) /* one in each byte */
-#define HIGH_BITS (0x80 * LOW_BITS)
 
 /* Longer by one token of that size, behind its comma. */
 static char *extend(struct cn_json_writer *writer, size_t size)
@@ -74,16 +72,18 @@ static void put_character(struct cn_buf *buf, unsigned char character)
     cn_buf_text(buf, escape);
 }
 
-/* Some byte is 0. Where there is none above the lowest such one, others may be taken for it. */
-static uint64_t zeros(uint64_t word)
-{
-    return (word - LOW_BITS) & ~word & HIGH_BITS;
-}
-
 /* ASCII that needs no escape. */
 static bool is_plain_byte(unsigned char byte)
 {
     return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+/* Some byte is none of those: a high bit is set. Of bytes below 0x80 each difference has its own set where it was below zero, and perhaps the next. */
+static uint64_t odd_bytes(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t low = word - 0x20 * ones, quote = (word ^ '"' * ones) - ones, escape = (word ^ '\\' * ones) - ones;
+    return (word | low | quote | escape | (word + ones)) & 0x80 * ones;
 }
 
 /* Eight bytes at a time. */
@@ -92,11 +92,11 @@ static bool is_plain(const char *text, size_t size)
     uint64_t odd = 0, word;
     for (; size >= sizeof word; text += sizeof word, size -= sizeof word) {
         memcpy(&word, text, sizeof word);
-        odd |= (word & HIGH_BITS) | zeros(word & 0xe0 * LOW_BITS) | zeros(word ^ '"' * LOW_BITS) | zeros(word ^ '\\' * LOW_BITS) |
-               zeros(word ^ 0x7f * LOW_BITS);
+        odd |= odd_bytes(word);
     }
-    for (; size; text++, size--) odd |= !is_plain_byte((unsigned char)*text);
-    return !odd;
+    memset(&word, ' ', sizeof word);
+    for (size_t i = 0; i < size; i++) word = word << 8 | (unsigned char)text[i];
+    return !(odd | odd_bytes(word));
 }
 
 static void put_escaped(struct cn_buf *buf, const char *text, size_t size)
