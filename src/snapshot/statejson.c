@@ -27,7 +27,7 @@ struct node {
 struct tree {
     struct node *nodes; /* [0] is the root */
     uint64_t count, capacity;
-    struct cn_hash paths; /* a leaf's key up to the end of a part -> node */
+    struct cn_hash paths; /* a leaf's key up to the end of a part that is not its last -> node */
 };
 
 static int no_memory(cairn_error *err)
@@ -48,7 +48,22 @@ static bool reserve_node(struct tree *tree)
     return true;
 }
 
-/* The node for key[0, end), made under parent if it is new. */
+static int add_node(struct tree *tree, uint64_t parent, struct node node, uint64_t *ret_at, cairn_error *err)
+{
+    if (!reserve_node(tree)) return no_memory(err);
+    uint64_t at = tree->count++;
+    tree->nodes[at] = node;
+    struct node *above = &tree->nodes[parent];
+    if (above->last)
+        tree->nodes[above->last].next = at;
+    else
+        above->first = at;
+    above->last = at;
+    *ret_at = at;
+    return CAIRN_OK;
+}
+
+/* The inner node for key[0, end), made under parent if it is new. */
 static int enter(struct tree *tree, const struct cn_leaf *leaf, size_t start, size_t end, uint64_t *parent, cairn_error *err)
 {
     uint64_t at;
@@ -56,36 +71,28 @@ static int enter(struct tree *tree, const struct cn_leaf *leaf, size_t start, si
         *parent = at;
         return CAIRN_OK;
     }
-    if (!reserve_node(tree)) return no_memory(err);
-    at = tree->count++;
-    tree->nodes[at] = (struct node){ .part = leaf->key + start, .part_size = end - start };
+    int code = add_node(tree, *parent, (struct node){ .part = leaf->key + start, .part_size = end - start }, &at, err);
+    if (code) return code;
     if (cn_hash_add(&tree->paths, leaf->key, end, at, NULL)) return no_memory(err);
-    struct node *above = &tree->nodes[*parent];
-    if (above->last)
-        tree->nodes[above->last].next = at;
-    else
-        above->first = at;
-    above->last = at;
     *parent = at;
     return CAIRN_OK;
 }
 
 static int add_leaf(struct tree *tree, const cairn_state *state, const struct cn_leaf *leaf, cairn_error *err)
 {
-    const char *item = cn_state_item(state, leaf);
-    size_t start = 0, end = strlen(item), whole = strlen(leaf->key);
+    const char *item = cn_state_item(state, leaf), *slash;
+    size_t start, end = strlen(item);
     uint64_t at = 0;
     int code = enter(tree, leaf, 0, end, &at, err);
     bool flat = !strcmp(item, CN_ITEM_MODEL);
-    while (!code && end < whole) {
-        start = end + 1;
-        const char *slash = flat ? NULL : strchr(leaf->key + start, '/');
-        end = slash ? (size_t)(slash - leaf->key) : whole;
+    start = end + 1;
+    while (!code && !flat && (slash = strchr(leaf->key + start, '/'))) {
+        end = (size_t)(slash - leaf->key);
         code = enter(tree, leaf, start, end, &at, err);
+        start = end + 1;
     }
-    if (code) return code;
-    tree->nodes[at].leaf = leaf;
-    return CAIRN_OK;
+    struct node node = { .part = leaf->key + start, .part_size = strlen(leaf->key + start), .leaf = leaf };
+    return code ? code : add_node(tree, at, node, &at, err);
 }
 
 static int write_tree(struct cn_json_writer *writer, const struct cn_leaf *leaf, int depth, cairn_error *err)
