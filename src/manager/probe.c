@@ -67,7 +67,7 @@ static int try_lease(cn_file dir)
 {
     cn_auto_close cn_file one = CN_NO_FILE, other = CN_NO_FILE;
     int rc = cn_os_open_read(dir, "file", &one);
-    if (!rc) rc = cn_os_open_read(dir, "file", &other);
+    if (!rc) rc = cn_os_open_write(dir, "file", &other); /* NFS wants that */
     if (!rc) rc = cn_os_lease(one, false);
     if (rc) return rc;
     rc = cn_os_lease(other, true);

@@ -66,14 +66,15 @@ static const struct cn_catalog_entry *find_damaged(const struct cn_catalog *cata
     return NULL;
 }
 
-/* The newest one. What cannot be read may be it: if the link says so; or if nothing says otherwise and its name has a later step than the newest one
- * that can be read, or that one's name says that it was left behind. */
+/* The newest one. Unless the link says that it is that, what cannot be read may be newer: if its name has a later step, or the newest one that can be
+ * read has a name that says it was left behind. */
 static const struct cn_catalog_entry *find_latest(const struct cn_rundir *run, const struct cn_catalog *catalog)
 {
     const struct cn_catalog_entry *linked = follow(run, catalog, CN_NAME_LATEST), *top = catalog->top;
-    if (linked && (linked == top || linked->standing == CAIRN_DAMAGED)) return linked;
+    if (linked && linked == top) return top;
     uint64_t step, term = 1;
     bool left_behind = !top || !cn_layout_parse_folder(top->name, &step, &term) || term;
+    if (left_behind && linked && linked->standing == CAIRN_DAMAGED) return linked;
     const struct cn_catalog_entry *damaged = find_damaged(catalog, left_behind ? 0 : top->manifest.step + 1, UINT64_MAX, 0);
     return damaged ? damaged : top;
 }

@@ -99,14 +99,28 @@ static const struct cn_catalog_entry *find_entry(const struct cn_catalog *catalo
     return NULL;
 }
 
+/* Does it lie in a run? One that has lost its run.json must not pass for none. */
+static int find_run(const struct cn_place *place, bool *ret_is_in_run, cairn_error *err)
+{
+    struct cn_file_info info;
+    int rc = cn_os_stat_at(place->dir, CN_NAME_RUN, &info);
+    *ret_is_in_run = !rc;
+    if (rc && rc != -ENOENT) return cn_error_errno(err, -rc, "%s/" CN_NAME_RUN ": looking at it", place->parent);
+    if (rc && cn_rundir_lost_description(place->dir))
+        return cn_error_set(err, CAIRN_E_FORMAT, "%s: the run's " CN_NAME_RUN " is missing: put it back from a copy of the run first",
+                            place->path);
+    return CAIRN_OK;
+}
+
 /* Outside a run nothing speaks against it; within one the newest ones are what a resume needs. */
 static int may_drop(const struct cn_place *place, cairn_error *err)
 {
     struct cn_rundir run;
     struct cn_catalog catalog;
-    struct cn_file_info info;
-    if (cn_os_stat_at(place->dir, CN_NAME_RUN, &info) == -ENOENT) return CAIRN_OK; /* of no run */
-    int code = cn_rundir_open_read(place->parent, &run, err);
+    bool is_in_run;
+    int code = find_run(place, &is_in_run, err);
+    if (code || !is_in_run) return code;
+    code = cn_rundir_open_read(place->parent, &run, err);
     if (code) return code;
     code = cn_catalog_load(&run, &catalog, err);
     if (!code) {
@@ -172,11 +186,11 @@ int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
     struct cn_rundir run;
     char id[CN_ID_BYTES], best[CN_ID_BYTES];
     const char *keep[] = { best };
-    struct cn_file_info info;
+    bool is_in_run;
     int code = find_place(store, name, &place, id, err);
     if (code) return code;
-    if (cn_os_stat_at(place.dir, CN_NAME_RUN, &info))
-        code = cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in no run: remove the folder by hand", place.path);
+    code = find_run(&place, &is_in_run, err);
+    if (!code && !is_in_run) code = cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in no run: remove the folder by hand", place.path);
     cn_place_close(&place);
     if (!code) code = cn_rundir_open(place.parent, &run, err);
     if (code) return code;

@@ -57,7 +57,8 @@ bool cn_os_is_volatile(cn_file dir); /* tmpfs, or overlayfs mounted volatile: no
 
 /* Reading: regular files only, never through a symlink, never blocking on a FIFO or device: -ELOOP, -EISDIR, -ENXIO (special file). */
 int cn_os_open_read(cn_file dir, const char *name, cn_file *ret_file);
-int cn_os_open_read_path(const char *path, cn_file *ret_file); /* follows symlinks (a user's own path); still regular files only */
+int cn_os_open_write(cn_file dir, const char *name, cn_file *ret_file); /* one that is there, to read and write it */
+int cn_os_open_read_path(const char *path, cn_file *ret_file);          /* follows symlinks (a user's own path); still regular files only */
 int cn_os_open_read_direct(cn_file dir, const char *name, cn_file *ret_file); /* O_DIRECT; -EINVAL where refused */
 int cn_os_create(cn_file dir, const char *name, uint32_t mode, bool direct,
                  cn_file *ret_file); /* O_EXCL; read and write; direct: O_DIRECT or -EINVAL */
@@ -92,7 +93,8 @@ struct cn_os_lock;
 int cn_os_lock_take(cn_file dir, const char *name, struct cn_os_lock **ret_lock);
 void cn_os_lock_give(struct cn_os_lock *lock); /* takes NULL; in a forked child it does nothing */
 
-/* A reader's or retirer's lease on an open file or folder (flock). Never waits: -EWOULDBLOCK; other errors: locks are refused here. */
+/* A reader's or retirer's lease on an open file or folder (flock). Never waits: -EWOULDBLOCK. -EBADF: here (NFS) an exclusive one wants a file that may be
+ * written; other errors: locks are refused here. */
 int cn_os_lease(cn_file file, bool exclusive);
 /* Gives it up, although a forked child may have the descriptor, too: closing alone would not. Not for a forked child to call. */
 void cn_os_lease_give(cn_file file);

@@ -23,7 +23,7 @@ static int open_regular(int at, const char *name, int flags, cn_file *ret_file)
 {
     int file;
     struct stat info;
-    do file = openat(at, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | flags);
+    do file = openat(at, name, O_NONBLOCK | O_NOCTTY | O_CLOEXEC | flags);
     while (file < 0 && errno == EINTR);
     if (file < 0) return -errno;
     int rc = fstat(file, &info) < 0 ? -errno : S_ISREG(info.st_mode) ? 0 : S_ISDIR(info.st_mode) ? -EISDIR : -ENXIO;
@@ -36,7 +36,12 @@ static int open_regular(int at, const char *name, int flags, cn_file *ret_file)
 
 int cn_os_open_read(cn_file dir, const char *name, cn_file *ret_file)
 {
-    return open_regular(dir, name, O_NOFOLLOW, ret_file);
+    return open_regular(dir, name, O_RDONLY | O_NOFOLLOW, ret_file);
+}
+
+int cn_os_open_write(cn_file dir, const char *name, cn_file *ret_file)
+{
+    return open_regular(dir, name, O_RDWR | O_NOFOLLOW, ret_file);
 }
 
 int cn_os_open_read_path(const char *path, cn_file *ret_file)
@@ -46,7 +51,7 @@ int cn_os_open_read_path(const char *path, cn_file *ret_file)
 
 int cn_os_open_read_direct(cn_file dir, const char *name, cn_file *ret_file)
 {
-    return open_regular(dir, name, O_NOFOLLOW | O_DIRECT, ret_file);
+    return open_regular(dir, name, O_RDONLY | O_NOFOLLOW | O_DIRECT, ret_file);
 }
 
 int cn_os_create(cn_file dir, const char *name, uint32_t mode, bool direct, cn_file *ret_file)

@@ -137,7 +137,7 @@ static int drop_held(struct drop *drop, cairn_error *err)
 {
     bool done;
     /* I1: alone with it */
-    if (cn_os_lease(drop->checkpoint->held.manifest_file, true) == -EWOULDBLOCK)
+    if (cn_held_alone(drop->checkpoint->dir, &drop->checkpoint->held.manifest_file))
         return cn_error_set(err, CAIRN_E_LOCKED, "%s: somebody reads it: try again later", drop->checkpoint->path);
     int code = cn_held_read(drop->checkpoint->dir, ".", &drop->pool, &drop->manifest, err);
     if (!code && drop->manifest.generation != drop->checkpoint->manifest.generation)

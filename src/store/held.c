@@ -48,6 +48,21 @@ static int lease(struct cn_held *held)
     return rc;
 }
 
+/* NFS makes record locks of these, and an exclusive one wants a descriptor that may write. */
+int cn_held_alone(cn_file dir, cn_file *manifest_file)
+{
+    cn_file writable;
+    int rc = cn_os_lease(*manifest_file, true);
+    if (rc == -EBADF) {
+        if (cn_os_open_write(dir, CN_NAME_MANIFEST, &writable)) return -EWOULDBLOCK;
+        cn_os_lease_give(*manifest_file);
+        (void)cn_os_close(*manifest_file);
+        *manifest_file = writable;
+        rc = cn_os_lease(writable, true);
+    }
+    return rc == -EWOULDBLOCK || rc == -EBADF ? -EWOULDBLOCK : 0;
+}
+
 static int open_both(cn_file parent, const char *name, struct cn_held *held, cairn_error *err)
 {
     struct cn_shown shown;

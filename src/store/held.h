@@ -18,6 +18,9 @@ int cn_held_open(cn_file parent, const char *name, struct cn_pool *pool, struct 
 /* Is the manifest still the one the name leads to? 0; -ESTALE: it is not; or what this process lacks. */
 int cn_held_look_again(cn_file parent, const char *name, const struct cn_held *held);
 void cn_held_close(struct cn_held *held);
+/* The lease of who removes or changes a checkpoint, on its open manifest, which may become another descriptor of it. A reader's own lease goes before; look
+ * again afterwards. 0: alone, or this place has no locks and so no readers' leases; -EWOULDBLOCK: somebody reads it, or nobody can tell. */
+int cn_held_alone(cn_file dir, cn_file *manifest_file);
 /* The same without lease and second look, which never waits: for listings, which hold nothing. */
 int cn_held_peek(cn_file parent, const char *name, struct cn_pool *pool, struct cn_held *ret_held, struct cn_manifest *ret_manifest,
                  cairn_error *err);

@@ -177,9 +177,9 @@ int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, st
             code = cn_marks_decode(data, size, pool, &marks, err);
             cn_os_free(data);
             if (code) code = cn_error_prefix(err, code, "%s", name);
-            marks.generation = highest;
         }
-        if (!code) *ret_marks = marks;
+        marks.generation = highest;
+        *ret_marks = marks;
         return code;
     }
     return cn_error_set(err, CAIRN_E_GONE, "the marks keep changing while they are read: try again");
@@ -268,10 +268,7 @@ static int load_or_begin_afresh(cn_file checkpoint_dir, const struct cn_manifest
     cairn_error error = CAIRN_ERROR_INIT;
     int code = cn_marks_load(checkpoint_dir, manifest, pool, ret_marks, &error);
     if (change->pin < 0 && (code == CAIRN_E_CORRUPT || code == CAIRN_E_TRUNCATED || code == CAIRN_E_FORMAT || code == CAIRN_E_LIMIT)) {
-        uint64_t highest = 0;
-        int rc = cn_os_list(checkpoint_dir, raise_generation, &highest);
-        if (rc) return cn_error_errno(err, -rc, "listing the checkpoint");
-        *ret_marks = (struct cn_marks){ .generation = highest, .tags = manifest->tags, .tags_count = manifest->tags_count, .pinned = true };
+        ret_marks->pinned = true;
         return CAIRN_OK;
     }
     if (code && err) *err = error;

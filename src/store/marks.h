@@ -25,7 +25,7 @@ struct cn_marks_change {
     int pin; /* 1: pin, -1: unpin, 0: as it is */
 };
 
-/* The marks that count. Everything lives in pool. CORRUPT and the like if the file is damaged. */
+/* The marks that count. Everything lives in pool. CORRUPT and the like if the file is damaged: ret_marks is then its generation, with the manifest's tags. */
 int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, struct cn_pool *pool, struct cn_marks *ret_marks,
                   cairn_error *err);
 /* Puts them into the manifest as it is shown: its tags and metrics. A damaged file counts as a pin, for nobody knows what it said. */

@@ -26,20 +26,27 @@ enum { TRIES = 100, WAITS = 1000, WAIT_NS = 10000000, KEPT_UNHEALTHY = 2 };
 
 /* --------------------------------------------------------------------------------------------------- retired where it stands */
 
-/* Through its own descriptor: by the time we act the name may lead to a new checkpoint, whose folder cannot be removed for it is full. What says
- * that it is retired is durable before anything goes, for who began may have died before its own sync, and goes last, when the rest is durably gone: a
- * cut or a kill before leaves it to whoever comes next. */
+/* What says that it is retired is durable before anything goes, for who began may have died before its own sync, and goes last, when the rest is durably
+ * gone: a cut or a kill before leaves it to whoever comes next. */
+static int empty_retired(cn_file dir)
+{
+    int rc = cn_os_sync_dir(dir);
+    if (!rc) rc = cn_tree_empty(dir, CN_NAME_RETIRED);
+    if (!rc) rc = cn_os_sync_dir(dir);
+    return rc ? rc : cn_os_unlink(dir, CN_NAME_RETIRED);
+}
+
+/* Through its own descriptor: by the time we act the name may lead to a new checkpoint, whose folder cannot be removed for it is full. So is one that
+ * was empty when we looked, and into which somebody puts a copy back. */
 int cn_retire_finish(cn_file run_dir, const char *name)
 {
     cn_auto_close cn_file dir = CN_NO_FILE;
+    struct cn_file_info info;
     enum cn_remains remains;
     int rc = cn_os_open_dir(run_dir, name, &dir);
     if (!rc) rc = cn_remains_look_in(dir, &remains);
     if (!rc && remains != CN_REMAINS_RETIRED) return 0;
-    if (!rc) rc = cn_os_sync_dir(dir);
-    if (!rc) rc = cn_tree_empty(dir, CN_NAME_RETIRED);
-    if (!rc) rc = cn_os_sync_dir(dir);
-    if (!rc) rc = cn_os_unlink(dir, CN_NAME_RETIRED);
+    if (!rc && !cn_os_stat_at(dir, CN_NAME_RETIRED, &info)) rc = empty_retired(dir);
     if (!rc || rc == -ENOENT) rc = cn_os_remove_dir(run_dir, name);
     return rc == -ENOENT || rc == -ENOTEMPTY || rc == -EEXIST ? 0 : rc;
 }
@@ -98,7 +105,7 @@ static int lock_victim(struct pruner *pruner, const struct cn_catalog_entry *vic
     int rc = cn_held_open(pruner->run->dir, victim->name, &pool, held, &manifest, NULL) ? -EAGAIN : 0;
     if (!rc && strcmp(manifest.id, victim->manifest.id)) rc = -EAGAIN;
     /* a place that has no locks at all has no readers' leases either */
-    if (!rc && cn_os_lease(held->manifest_file, true) == -EWOULDBLOCK) rc = -EBUSY;
+    if (!rc && cn_held_alone(held->dir, &held->manifest_file)) rc = -EBUSY;
     /* from shared to alone the lease is given up for a moment: a drop may have put another manifest there, which is a reader's by now */
     if (!rc && cn_held_look_again(pruner->run->dir, victim->name, held)) rc = -EAGAIN;
     if (!rc && (cn_marks_merge(held->dir, &pool, &manifest, &pinned, NULL) || pinned || manifest.tags_count)) rc = -EPERM;

@@ -9,43 +9,20 @@
 #include "base/limits.h"
 #include "store/held.h"
 #include "store/marks.h"
-#include "store/remains.h"
 #include "store/tree.h"
 
-#define HIDDEN_SUFFIX ".cairn"
+#define NEW_SUFFIX ".cairn"     /* being written; or old, and on its way out */
+#define OLD_SUFFIX ".cairn-old" /* about to be exchanged for what stands there, and what stood there since */
 
 enum { TRIES = 100 };
 
 /* -------------------------------------------------------------------------------------------------------------- leftovers */
 
-static bool is_hidden(const char *name)
+static bool is_hidden(const char *name, const char *suffix)
 {
-    size_t size = strlen(name), suffix = strlen(HIDDEN_SUFFIX);
-    return name[0] == '.' && size > suffix + 1 && !strcmp(name + size - suffix, HIDDEN_SUFFIX) && cn_id_is(name + 1, size - suffix - 1);
-}
-
-/* A saver holds the folder, a reader the manifest in it. Where locks are refused a reader has none, and of a saver nobody knows. */
-static bool is_read(cn_file dir, cn_file *ret_manifest)
-{
-    if (cn_os_open_read(dir, CN_NAME_MANIFEST, ret_manifest)) return false;
-    return cn_os_lease(*ret_manifest, true) == -EWOULDBLOCK;
-}
-
-/* What an exchange that was not meant brought under a hidden name, and nobody could bring back, is not for us to remove. */
-static bool is_ours(cn_file dir)
-{
-    struct cn_file_info info;
-    enum cn_remains remains;
-    if (cn_remains_look_in(dir, &remains)) return false;
-    return remains != CN_REMAINS_FOREIGN || !cn_os_stat_at(dir, CN_NAME_TRAINING, &info);
-}
-
-/* training/ goes last: by it the next one knows what a killed remover left. */
-static void remove_unread(cn_file parent, const char *name)
-{
-    cn_auto_close cn_file dir = CN_NO_FILE, manifest = CN_NO_FILE;
-    if (cn_os_open_dir(parent, name, &dir) || !is_ours(dir) || is_read(dir, &manifest)) return;
-    if (!cn_tree_empty(dir, CN_NAME_TRAINING)) (void)cn_tree_remove(parent, name);
+    size_t size = strlen(name), suffix_size = strlen(suffix);
+    return name[0] == '.' && size > suffix_size + 1 && !strcmp(name + size - suffix_size, suffix) &&
+           cn_id_is(name + 1, size - suffix_size - 1);
 }
 
 /* Is the name the folder's still? The lock of what was renamed or removed before we had it says nothing. */
@@ -55,18 +32,66 @@ static bool leads_to(cn_file parent, const char *name, cn_file dir)
     return !cn_os_stat(dir, &ours) && !cn_os_stat_at(parent, name, &found) && ours.inode == found.inode && ours.device == found.device;
 }
 
+/* Pinned, or nobody knows: marks that cannot be read may say so. CAIRN_OK: it is not. */
+static int refuse_pinned(cn_file dir, const char *path, cairn_error *err)
+{
+    struct cn_pool pool;
+    struct cn_marks marks;
+    static const struct cn_manifest manifest;
+    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
+    int code = cn_marks_load(dir, &manifest, &pool, &marks, err);
+    cn_pool_done(&pool);
+    if (code) return cn_error_prefix(err, code, "%s: its marks cannot be read, and may pin it: choose another name", path);
+    if (!marks.pinned) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_USAGE, "%s: it is pinned: `cairn tag --unpin` it first, or choose another name", path);
+}
+
+/* Is it a checkpoint that may be replaced? NOTFOUND: nothing stands there. */
+static int check_old(cn_file parent, const char *name, const char *path, cairn_error *err)
+{
+    struct cn_file_info info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    int rc = cn_os_open_dir(parent, name, &dir);
+    if (rc == -ENOENT) return CAIRN_E_NOTFOUND;
+    if (rc && rc != -ENOTDIR && rc != -ELOOP) return cn_error_errno(err, -rc, "%s: looking at what stands there", path);
+    if (!rc) rc = cn_os_stat_at(dir, CN_NAME_MANIFEST, &info);
+    if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP)
+        return cn_error_set(err, CAIRN_E_FOREIGN, "%s: what stands there is not a checkpoint: choose another name", path);
+    return rc ? cn_error_errno(err, -rc, "%s/" CN_NAME_MANIFEST ": looking at it", path) : refuse_pinned(dir, path, err);
+}
+
+/* A saver holds the folder, a reader the manifest in it. */
+static bool is_unread(cn_file parent, const char *name)
+{
+    cn_auto_close cn_file dir = CN_NO_FILE, manifest = CN_NO_FILE;
+    return !cn_os_open_dir(parent, name, &dir) && !cn_os_open_read(dir, CN_NAME_MANIFEST, &manifest) && !cn_held_alone(dir, &manifest);
+}
+
+/* An old checkpoint takes another hidden name first, under which whatever is left of it goes, even without its manifest. What is not meant to go - no
+ * checkpoint, or one that is pinned or read - stays. */
+static void remove_old(cn_file parent, const char *name)
+{
+    char leaving[CN_ID_BYTES + sizeof NEW_SUFFIX + 1];
+    if (check_old(parent, name, name, NULL) || !is_unread(parent, name)) return;
+    snprintf(leaving, sizeof leaving, "%.*s", (int)(strlen(name) - strlen(OLD_SUFFIX) + strlen(NEW_SUFFIX)), name);
+    if (!cn_os_rename_new(parent, name, parent, leaving)) (void)cn_tree_remove(parent, leaving);
+}
+
 static void sweep_one(cn_file parent, const char *name)
 {
     cn_auto_close cn_file dir = CN_NO_FILE;
-    if (cn_os_open_dir(parent, name, &dir) || cn_os_lease(dir, true)) return;
-    if (leads_to(parent, name, dir)) remove_unread(parent, name);
+    if (cn_os_open_dir(parent, name, &dir) || cn_os_lease(dir, true) || !leads_to(parent, name, dir)) return;
+    if (is_hidden(name, OLD_SUFFIX))
+        remove_old(parent, name);
+    else
+        (void)cn_tree_remove(parent, name);
 }
 
 /* What was seen: names, each ended by NUL. */
 static int note_hidden(void *user, const char *name)
 {
     struct cn_buf *names = user;
-    if (is_hidden(name)) cn_buf_append(names, name, strlen(name) + 1);
+    if (is_hidden(name, NEW_SUFFIX) || is_hidden(name, OLD_SUFFIX)) cn_buf_append(names, name, strlen(name) + 1);
     return names->failed ? -ENOMEM : 0;
 }
 
@@ -82,34 +107,14 @@ static void sweep(cn_file parent)
 
 /* --------------------------------------------------------------------------------------------------------- begin and commit */
 
-static bool is_pinned(cn_file parent, const char *name)
-{
-    struct cn_pool pool;
-    struct cn_held held;
-    struct cn_manifest manifest;
-    bool pinned = false;
-    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
-    if (!cn_held_peek(parent, name, &pool, &held, &manifest, NULL)) {
-        (void)cn_marks_merge(held.dir, &pool, &manifest, &pinned, NULL);
-        cn_held_close(&held);
-    }
-    cn_pool_done(&pool);
-    return pinned;
-}
-
-static int refuse_pinned(cn_file parent, const char *name, const char *path, cairn_error *err)
-{
-    if (!is_pinned(parent, name)) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_USAGE, "%s: it is pinned: `cairn tag --unpin` it first, or choose another name", path);
-}
-
 int cn_standalone_check(cn_file parent, const char *name, const char *path, cairn_error *err)
 {
     struct cn_file_info info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
     if (!cn_os_stat_at(parent, CN_NAME_RUN, &info) || !cn_os_stat_at(parent, CN_NAME_PRIVATE "/" CN_NAME_TERMS, &info))
         return cn_error_set(err, CAIRN_E_USAGE, "%s: it lies in a run's folder: save with cairn_save, or to a folder of its own elsewhere",
                             path);
-    return refuse_pinned(parent, name, path, err);
+    return cn_os_open_dir(parent, name, &dir) ? CAIRN_OK : refuse_pinned(dir, path, err); /* what stands there is looked at again */
 }
 
 /* -EAGAIN: somebody's sweep was faster than our lock. */
@@ -130,55 +135,59 @@ int cn_standalone_begin(cn_file parent, const char *path, struct cn_staging *ret
         *ret_staging = (struct cn_staging){ .parent = parent, .dir = CN_NO_FILE, .training = CN_NO_FILE };
         int code = cn_id_new(hex, err);
         if (code) return code;
-        snprintf(ret_staging->name, sizeof ret_staging->name, ".%s" HIDDEN_SUFFIX, hex);
+        snprintf(ret_staging->name, sizeof ret_staging->name, ".%s" NEW_SUFFIX, hex);
         rc = make_locked(ret_staging);
         if (rc) cn_staging_abandon(ret_staging);
     }
     return rc ? cn_error_errno(err, -rc, "%s: making a folder beside it", path) : CAIRN_OK;
 }
 
-/* Is it a checkpoint that may be replaced? 0; -ENOENT: nothing stands there. */
-static int check_old(cn_file parent, const char *name, const char *path, cairn_error *err)
+/* Before an exchange: what lies under this name afterwards is not ours to remove without a look, should we die. */
+static int call_old(struct cn_staging *staging)
 {
-    struct cn_file_info info;
-    cn_auto_close cn_file dir = CN_NO_FILE;
-    int rc = cn_os_open_dir(parent, name, &dir);
-    if (rc == -ENOENT) return CAIRN_E_NOTFOUND;
-    if (rc || cn_os_stat_at(dir, CN_NAME_MANIFEST, &info))
-        return cn_error_set(err, CAIRN_E_FOREIGN, "%s: what stands there is not a checkpoint: choose another name", path);
-    return refuse_pinned(parent, name, path, err);
+    char name[sizeof staging->name];
+    if (is_hidden(staging->name, OLD_SUFFIX)) return 0;
+    snprintf(name, sizeof name, "%.*s" OLD_SUFFIX, (int)(strlen(staging->name) - strlen(NEW_SUFFIX)), staging->name);
+    int rc = cn_os_rename_new(staging->parent, staging->name, staging->parent, name);
+    if (rc) return rc;
+    memcpy(staging->name, name, sizeof name);
+    return cn_os_sync_dir(staging->parent);
 }
 
-/* What came under our hidden name is not what we had looked at, so it goes back. Where another saver was faster than that, too, nothing is removed. */
-static int give_back(struct cn_staging *staging, const char *name, const char *id)
+/* Something else had taken the name since we looked: it stays, beside. *err says what it is. */
+static int put_aside(struct cn_staging *staging, const char *name, const char *path, cairn_error *err)
 {
-    struct cn_pool pool;
-    struct cn_manifest manifest;
-    cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
-    int rc = cn_os_exchange(staging->parent, staging->name, name);
-    staging->committed = rc || cn_held_read(staging->parent, staging->name, &pool, &manifest, NULL) || strcmp(manifest.id, id) != 0;
-    cn_pool_done(&pool);
-    return rc;
+    char aside[256 + CN_ID_BYTES + 16];
+    int code = err->code;
+    snprintf(aside, sizeof aside, "%s.replaced%.33s", name, staging->name);
+    int rc = cn_os_rename_new(staging->parent, staging->name, staging->parent, aside);
+    if (!rc) rc = cn_os_sync_dir(staging->parent);
+    return cn_error_prefix(err, code, "%s: it was saved, and what had come to stand there meanwhile is %s now", path,
+                           rc ? staging->name : aside);
 }
 
 /* The new one takes the name in one step; the old one then has the hidden name, and goes. */
-static int exchange(struct cn_staging *staging, const char *name, const char *id, const char *path, bool *ret_again, cairn_error *err)
+static int exchange(struct cn_staging *staging, const char *name, const char *path, bool *ret_again, cairn_error *err)
 {
-    int rc = cn_os_exchange(staging->parent, staging->name, name);
+    cairn_error problem = CAIRN_ERROR_INIT;
+    int rc = call_old(staging);
+    if (rc) return cn_error_errno(err, -rc, "%s: making ready to replace it", path);
+    rc = cn_os_exchange(staging->parent, staging->name, name);
     *ret_again = rc == -ENOENT; /* somebody removed it */
     if (rc == -EINVAL || rc == -ENOSYS)
         return cn_error_set(err, CAIRN_E_UNSUPPORTED,
                             "%s: this file system cannot replace a folder in one step: remove it first, or save under another name", path);
     if (rc) return cn_error_errno(err, -rc, "%s: replacing it", path);
-    int code = check_old(staging->parent, staging->name, path, err);
+    staging->committed = true;
+    int code = check_old(staging->parent, staging->name, path, &problem);
     if (code && code != CAIRN_E_NOTFOUND) {
-        (void)give_back(staging, name, id);
+        code = put_aside(staging, name, path, &problem);
+        if (err) *err = problem;
         return code;
     }
-    staging->committed = true;
     rc = cn_os_sync_dir(staging->parent);
     if (rc) return cn_error_errno(err, -rc, "%s: syncing the folder above it", path);
-    remove_unread(staging->parent, staging->name);
+    remove_old(staging->parent, staging->name);
     return CAIRN_OK;
 }
 
@@ -204,7 +213,7 @@ int cn_standalone_commit(struct cn_staging *staging, const struct cn_manifest *m
         code = check_old(staging->parent, name, path, err);
         if (code && code != CAIRN_E_NOTFOUND) return code;
         if (!code && replace)
-            code = exchange(staging, name, manifest->id, path, &again, err);
+            code = exchange(staging, name, path, &again, err);
         else
             code = take_free_name(staging, name, path, &again, err);
         again &= replace;

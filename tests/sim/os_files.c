@@ -37,6 +37,15 @@ static int open_regular(const struct sim_place *place, cn_file *ret_file)
     return sim_open(place->inode, false, ret_file);
 }
 
+int cn_os_open_write(cn_file dir, const char *name, cn_file *ret_file)
+{
+    struct sim_place place;
+    sim_call(SIM_LOOKS);
+    int rc = sim_walk_at(dir, name, &place);
+    if (!rc) rc = open_regular(&place, ret_file);
+    return sim_traced(rc, "open_write %s", name);
+}
+
 int cn_os_open_read(cn_file dir, const char *name, cn_file *ret_file)
 {
     struct sim_place place;

@@ -2,6 +2,7 @@
  * a trainer who saves, prunes and goes back. CAIRN_FOLLOW_S sets for how long (default 3 s). */
 #include "support.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/wait.h>
@@ -194,7 +195,16 @@ int __wrap_cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, 
     return __real_cn_os_rename_new(from_dir, from, to_dir, to);
 }
 
-/* It is looked at again: what is a checkpoint is replaced, what is none comes back as it was. */
+static int folders_fail_with; /* errno: no folder can be listed, as for its marks */
+
+int __real_cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user);
+int __wrap_cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user);
+int __wrap_cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user)
+{
+    return folders_fail_with ? -folders_fail_with : __real_cn_os_list(dir, each, user);
+}
+
+/* It is looked at again: what is a checkpoint is replaced, what is none stays beside. */
 static void what_comes_meanwhile_is_looked_at(void **unused)
 {
     static const struct {
@@ -204,9 +214,10 @@ static void what_comes_meanwhile_is_looked_at(void **unused)
     } cases[] = {
         { "true", "cp -a first x", CAIRN_OK, "test -f x/manifest.json" },
         { "cp -a first x", "rm -r x", CAIRN_OK, "test -f x/manifest.json" },
-        { "cp -a first x", "rm -r x && mkdir x && touch x/precious", CAIRN_E_FOREIGN, "test \"$(ls x)\" = precious" },
-        { "cp -a first x", "rm -r x && echo precious > x", CAIRN_E_FOREIGN, "test \"$(cat x)\" = precious" },
-        { "cp -a first x", "cp pinned/marks.1.json x", CAIRN_E_USAGE, "test -f x/marks.1.json" },
+        { "cp -a first x", "rm -r x && mkdir x && touch x/precious", CAIRN_E_FOREIGN, "test \"$(ls x.replaced.*)\" = precious" },
+        { "cp -a first x", "rm -r x && echo precious > x", CAIRN_E_FOREIGN, "test \"$(cat x.replaced.*)\" = precious" },
+        { "cp -a first x", "cp pinned/marks.1.json x", CAIRN_E_USAGE, "test -f x.replaced.*/marks.1.json" },
+        { "cp -a first x", "echo '{' > x/marks.1.json", CAIRN_E_TRUNCATED, "test -f x.replaced.*/marks.1.json" },
     };
     struct model m;
     char path[600], folder[300], command[600];
@@ -223,39 +234,72 @@ static void what_comes_meanwhile_is_looked_at(void **unused)
     snprintf(path, sizeof path, "%s/x", folder);
     options.replace = 1;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        test_shell("cd %s && rm -rf x && %s", folder, cases[i].before);
+        test_shell("cd %s && rm -rf x* && %s", folder, cases[i].before);
         snprintf(command, sizeof command, "cd %s && %s", folder, cases[i].meanwhile);
         meanwhile = command;
         test_code(cairn_save_folder(path, m.state, &options, NULL, &err), cases[i].code);
         assert_null(meanwhile);
-        test_shell("cd %s && %s && test \"$(ls -A | xargs)\" = 'first pinned x'", folder, cases[i].after);
+        test_shell("cd %s && %s && test -z \"$(ls -d .*.cairn* 2>/dev/null)\"", folder, cases[i].after);
+        test_ok(cairn_load(NULL, path, m.state, NULL, NULL, &err)); /* ours stands there */
     }
     close_model(&m);
 }
 
-/* Folders with hidden names like a saver's: what a dead one left goes, even half removed; what no saver can have left stays. */
-static void what_a_saver_did_not_leave_stays(void **unused)
+/* What a dead saver left goes, even half removed. An old checkpoint that is pinned stays, so does what came by an exchange and is none. */
+static void what_a_dead_saver_left_goes(void **unused)
 {
-    static const char *const plants[] = { "mkdir %s/%s", "mkdir -p %s/%s/training", "cp -a %s/x %s/%s",
-                                          "mkdir %s/%s && touch %s/%s/precious" };
     static const char hidden[] = ".0123456789abcdef0123456789abcdef.cairn";
+    static const struct {
+        const char *plant, *suffix;
+        bool stays;
+    } cases[] = {
+        { "mkdir $hidden", "", false },
+        { "mkdir -p $hidden/training && touch $hidden/model.safetensors", "", false },
+        { "cp -a x $hidden && rm $hidden/manifest.json", "", false },
+        { "cp -a x $hidden", "-old", false },
+        { "cp -a x $hidden && cp pinned/marks.1.json $hidden", "-old", true },
+        { "cp -a x $hidden && echo x > $hidden/marks.1.json", "-old", true },
+        { "mkdir -p $hidden/training && touch $hidden/training/thesis", "-old", true },
+        { "echo precious > $hidden", "-old", true },
+    };
     struct model m;
     char path[600], folder[300];
     cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+    cairn_mark_options pin = CAIRN_MARK_OPTIONS_INIT;
     (void)unused;
     open_model(&m);
     options.replace = 1;
     snprintf(folder, sizeof folder, "%s", test_folder("leftovers"));
     snprintf(path, sizeof path, "%s/x", folder);
     test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
-    for (size_t i = 0; i < sizeof plants / sizeof *plants; i++) {
-        if (i == 2)
-            test_shell(plants[i], folder, folder, hidden);
-        else
-            test_shell(plants[i], folder, hidden, folder, hidden);
+    test_shell("cp -a %s %s/pinned", path, folder);
+    pin.pin = 1;
+    test_ok(cairn_mark(folder, "pinned", &pin, &err));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        test_shell("cd %s && hidden=%s%s && %s", folder, hidden, cases[i].suffix, cases[i].plant);
         test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
-        test_shell("test %s -e %s/%s", i == 3 ? "" : "!", folder, hidden);
+        test_shell("cd %s && test %s -e %s%s && rm -rf .*.cairn*", folder, cases[i].stays ? "" : "!", hidden, cases[i].suffix);
     }
+    close_model(&m);
+}
+
+/* Whether it is pinned must be known: a system call that fails is no "no". */
+static void what_cannot_be_looked_at_is_not_replaced(void **unused)
+{
+    struct model m;
+    char path[600];
+    cairn_folder_options options = CAIRN_FOLDER_OPTIONS_INIT;
+    (void)unused;
+    open_model(&m);
+    options.replace = 1;
+    snprintf(path, sizeof path, "%s/x", test_folder("blind"));
+    test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    test_shell("echo x >> %s/manifest.json", path); /* damaged: what its marks say counts yet */
+    test_ok(cairn_save_folder(path, m.state, &options, NULL, &err));
+    folders_fail_with = EIO;
+    test_code(cairn_save_folder(path, m.state, &options, NULL, &err), CAIRN_E_IO);
+    folders_fail_with = 0;
+    test_ok(cairn_load(NULL, path, m.state, NULL, NULL, &err));
     close_model(&m);
 }
 
@@ -550,7 +594,8 @@ int main(void)
         cmocka_unit_test(what_stands_there_is_not_harmed),
         cmocka_unit_test(what_a_run_holds_is_not_replaced),
         cmocka_unit_test(what_comes_meanwhile_is_looked_at),
-        cmocka_unit_test(what_a_saver_did_not_leave_stays),
+        cmocka_unit_test(what_a_dead_saver_left_goes),
+        cmocka_unit_test(what_cannot_be_looked_at_is_not_replaced),
         cmocka_unit_test(anything_that_can_be_opened_can_be_loaded),
         cmocka_unit_test(a_kill_leaves_the_old_or_the_new),
         cmocka_unit_test(a_replaced_one_stays_while_it_is_read),

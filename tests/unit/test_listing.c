@@ -303,6 +303,9 @@ static void a_selector_hides_no_damage(void **unused)
         test_shell("cd %s/run && mkdir checkpoint-9 && echo x > checkpoint-9/manifest.json", store);
         test_ok(cairn_verify(store, "run@latest", NULL, NULL, &err)); /* an older one's damage is not in the way */
     }
+    make("stale"); /* a link that a killed writer left behind */
+    test_shell("cd %s/run && ln -sfn checkpoint-10 latest && truncate -s -7 checkpoint-10/manifest.json", store);
+    test_ok(cairn_verify(store, "run@latest", NULL, NULL, &err));
 }
 
 /* A store may be put together of links; a run that has lost its run.json is seen, and who opens it learns why. */

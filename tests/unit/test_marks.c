@@ -445,6 +445,18 @@ static void removing_leaves_one_that_is_whole(void **unused)
     test_ok(cairn_remove(store, "run@20", &err));
 }
 
+/* Whose newest nobody can tell: that is no folder outside any run. */
+static void a_run_without_its_description_keeps_all(void **unused)
+{
+    (void)unused;
+    make("nameless");
+    test_shell("rm %s/run.json", path);
+    test_code(cairn_drop_item(store, "run/checkpoint-40", "optimizer", &err), CAIRN_E_FORMAT);
+    test_code(cairn_remove(store, "run/checkpoint-10", &err), CAIRN_E_FORMAT);
+    assert_non_null(strstr(err.message, "run.json is missing"));
+    test_shell("ls %s/checkpoint-40/training/optimizer* >/dev/null", path);
+}
+
 static void removing_leaves_the_best(void **unused)
 {
     (void)unused;
@@ -548,6 +560,7 @@ int main(void)
         cmocka_unit_test(a_dropped_item_leaves_the_rest_valid),
         cmocka_unit_test(readers_are_safe_from_a_drop),
         cmocka_unit_test(removing_asks_what_must_stay),
+        cmocka_unit_test(a_run_without_its_description_keeps_all),
         cmocka_unit_test(removing_leaves_the_best),
         cmocka_unit_test(removing_leaves_one_that_is_whole),
         cmocka_unit_test(counts_without_lists_are_refused),

@@ -8,6 +8,7 @@
 #include "store/marks.h"
 #include "store/tree.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 static cairn_error err = CAIRN_ERROR_INIT;
@@ -69,6 +70,21 @@ int __wrap_cn_os_rename_new(cn_file from_dir, const char *from, cn_file to_dir, 
 static int drop_and_read = CN_NO_FILE; /* a reader's descriptor, once somebody dropped an item right before a pruner was alone */
 static bool drops;
 
+static bool as_on_nfs, fills_empty;
+
+int __real_cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user);
+int __wrap_cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user);
+int __wrap_cn_os_list(cn_file dir, int (*each)(void *user, const char *name), void *user)
+{
+    int rc = __real_cn_os_list(dir, each, user);
+    struct cn_file_info here, empty;
+    if (!fills_empty || rc || cn_os_stat(dir, &here) || cn_os_stat_at(writer.run.dir, "checkpoint-15", &empty) || here.inode != empty.inode)
+        return rc;
+    fills_empty = false;
+    test_shell("touch %s/checkpoint-15/copy", path);
+    return rc;
+}
+
 int __real_cn_os_lease(cn_file file, bool exclusive);
 int __wrap_cn_os_lease(cn_file file, bool exclusive);
 int __wrap_cn_os_lease(cn_file file, bool exclusive)
@@ -82,6 +98,7 @@ int __wrap_cn_os_lease(cn_file file, bool exclusive)
         assert_int_equal(__real_cn_os_lease(drop_and_read, false), 0);
         cn_os_close(dir);
     }
+    if (exclusive && as_on_nfs && (fcntl(file, F_GETFL) & O_ACCMODE) == O_RDONLY) return -EBADF;
     return __real_cn_os_lease(file, exclusive);
 }
 
@@ -188,6 +205,40 @@ static void a_manifest_replaced_under_the_lock_is_looked_at_again(void **unused)
     cn_os_close(drop_and_read);
     assert_int_equal(retire(1), 1);
     expect("20");
+    cn_rundir_close(&writer.run);
+}
+
+/* There an exclusive lock wants a descriptor that may write: that is no place without locks, where nobody can be reading. */
+static void readers_are_safe_on_nfs(void **unused)
+{
+    struct cn_held held;
+    struct cn_pool pool;
+    struct cn_manifest manifest;
+    (void)unused;
+    make("nfs", 20);
+    cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
+    test_ok(cn_held_open(writer.run.dir, "checkpoint-10", &pool, &held, &manifest, &err));
+    as_on_nfs = true;
+    assert_int_equal(retire(1), 0);
+    assert_non_null(strstr(told, "somebody reads it"));
+    cn_held_close(&held);
+    assert_int_equal(retire(1), 1);
+    as_on_nfs = false;
+    expect("20");
+    cn_pool_done(&pool);
+    cn_rundir_close(&writer.run);
+}
+
+/* A copy that is put back into an empty folder, just when it is looked at. */
+static void what_is_put_into_an_empty_folder_stays(void **unused)
+{
+    (void)unused;
+    make("empty-now", 20);
+    test_shell("mkdir %s/checkpoint-15", path);
+    fills_empty = true;
+    cn_retire_finish_all(&writer.run);
+    assert_false(fills_empty);
+    test_shell("test -f %s/checkpoint-15/copy", path);
     cn_rundir_close(&writer.run);
 }
 
@@ -521,6 +572,8 @@ int main(void)
                                         cmocka_unit_test(what_a_restore_would_take_stays),
                                         cmocka_unit_test(readers_keep_what_they_hold),
                                         cmocka_unit_test(a_manifest_replaced_under_the_lock_is_looked_at_again),
+                                        cmocka_unit_test(readers_are_safe_on_nfs),
+                                        cmocka_unit_test(what_is_put_into_an_empty_folder_stays),
                                         cmocka_unit_test(an_empty_folder_is_in_nobodys_way),
                                         cmocka_unit_test(who_removes_empties_what_dead_removers_left),
                                         cmocka_unit_test(leftovers_are_settled),
