@@ -58,14 +58,22 @@ static void print_name(struct looking *looking, bool damaged)
     looking->named = damaged ? NAMED_DAMAGED : NAMED;
 }
 
-/* Removed since it was listed: nothing is wrong with a run that is pruned meanwhile. Where it cannot be moved it goes where it stands. */
-static bool is_gone(const char *path)
+/* 0: it is there, else errno. */
+static int look_for(const char *folder, const char *name)
 {
     struct stat info;
-    char *retired = cli_format("%s/retired.json", path);
-    bool gone = (stat(path, &info) && errno == ENOENT) || !stat(retired, &info);
-    free(retired);
-    return gone;
+    char *path = cli_format("%s/%s", folder, name);
+    int problem = lstat(path, &info) ? errno : 0;
+    free(path);
+    return problem;
+}
+
+/* Removed since it was listed: nothing is wrong with a run that is pruned meanwhile. Where it cannot be moved it goes where it stands: its manifest.json
+ * becomes retired.json, and the folder goes last. */
+static bool is_gone(const char *path)
+{
+    if (look_for(path, "manifest.json") != ENOENT) return false;
+    return !look_for(path, "retired.json") || look_for(path, ".") == ENOENT;
 }
 
 static void tell_damage(void *user, const cairn_damage *damage)

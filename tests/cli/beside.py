@@ -104,6 +104,16 @@ def verified_while_damaged() -> None:
     lines = ran.stdout.splitlines()
     check("one that is being removed where it stands is no damage", not any(line.startswith("golden/checkpoint-10: DAMAGED") for line in lines), lines)
     check("one that lost a file is", ran.returncode == 1 and "golden/checkpoint-20: DAMAGED" in lines, lines)
+    fresh_store()
+    os.unlink("golden/checkpoint-20/training/optimizer.safetensors")
+    Path("golden/checkpoint-20/retired.json").touch()
+    Path("golden/checkpoint-40/retired.json").touch()
+    Path("golden/checkpoint-40/manifest.json").unlink()
+    Path("golden/checkpoint-40/manifest.json").symlink_to("nowhere")
+    ran = subprocess.run([CAIRN, "verify", "golden"], capture_output=True, text=True)
+    lines = ran.stdout.splitlines()
+    check("a manifest.json beside a retired.json decides: it is there", ran.returncode == 1 and "golden/checkpoint-20: DAMAGED" in lines, lines)
+    check("and where it is none, it is told", any(line.startswith("golden/checkpoint-40: passed over") for line in lines), lines)
 
 
 # ------------------------------------------------------------------------------------------------------------ keep, refused
