@@ -469,7 +469,7 @@ CAIRN_API size_t cairn_listing_count(const cairn_listing *listing);
 CAIRN_API const cairn_entry *cairn_listing_entry(const cairn_listing *listing, size_t index); /* NULL beyond the end */
 CAIRN_API const char *cairn_listing_run_id(const cairn_listing *listing);
 
-/* Calls each for every run in a store, by name, and for each folder that this user may not look into: opening that tells why. A non-zero return of each
+/* Calls each for every run in a store, by name, and for each folder that cannot be looked into: opening that tells why. A non-zero return of each
  * stops and is returned. NOTFOUND, IO: no such folder, or not to be read. */
 CAIRN_API int cairn_store_list(const char *store_path, int (*each)(void *user, const char *run_name), void *user, cairn_error *err);
 

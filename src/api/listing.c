@@ -100,7 +100,7 @@ static int open_it(const struct runs *runs, const char *name, cn_file *ret_dir)
     return size < (int)sizeof path ? cn_os_open_dir_path(path, ret_dir) : -ENAMETOOLONG;
 }
 
-/* For want of descriptors or memory a run must not look like none, nor for want of permission: whoever opens it learns why it cannot be read. */
+/* Only what is certainly none is left out: whoever opens what cannot be looked at learns why. For want of descriptors or memory that would be all. */
 static int look_at(struct runs *runs, const char *name, bool *ret_is_run)
 {
     struct cn_file_info info;
@@ -108,8 +108,10 @@ static int look_at(struct runs *runs, const char *name, bool *ret_is_run)
     int rc = name[0] == '.' ? -ENOENT : open_it(runs, name, &dir);
     if (!rc) rc = cn_os_stat_at(dir, CN_NAME_RUN, &info);
     if (rc == -ENOENT && dir != CN_NO_FILE && cn_rundir_lost_description(dir)) rc = 0;
-    *ret_is_run = !rc || ((rc == -EACCES || rc == -EPERM) && !is_of_the_system(name));
-    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? cn_error_errno(runs->err, -rc, "%s: looking at it", name) : CAIRN_OK;
+    if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM) return cn_error_errno(runs->err, -rc, "%s: looking at it", name);
+    bool is_none = rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || (rc && is_of_the_system(name));
+    *ret_is_run = !is_none;
+    return CAIRN_OK;
 }
 
 static int keep_name(struct runs *runs, const char *name)
@@ -132,7 +134,7 @@ static int keep_name(struct runs *runs, const char *name)
 static int note_run(void *user, const char *name)
 {
     struct runs *runs = user;
-    bool is_run;
+    bool is_run = false;
     runs->code = look_at(runs, name, &is_run);
     if (!runs->code && is_run) runs->code = keep_name(runs, name);
     return runs->code != CAIRN_OK;
