@@ -68,12 +68,12 @@ int cn_json_next_element(struct cn_json *json, bool *ret_more, cairn_error *err)
 /* The same for an object whose members are known: the next key as its place in names, count if it is none of them. *member holds the place of the key
  * before, count at the start: a key that follows it in names, too, is recognised where it stands and takes no memory. */
 struct cn_json_name {
-    const char *text; /* as our writer writes it: with quotes and colon */
+    const char *text;
     size_t size;
 };
 #define CN_JSON_NAME(name)                                                                                                                 \
     {                                                                                                                                      \
-        "\"" name "\":", sizeof name + 2                                                                                                   \
+        (name), sizeof(name) - 1                                                                                                           \
     }
 int cn_json_next_member(struct cn_json *json, const struct cn_json_name *names, unsigned count, unsigned *member, bool *ret_more,
                         cairn_error *err);

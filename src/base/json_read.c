@@ -508,18 +508,19 @@ static bool take_name(struct cn_json *json, const struct cn_json_name *name)
 {
     bool comma = json->expect == WANT_COMMA_OR_END && json->in_object[json->depth];
     if (!comma && json->expect != WANT_KEY_OR_END) return false;
+    if (json->size - json->position < comma + name->size + strlen("\"\":")) return false;
     const char *at = json->data + json->position;
-    if (json->size - json->position < name->size + comma || (comma && *at != ',') || memcmp(at + comma, name->text, name->size))
-        return false;
+    if (comma && *at++ != ',') return false;
+    if (at[0] != '"' || memcmp(at + 1, name->text, name->size) || at[name->size + 1] != '"' || at[name->size + 2] != ':') return false;
     json->token_start = json->position + comma;
-    json->position = json->token_start + name->size;
+    json->position = json->token_start + name->size + strlen("\"\":");
     json->expect = WANT_VALUE;
     return true;
 }
 
 static bool is_name(const struct cn_json_name *name, const char *text, size_t size)
 {
-    return name->size == size + 3 && !memcmp(name->text + 1, text, size);
+    return name->size == size && !memcmp(name->text, text, size);
 }
 
 int cn_json_next_member(struct cn_json *json, const struct cn_json_name *names, unsigned count, unsigned *member, bool *ret_more,
@@ -531,7 +532,7 @@ int cn_json_next_member(struct cn_json *json, const struct cn_json_name *names, 
         *ret_more = true;
         return CAIRN_OK;
     }
-    const char *key;
+    const char *key = "";
     int code = cn_json_next_key(json, &key, NULL, ret_more, err);
     if (code || !*ret_more) return code;
     for (*member = 0; *member < count && !is_name(&names[*member], key, json->text_size);) ++*member;
