@@ -6,6 +6,8 @@
 #ifndef CN_BASE_JSON_H
 #define CN_BASE_JSON_H
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/error.h"
@@ -89,8 +91,12 @@ void cn_json_begin_object(struct cn_json_writer *writer);
 void cn_json_end_object(struct cn_json_writer *writer);
 void cn_json_begin_array(struct cn_json_writer *writer);
 void cn_json_end_array(struct cn_json_writer *writer);
-void cn_json_key(struct cn_json_writer *writer, const char *key);
 void cn_json_key_sized(struct cn_json_writer *writer, const char *key, size_t size);
+/* Here, so that the length of a constant is one. */
+static inline void cn_json_key(struct cn_json_writer *writer, const char *key)
+{
+    cn_json_key_sized(writer, key, strlen(key));
+}
 void cn_json_put_string(struct cn_json_writer *writer, const char *text);
 void cn_json_put_sized(struct cn_json_writer *writer, const char *text, size_t size);
 void cn_json_put_u64(struct cn_json_writer *writer, uint64_t number);

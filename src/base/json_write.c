@@ -142,11 +142,6 @@ void cn_json_key_sized(struct cn_json_writer *writer, const char *key, size_t si
     writer->need_comma = 0;
 }
 
-void cn_json_key(struct cn_json_writer *writer, const char *key)
-{
-    cn_json_key_sized(writer, key, strlen(key));
-}
-
 void cn_json_put_sized(struct cn_json_writer *writer, const char *text, size_t size)
 {
     put_text(writer, text, size, false);

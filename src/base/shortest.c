@@ -21,16 +21,24 @@ enum { MAX_DIGITS = 15, MAX_DECIMALS = 22 };
 static const double powers[MAX_DECIMALS + 1] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                                  1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
 
+/* So many that magnitude * 10^decimals has that many digits before its point. */
+static int decimals_for(double magnitude, int digits)
+{
+    const double log10_of_2 = 0.30102999566398120;
+    int binary;
+    (void)frexp(magnitude, &binary);
+    int decimals = digits - 1 - (int)floor((binary - 1) * log10_of_2); /* or one too many */
+    bool known = decimals >= 0 && decimals <= MAX_DECIMALS;
+    return known && magnitude * powers[decimals] >= powers[digits] ? decimals - 1 : decimals;
+}
+
 /* magnitude = units / 10^decimals, with at most 15 digits; false: no such were found. */
 static bool find_units(double magnitude, uint64_t *ret_units, int *ret_decimals)
 {
-    const double limit = powers[MAX_DIGITS], log10_of_2 = 0.30102999566398120;
-    int binary;
+    const double limit = powers[MAX_DIGITS];
     if (magnitude >= limit) return false;
-    (void)frexp(magnitude, &binary);
-    int decimals = MAX_DIGITS - 1 - (int)floor((binary - 1) * log10_of_2); /* or one too many */
+    int decimals = decimals_for(magnitude, MAX_DIGITS);
     if (decimals > MAX_DECIMALS) decimals = MAX_DECIMALS;
-    if (magnitude * powers[decimals] >= limit) decimals--;
     double units = floor(magnitude * powers[decimals] + 0.5);
     if (units >= limit || units / powers[decimals] != magnitude) return false;
     *ret_units = (uint64_t)units;
@@ -71,6 +79,7 @@ static bool write_short(char *text, double number)
     int decimals;
     if (signbit(number)) *text++ = '-';
     if (!find_units(fabs(number), &units, &decimals)) return false;
+    if (units && units % 100000000 == 0) units /= 100000000, decimals -= 8; /* most zeros at once: common numbers have few digits */
     int count = (int)(cn_decimal_put(digits, units) - digits), exponent = units ? count - 1 - decimals : 0;
     while (count > 1 && digits[count - 1] == '0') count--;
     *lay_out(text, digits, count, exponent) = 0;
@@ -104,4 +113,22 @@ size_t cn_shortest_f64(double number, char ret_text[CN_SHORTEST_BYTES])
     cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
     if (!write_short(ret_text, number)) write_long(ret_text, number);
     return strlen(ret_text);
+}
+
+double cn_round_digits(double number, int digits)
+{
+    enum { LARGEST_EXPONENT = 290 }; /* where a power of ten is still far from the ends */
+    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
+    if (!isfinite(number) || number == 0) return number;
+    int decimals = decimals_for(fabs(number), digits);
+    volatile double rounded = number; /* now, not on the way out */
+    if (decimals >= 0 && decimals <= MAX_DECIMALS) {
+        rounded = round(number * powers[decimals]) / powers[decimals];
+        return rounded;
+    }
+    int exponent = (int)floor(log10(fabs(number)));
+    if (abs(exponent) > LARGEST_EXPONENT) return number;
+    double scale = pow(10, digits - 1 - exponent);
+    rounded = round(number * scale) / scale;
+    return rounded;
 }

@@ -9,5 +9,7 @@ enum { CN_SHORTEST_BYTES = 32 };
 
 /* Of a finite number. Always with '.' or 'e'; NUL-terminated. Returns its length. */
 size_t cn_shortest_f64(double number, char ret_text[CN_SHORTEST_BYTES]);
+/* To so many significant digits, at most 15; what is finite stays so. */
+double cn_round_digits(double number, int digits);
 
 #endif

@@ -1,15 +1,13 @@
 /* Writing tensors.json (see table.h): one tensor per line, members in a fixed order; the same table gives the same bytes. */
-#include <math.h>
-
-#include "base/floatenv.h"
 #include "base/json.h"
+#include "base/shortest.h"
 #include "snapshot/table.h"
 
 static void put_digest(struct cn_json_writer *writer, const struct cn_digest *digest)
 {
     char hex[CN_DIGEST_HEX_BYTES];
     cn_digest_hex(digest, hex);
-    cn_json_put_string(writer, hex);
+    cn_json_put_sized(writer, hex, sizeof hex - 1);
 }
 
 static void put_flags(struct cn_json_writer *writer, uint32_t flags)
@@ -22,26 +20,18 @@ static void put_flags(struct cn_json_writer *writer, uint32_t flags)
     cn_json_end_array(writer);
 }
 
-/* Six significant digits: enough to see by, few enough that no rounding of a processor shows. */
-static double six_digits(double number)
-{
-    if (!isfinite(number) || number == 0) return number;
-    int exponent = (int)floor(log10(fabs(number)));
-    if (exponent > 290 || exponent < -290) return number;
-    double scale = pow(10, 5 - exponent);
-    return round(number * scale) / scale;
-}
+/* Enough to see by, few enough that no rounding of a processor shows. */
+enum { SIGNIFICANT_DIGITS = 6 };
 
 static void put_statistics(struct cn_json_writer *writer, const struct cn_table_row *row)
 {
     if (!row->stats_known) return;
-    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
     cn_json_key(writer, "stats");
     cn_json_begin_object(writer);
     cn_json_key(writer, "max_abs");
-    cn_json_put_f64(writer, six_digits(row->max_abs));
+    cn_json_put_f64(writer, cn_round_digits(row->max_abs, SIGNIFICANT_DIGITS));
     cn_json_key(writer, "norm");
-    cn_json_put_f64(writer, six_digits(row->norm));
+    cn_json_put_f64(writer, cn_round_digits(row->norm, SIGNIFICANT_DIGITS));
     cn_json_key(writer, "nan");
     cn_json_put_u64(writer, row->nan_count);
     cn_json_key(writer, "inf");

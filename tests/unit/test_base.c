@@ -325,6 +325,26 @@ static double number_to_write(uint64_t round, uint64_t *random)
     return round % 8 == 3 ? nextafter(number, round & 16 ? INFINITY : -INFINITY) : number;
 }
 
+/* By logarithm and power, as the digits were counted when the format was made. */
+static double rounded_by_the_library(double number)
+{
+    if (!isfinite(number) || number == 0) return number;
+    int exponent = (int)floor(log10(fabs(number)));
+    if (exponent > 290 || exponent < -290) return number;
+    double scale = pow(10, 5 - exponent);
+    return round(number * scale) / scale;
+}
+
+static void a_double_is_rounded_as_the_library_would(void **unused)
+{
+    uint64_t random = 88172645463325252u;
+    (void)unused;
+    for (uint64_t round = 0; round < 500000; round++) {
+        double number = number_to_write(round, &random), expected = rounded_by_the_library(number), found = cn_round_digits(number, 6);
+        assert_memory_equal(&found, &expected, sizeof found);
+    }
+}
+
 static void a_double_is_written_as_the_library_would(void **unused)
 {
     uint64_t random = 88172645463325252u;
@@ -792,6 +812,7 @@ int main(void)
         cmocka_unit_test(json_integers_are_exact),
         cmocka_unit_test(a_member_is_found_however_it_is_written),
         cmocka_unit_test(a_double_is_written_as_the_library_would),
+        cmocka_unit_test(a_double_is_rounded_as_the_library_would),
         cmocka_unit_test(mutated_json_does_no_harm),
         cmocka_unit_test(digests_agree_on_every_level),
         cmocka_unit_test(a_digest_is_read_as_it_is_written),
