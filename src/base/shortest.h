@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-enum { CN_SHORTEST_BYTES = 32 };
+enum { CN_SHORTEST_BYTES = 40 }; /* 25 are used; a compiler that does not know of 17 digits reckons with more */
 
 /* Of a finite number. Always with '.' or 'e'; NUL-terminated. Returns its length. */
 size_t cn_shortest_f64(double number, char ret_text[CN_SHORTEST_BYTES]);
