@@ -352,6 +352,7 @@ int cn_run_close(cairn_run *run, cairn_error *err)
     cn_rundir_close(&run->dir);
     cn_arena_free(run->arena);
     cn_os_free(run->early.bytes);
+    cn_buf_done(&run->table);
     cn_cond_free(run->changed);
     cn_mutex_free(run->lock);
     cn_os_free(run->line.lineage);

@@ -61,6 +61,7 @@ struct cairn_run {
     struct cn_reserve reserve;
     struct cn_base base;     /* what the next save may link to */
     struct cn_scratch early; /* for a lazy save's copies and witnesses */
+    struct cn_buf table;     /* for a save's tensors.json */
     struct cn_metricslog metrics;
     bool stall_told;
     atomic_bool cancel;

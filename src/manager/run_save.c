@@ -273,6 +273,7 @@ static struct cn_job *new_job(cairn_run *run, cairn_state *state, const cairn_sa
                                   .lazy = options->mode == CAIRN_SAVE_LAZY,
                                   .check_writes = run->options.check_early_writes,
                                   .early = &run->early,
+                                  .table = &run->table,
                                   .behind = options->mode != CAIRN_SAVE_SYNC,
                                   .open = open_staging,
                                   .tick = tick,

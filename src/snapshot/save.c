@@ -195,10 +195,12 @@ static int put_table(struct cn_save *save, const struct cn_table_row *rows, cair
     if (!files) return no_memory(err);
     for (uint32_t i = 0; i < plan->files_count; i++) files[i] = (struct cn_table_file){ plan->files[i].name, plan->files[i].size_bytes };
     struct cn_table table = { .rows = rows, .count = plan->tensors_count, .files = files, .files_count = plan->files_count };
-    cn_auto_buf struct cn_buf buf;
-    cn_buf_init(&buf, cn_os_alloc(), CN_MAX_TENSORS_JSON_BYTES);
-    int code = cn_table_encode(&table, &buf, err);
-    return code ? code : cn_save_put(save, CN_NAME_TENSORS, CN_FILE_OWN, buf.data, buf.size, err);
+    cn_auto_buf struct cn_buf own = { 0 };
+    struct cn_buf *buf = save->table ? save->table : &own;
+    if (!buf->alloc) cn_buf_init(buf, cn_os_alloc(), CN_MAX_TENSORS_JSON_BYTES);
+    cn_buf_cut(buf, 0);
+    int code = cn_table_encode(&table, buf, err);
+    return code ? code : cn_save_put(save, CN_NAME_TENSORS, CN_FILE_OWN, buf->data, buf->size, err);
 }
 
 int cn_save_finish(struct cn_save *save, cairn_error *err)

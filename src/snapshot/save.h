@@ -61,6 +61,7 @@ struct cn_save {
     const struct cn_base *base;
     bool lazy, check_writes;
     struct cn_scratch *early; /* for copies and witnesses; lazily only */
+    struct cn_buf *table;     /* tensors.json, its memory kept from job to job; NULL: this job's alone */
     bool behind; /* the caller waits for the staging alone: it comes first, if the arena holds all, and writers let others go first */
     int (*open)(void *user, cairn_error *err); /* makes the staging folder, once, before the first file; these four may be NULL */
     void (*tick)(void *user);                  /* about ten times a second while run works */
