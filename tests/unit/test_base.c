@@ -599,10 +599,12 @@ static void take_figures(uint64_t *figures, char *text, size_t text_size)
     cn_buf_done(&buf);
 }
 
+/* Compared here and now: the compiler, which knows nothing of modes, would else compare where the old one is back. */
 static bool is_flushed(void)
 {
     volatile double smallest = 5e-324;
-    return smallest == 0;
+    volatile bool flushed = smallest == 0;
+    return flushed;
 }
 
 /* Whatever the process around the library has set for its own arithmetic, figures are the same, and what it has set stays. */
