@@ -100,6 +100,11 @@ for what in model.safetensors training training/tensors.json; do
     check "unreadable $what: saving goes on" answers 0 '^4$' ./trainer save x/run 1
 done
 fresh
+"$cairn" -C x tag run@2 name && chmod 000 x/run/checkpoint-2/marks.1.json
+check 'unreadable marks: verify says which, and goes on' answers 3 'checkpoint-2: marks.1.json: .*Permission denied' "$cairn" -C x verify run
+check 'unreadable marks: they are no damage' bash -c '! grep DAMAGED said && grep -q "0 damaged, 1 not to be checked" said'
+check 'unreadable marks: verify --json' answers 3 '"damage": \[\]' "$cairn" -C x verify --json run@2
+fresh
 cp -a x/run x/other && chmod 000 x/run
 check 'unreadable run: ls of the store says so, and shows the others' answers 1 '^run: .*Permission denied' "$cairn" -C x ls
 check 'unreadable run: the others are listed' grep -q '^other  *3 ' said

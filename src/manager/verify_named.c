@@ -121,9 +121,10 @@ static void tell_warning(void *user, const char *message)
     if (sharing->options->warning) sharing->options->warning(sharing->options->user, message);
 }
 
-/* Marks belong to a checkpoint, but no manifest lists them. What cannot be read is the one finding. */
-static int check_marks(const cairn_checkpoint *checkpoint, const cairn_verify_options *options, cairn_verify_report *report,
-                       cairn_error *err)
+/* Marks belong to a checkpoint, but no manifest lists them. What is wrong with them is the one finding; those that may not be read, or of a newer version,
+ * cannot be checked. */
+static int check_marks(const cairn_checkpoint *checkpoint, const char *path, const cairn_verify_options *options,
+                       cairn_verify_report *report, cairn_error *err)
 {
     struct finder finder = { options, *report };
     struct cn_pool pool;
@@ -135,7 +136,10 @@ static int check_marks(const cairn_checkpoint *checkpoint, const cairn_verify_op
     cn_pool_done(&pool);
     if (!code || code == CAIRN_E_GONE) return CAIRN_OK;
     snprintf(file, sizeof file, "%.*s", (int)strcspn(problem.message, ":"), problem.message);
-    if (code != CAIRN_E_NOMEM) tell(&finder, file, code, problem.message);
+    if (is_finding(code))
+        tell(&finder, file, code, problem.message);
+    else
+        cn_error_prefix(&problem, code, "%s", path);
     *report = finder.report;
     if (err) *err = problem;
     return code;
@@ -167,7 +171,7 @@ static int verify_open(const cairn_checkpoint *checkpoint, const char *path, con
     int code = cn_verify_checkpoint(checkpoint, &inner, &report, err);
     if (code && !report.findings) return code;
     if (checkpoint->source == CAIRN_SOURCE_CHECKPOINT) {
-        int marks = check_marks(checkpoint, options, &report, code ? NULL : err);
+        int marks = check_marks(checkpoint, path, options, &report, code ? NULL : err);
         if (!code) code = marks;
         look_at_name(path, checkpoint, options, &report);
     }

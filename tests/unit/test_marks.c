@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "store/marks.h"
+#include "store/smallfile.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
 static char store[600], path[700];
@@ -546,6 +547,30 @@ static void old_ones_go_by_a_rule(void **unused)
     test_code(cairn_keep(path, &options, &report, &err), CAIRN_E_USAGE);
 }
 
+/* Nobody here can tell whether they are damaged. */
+static void marks_of_a_newer_version_are_not_called_damage(void **unused)
+{
+    static const char newer[] = "{\"cairn\":\"marks\",\"version\":2,\"pinned\":true";
+    struct cn_buf buf;
+    struct cn_json_writer writer = { .buf = &buf, .need_comma = 1 };
+    cairn_verify_report report = CAIRN_VERIFY_REPORT_INIT;
+    cn_file dir;
+    char folder[800];
+    (void)unused;
+    make("newer");
+    cn_buf_init(&buf, cn_os_alloc(), 1 << 20);
+    cn_buf_text(&buf, newer);
+    cn_json_seal(&writer);
+    snprintf(folder, sizeof folder, "%s/checkpoint-10", path);
+    assert_int_equal(cn_os_open_dir_path(folder, &dir), 0);
+    test_ok(cn_smallfile_put(dir, "marks.1.json", buf.data, buf.size, 0644, &err));
+    (void)cn_os_close(dir);
+    cn_buf_done(&buf);
+    test_code(cairn_verify(store, "run@10", NULL, &report, &err), CAIRN_E_VERSION);
+    assert_int_equal(report.findings, 0);
+    assert_non_null(strstr(err.message, "checkpoint-10: marks.1.json: "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +591,7 @@ int main(void)
         cmocka_unit_test(counts_without_lists_are_refused),
         cmocka_unit_test(links_of_others_are_not_followed),
         cmocka_unit_test(old_ones_go_by_a_rule),
+        cmocka_unit_test(marks_of_a_newer_version_are_not_called_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
