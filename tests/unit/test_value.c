@@ -3,11 +3,23 @@
 
 #include <math.h>
 
+#include "base/hash.h"
 #include "os/os.h"
 #include "snapshot/value.h"
 #include "snapshot/valuejson.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
+
+/* The seed of the last table. */
+static uint64_t seed;
+
+void __real_cn_hash_init(struct cn_hash *hash, const struct cn_alloc *alloc, uint64_t given);
+void __wrap_cn_hash_init(struct cn_hash *hash, const struct cn_alloc *alloc, uint64_t given);
+void __wrap_cn_hash_init(struct cn_hash *hash, const struct cn_alloc *alloc, uint64_t given)
+{
+    seed = given;
+    __real_cn_hash_init(hash, alloc, given);
+}
 
 static void trees_take_over_what_they_are_given(void **unused)
 {
@@ -291,6 +303,22 @@ static void what_has_an_owner_is_never_freed_by_another(void **unused)
     cairn_state_free(state);
 }
 
+/* Who chooses the keys of a map must not know where they fall. */
+static void keys_fall_where_nobody_knows(void **unused)
+{
+    cairn_value *map = cairn_value_map();
+    uint64_t seeds[3] = { 0 };
+    (void)unused;
+    assert_int_equal(cairn_value_set(map, "a", cairn_value_null()), 0);
+    for (int i = 0; i < 3; i++) {
+        seed = 0;
+        test_ok(cn_valuejson_check(map, 0, &err));
+        seeds[i] = seed;
+    }
+    assert_true(seeds[0] != seeds[1] && seeds[1] != seeds[2] && seeds[2] != seeds[0]);
+    cairn_value_free(map);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(trees_take_over_what_they_are_given),
@@ -299,6 +327,7 @@ int main(void)
                                         cmocka_unit_test(getters_are_gentle),
                                         cmocka_unit_test(each_form_comes_back),
                                         cmocka_unit_test(other_forms_are_refused),
-                                        cmocka_unit_test(what_could_not_be_read_is_not_written) };
+                                        cmocka_unit_test(what_could_not_be_read_is_not_written),
+                                        cmocka_unit_test(keys_fall_where_nobody_knows) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
