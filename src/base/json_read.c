@@ -457,6 +457,15 @@ int cn_json_i64(struct cn_json *json, int64_t *ret_number, cairn_error *err)
     return CAIRN_OK;
 }
 
+/* To the nearest, however the process rounds; volatile, for the compiler must not convert earlier or later. */
+static double to_nearest(uint64_t integer)
+{
+    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
+    volatile uint64_t exact = integer;
+    volatile double nearest = (double)exact;
+    return nearest;
+}
+
 int cn_json_f64(struct cn_json *json, double *ret_number, cairn_error *err)
 {
     enum cn_json_token token = CN_JSON_END;
@@ -465,9 +474,9 @@ int cn_json_f64(struct cn_json *json, double *ret_number, cairn_error *err)
     if (token == CN_JSON_FLOAT)
         *ret_number = json->real;
     else if (token == CN_JSON_UINT)
-        *ret_number = (double)json->number;
+        *ret_number = to_nearest(json->number);
     else if (token == CN_JSON_INT)
-        *ret_number = (double)json->negative;
+        *ret_number = -to_nearest(0 - (uint64_t)json->negative);
     else if (token == CN_JSON_STRING && !strcmp(json->text, "NaN"))
         *ret_number = __builtin_nan("");
     else if (token == CN_JSON_STRING && !strcmp(json->text, "Infinity"))

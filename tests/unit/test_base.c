@@ -547,7 +547,7 @@ static void flush_subnormals(void)
 #endif
 }
 
-enum { FIGURES = 4 + 2 * CN_SIMD_COUNT * 4 + 5 };
+enum { FIGURES = 4 + 2 * CN_SIMD_COUNT * 4 + 8 };
 
 /* Bits of everything that is computed in floating point. */
 static void take_figures(uint64_t *figures, char *text, size_t text_size)
@@ -563,7 +563,8 @@ static void take_figures(uint64_t *figures, char *text, size_t text_size)
                     { CAIRN_BF16, brain, sizeof brain },
                     { CAIRN_F32, single, sizeof single },
                     { CAIRN_F64, wide, sizeof wide } };
-    static const char document[] = "[0.1,0.3,1.23e-310,5e-324,9007199254740993.0]";
+    static const char document[] = "[0.1,0.3,1.23e-310,5e-324,9007199254740993.0,9007199254740993,-9007199254740993,"
+                                   "18446744073709551614]";
     static const double numbers[] = { 0.1, 0.3, 1.0 / 3, 1.2345678901234e-310, 5e-324, -2.2250738585072e-308 };
     size_t count = 0;
     for (size_t i = 0; i < 4; i++) {
