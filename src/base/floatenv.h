@@ -1,5 +1,6 @@
 /* The floating-point arithmetic of the process around the library: it may round otherwise, trap, or take subnormal numbers for zero (threads inherit
- * that from torch.set_flush_denormal or -ffast-math). What is computed here must not depend on it, and leaves it as it was:
+ * that from torch.set_flush_denormal or -ffast-math). What is computed here must not depend on it, and leaves its modes as they were (in the default ones
+ * an exception's flag may stay raised):
  *
  *     cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();     the default arithmetic, to the end of the block
  *
