@@ -228,9 +228,17 @@ static bool is_listed(const char *const *tags, size_t count, const char *tag)
     return false;
 }
 
+static uint64_t bits_of(double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
+/* By their bits: the caller's arithmetic may take subnormal numbers for zero. But a NaN's do not survive its text. */
 static bool same_number(double a, double b)
 {
-    return (a != a && b != b) || a == b; /* a NaN's bits do not survive its text */
+    return (a != a && b != b) || bits_of(a) == bits_of(b);
 }
 
 /* A change that asks for two things at once could never be done. */

@@ -79,4 +79,16 @@ static inline void test_damage(const char *path, const char *file, off_t offset)
             fail_msg("%s: %s instead of %s: %s", #call, cairn_code_name(test_found), cairn_code_name(expected), err.message);              \
     } while (0)
 
+/* Subnormal numbers as zero: what torch.set_flush_denormal and -ffast-math do to a process. */
+static inline void test_flush_subnormals(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);
+#elif defined(__aarch64__)
+    uint64_t control;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    __asm__ volatile("msr fpcr, %0" : : "r"(control | UINT64_C(1) << 24));
+#endif
+}
+
 #endif

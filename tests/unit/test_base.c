@@ -535,18 +535,6 @@ static void statistics_are_as_defined(void **unused)
         }
 }
 
-/* Subnormal numbers as zero: what torch.set_flush_denormal and -ffast-math do to a process. */
-static void flush_subnormals(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);
-#elif defined(__aarch64__)
-    uint64_t control;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
-    __asm__ volatile("msr fpcr, %0" : : "r"(control | UINT64_C(1) << 24));
-#endif
-}
-
 enum { FIGURES = 4 + 2 * CN_SIMD_COUNT * 4 + 8 };
 
 /* Bits of everything that is computed in floating point. */
@@ -619,7 +607,7 @@ static void compare_figures(bool flushes)
         fenv_t before;
         assert_int_equal(fegetenv(&before), 0);
         fesetround(roundings[i]);
-        if (flushes) flush_subnormals();
+        if (flushes) test_flush_subnormals();
         take_figures(found, text, sizeof text);
         assert_int_equal(fegetround(), roundings[i]);
         bool flushed = is_flushed();
@@ -642,7 +630,7 @@ static void figures_do_not_depend_on_flushed_subnormals(void **unused)
     fenv_t before;
     (void)unused;
     assert_int_equal(fegetenv(&before), 0);
-    flush_subnormals();
+    test_flush_subnormals();
     bool can_flush = is_flushed();
     fesetenv(&before);
     if (!can_flush) skip();

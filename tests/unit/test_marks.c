@@ -3,6 +3,7 @@
 #include "storefix.h"
 
 #include <errno.h>
+#include <fenv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -571,6 +572,29 @@ static void marks_of_a_newer_version_are_not_called_damage(void **unused)
     assert_non_null(strstr(err.message, "checkpoint-10: marks.1.json: "));
 }
 
+/* Numbers that differ are told apart by a process that takes subnormal ones for zero, too. */
+static void a_metric_is_what_its_bits_are(void **unused)
+{
+    static const double values[] = { 0.0, 1e-310, 5e-324, 0.0, -0.0 };
+    (void)unused;
+    make("bits");
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        fenv_t before;
+        cairn_metric metric = { "accuracy", values[i] };
+        cairn_checkpoint *checkpoint;
+        assert_int_equal(fegetenv(&before), 0);
+        test_flush_subnormals();
+        int code = mark("run@20", MARK(.metrics = &metric, .metrics_count = 1));
+        fesetenv(&before);
+        test_ok(code);
+        test_ok(cairn_checkpoint_open(store, "run@20", &checkpoint, &err));
+        const cairn_entry *entry = &cairn_checkpoint_get_info(checkpoint)->entry;
+        assert_string_equal(entry->metrics[entry->metrics_count - 1].name, "accuracy");
+        assert_memory_equal(&entry->metrics[entry->metrics_count - 1].value, &values[i], sizeof values[i]);
+        cairn_checkpoint_close(checkpoint);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -592,6 +616,7 @@ int main(void)
         cmocka_unit_test(links_of_others_are_not_followed),
         cmocka_unit_test(old_ones_go_by_a_rule),
         cmocka_unit_test(marks_of_a_newer_version_are_not_called_damage),
+        cmocka_unit_test(a_metric_is_what_its_bits_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
