@@ -7,10 +7,10 @@
 #include "stats.h"
 
 /* What --only may name, whole or by the first part: rows, and groups of rows that are measured together. */
-static const char *const names[] = { "open-10k",     "open-100k",  "ls",         "save-after-many", "frozen",    "memory",
-                                     "save-large",   "save-many",  "save-small", "train-beside",    "train-cpu", "peers",
-                                     "stall-first",  "stall-next", "lazy-large", "lazy-many",       "verify",    "restore-cold",
-                                     "restore-warm", "map",        "none" };
+static const char *const names[] = { "open-10k",   "open-100k",  "ls",           "save-after-many", "frozen", "memory",       "save-large",
+                                     "save-many",  "save-small", "train-beside", "train-cpu",       "peers",  "stall-first",  "stall-next",
+                                     "lazy-large", "lazy-many",  "verify",       "restore-cold",    "digest", "restore-warm", "map",
+                                     "none" };
 
 static bool begins(const char *name, const char *part, size_t size)
 {

@@ -1,4 +1,4 @@
-/* The arena (see arena.h): a stack of free slots under one lock. The memory is one mapping, touched when it is made. */
+/* The arena (see arena.h): a stack of free slots under one lock. The memory is one mapping. */
 #include "io/arena.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ struct cn_arena {
     bool stopped;
 };
 
-int cn_arena_new(uint64_t slot_bytes, uint32_t slots, struct cn_arena **ret_arena, cairn_error *err)
+int cn_arena_new_cold(uint64_t slot_bytes, uint32_t slots, struct cn_arena **ret_arena, cairn_error *err)
 {
     uint64_t bytes = 0;
     slot_bytes = cn_align_up(slot_bytes, CN_PAGE_BYTES);
@@ -50,6 +50,13 @@ void cn_arena_free(struct cn_arena *arena)
     cn_mutex_free(arena->mutex);
     cn_os_free(arena->free_slots);
     cn_os_free(arena);
+}
+
+int cn_arena_new(uint64_t slot_bytes, uint32_t slots, struct cn_arena **ret_arena, cairn_error *err)
+{
+    int code = cn_arena_new_cold(slot_bytes, slots, ret_arena, err);
+    if (!code) cn_os_pages_touch((*ret_arena)->pages, cn_arena_bytes(*ret_arena));
+    return code;
 }
 
 uint64_t cn_arena_slot_bytes(const struct cn_arena *arena)

@@ -12,6 +12,8 @@ struct cn_arena;
 
 /* slot_bytes is rounded up to whole pages; slots >= CN_MIN_ARENA_PIECES. Memory is touched before the call returns. */
 int cn_arena_new(uint64_t slot_bytes, uint32_t slots, struct cn_arena **ret_arena, cairn_error *err);
+/* The same, not touched: where nobody waits for a copy, and whoever takes a slot touches it beside the others. */
+int cn_arena_new_cold(uint64_t slot_bytes, uint32_t slots, struct cn_arena **ret_arena, cairn_error *err);
 void cn_arena_free(struct cn_arena *arena); /* takes NULL */
 uint64_t cn_arena_slot_bytes(const struct cn_arena *arena);
 uint32_t cn_arena_slots(const struct cn_arena *arena);

@@ -19,7 +19,7 @@
 static int make_arena(uint64_t total_bytes, uint64_t limit_bytes, uint32_t threads, struct cn_arena **ret_arena, cairn_error *err)
 {
     uint64_t slot = cn_defaults_slot_bytes(CN_BLOCK_BYTES), wanted = cn_min_u64(total_bytes / CN_BLOCK_BYTES, UINT64_C(2) * threads) + 2;
-    return cn_arena_new(slot, cn_defaults_slots(slot, wanted, limit_bytes), ret_arena, err);
+    return cn_arena_new_cold(slot, cn_defaults_slots(slot, wanted, limit_bytes), ret_arena, err);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- saving */

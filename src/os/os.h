@@ -142,8 +142,9 @@ void *cn_os_new_array(uint64_t count, size_t size); /* zeroed, checked product *
 void cn_os_free(void *memory);                      /* takes NULL */
 char *cn_os_copy_text(const char *text);
 
-/* Large page-aligned memory: huge pages advised, touched, not copied by fork. */
+/* Large page-aligned memory: huge pages advised, not copied by fork. Its first touch may take longer than what is done with it. */
 int cn_os_pages_new(uint64_t size_bytes, void **ret_pages);
+void cn_os_pages_touch(void *pages, uint64_t size_bytes);
 void cn_os_pages_free(void *pages, uint64_t size_bytes);
 uint64_t cn_os_free_memory(void); /* bytes a process may still take: MemAvailable and the control group's limit */
 

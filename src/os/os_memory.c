@@ -55,9 +55,13 @@ int cn_os_pages_new(uint64_t size_bytes, void **ret_pages)
     if (size_bytes >= HUGE_BYTES) (void)madvise(pages, size_bytes, MADV_HUGEPAGE);
     /* a fork would mark the pages copy-on-write, and refilling them then costs 18 times as much */
     (void)madvise(pages, size_bytes, MADV_DONTFORK);
-    for (uint64_t at = 0; at < size_bytes; at += 4096) *(volatile char *)(pages + at) = 0;
     *ret_pages = pages;
     return 0;
+}
+
+void cn_os_pages_touch(void *pages, uint64_t size_bytes)
+{
+    for (uint64_t at = 0; at < size_bytes; at += 4096) *((volatile char *)pages + at) = 0;
 }
 
 void cn_os_pages_free(void *pages, uint64_t size_bytes)

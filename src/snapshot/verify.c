@@ -133,12 +133,12 @@ static void tick(void *user)
 static int check_data(struct verifier *verifier, cairn_error *err)
 {
     struct cn_arena *arena;
-    uint32_t threads = cn_defaults_threads(verifier->options->io_threads, CN_WORK_VERIFYING);
+    uint32_t threads = cn_defaults_threads(verifier->options->io_threads, CN_WORK_WAITED_FOR);
     if (threads > CN_MAX_IO_THREADS) return cn_error_set(err, CAIRN_E_USAGE, "at most %d I/O threads", CN_MAX_IO_THREADS);
     int code = cn_pieces_cut(&verifier->checkpoint->table, NULL, &verifier->pieces, err);
     if (code) return code;
     uint64_t slot = cn_defaults_slot_bytes(CN_BLOCK_BYTES);
-    code = cn_arena_new(slot, cn_defaults_slots(slot, threads, 0), &arena, err);
+    code = cn_arena_new_cold(slot, cn_defaults_slots(slot, threads, 0), &arena, err); /* each reader touches its own, while others read */
     if (code) return code;
     struct cn_pump pump = {
         .pieces = verifier->pieces.count, .consume = check_piece, .user = verifier, .arena = arena, .threads = threads, .tick = tick
