@@ -245,13 +245,15 @@ static double read_all(const char *folder, struct work *work, bool direct, int t
 
 double raw_read(const char *folder, const struct raw_layout *layout, unsigned char *memory, uint64_t memory_bytes, bool direct, int threads)
 {
-    struct work work = { .layout = layout, .memory = memory, .memory_bytes = memory_bytes };
+    struct work work = { .layout = layout, .memory_bytes = memory_bytes };
+    work.memory = memory;
     return read_all(folder, &work, direct, threads);
 }
 
 double raw_read_digested(const char *folder, const struct raw_layout *layout, unsigned char *memory, uint64_t memory_bytes, int threads)
 {
-    struct work work = { .layout = layout, .memory = memory, .memory_bytes = memory_bytes, .digests = true };
+    struct work work = { .layout = layout, .memory_bytes = memory_bytes, .digests = true };
+    work.memory = memory;
     return read_all(folder, &work, true, threads);
 }
 

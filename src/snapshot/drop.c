@@ -2,7 +2,6 @@
  * the first of them is unlinked, and nobody else holds the checkpoint meanwhile. */
 #include "snapshot/drop.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
