@@ -16,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from check import Checks
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(sys.argv[1]).resolve()
 # The same recipe in small.
@@ -36,15 +38,7 @@ int main(void)
     cairn_tensor moments = CAIRN_TENSOR_INIT;
     (void)shape; (void)steps; (void)position; (void)address; (void)state; (void)run; (void)moments; (void)train; (void)die; (void)warn;
 """
-failed = 0
-
-
-def check(name: str, good: bool, why: str = "") -> None:
-    global failed
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} - docs: {name}", flush=True)
-    if not good:
-        print("    " + why.replace("\n", "\n    ")[:2000])
+check = Checks("docs")
 
 
 def store(folder: Path) -> None:
@@ -161,7 +155,7 @@ def main() -> int:
         links(path)
     architecture()
     examples()
-    return failed != 0
+    return check.failed != 0
 
 
 if __name__ == "__main__":

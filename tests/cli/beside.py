@@ -14,18 +14,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from check import Checks  # noqa: E402
+
 CAIRN = os.environ["CAIRN"]
 NOBODY = 65534
 ENOUGH = 20  # moments in a row at which nothing comes of it any more
-failed = 0
-
-
-def check(name: str, good: bool, why: object = "") -> None:
-    global failed
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} - beside others: {name}", flush=True)
-    if not good:
-        print(f"    {why!r:.900}")
+check = Checks("beside others")
 
 
 # ---------------------------------------------------------------------------------------------------------- verify, while
@@ -169,7 +165,7 @@ def main() -> int:
     verified_while_damaged()
     with tempfile.TemporaryDirectory() as scratch:
         kept(Path(scratch))
-    return failed != 0
+    return check.failed != 0
 
 
 if __name__ == "__main__":

@@ -16,18 +16,14 @@ import termios
 import time
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from check import Checks  # noqa: E402
+
 CAIRN = os.environ["CAIRN"]
 WIPE = "\r\x1b[K"
 END = "\x04END "
-failed = 0
-
-
-def check(name: str, good: bool, why: object = "") -> None:
-    global failed
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} - terminal: {name}", flush=True)
-    if not good:
-        print(f"    {why!r:.600}")
+check = Checks("terminal")
 
 
 class Terminal:
@@ -213,7 +209,7 @@ def main() -> int:
     doctor_that_was_killed()
     full_disk()
     pipes()
-    return failed != 0
+    return check.failed != 0
 
 
 if __name__ == "__main__":

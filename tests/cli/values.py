@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "golden"))
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "golden")]
+from check import Checks  # noqa: E402
 from reader import tensor_rule  # noqa: E402
 
 CAIRN = os.environ["CAIRN"]
-failed = 0
-
 PAIR = {"$tuple": [1, "a\0"]}
 ODD = {
     "nul": "a\0b",
@@ -34,14 +33,7 @@ ODD = {
     "bytes": {"$bytes": "AAEC/v8="},
     "empty": {},
 }
-
-
-def check(name: str, good: bool, why: object = "") -> None:
-    global failed
-    failed += not good
-    print(f"{'ok' if good else 'not ok'} - values: {name}", flush=True)
-    if not good:
-        print(f"    {why!r:.600}")
+check = Checks("values")
 
 
 def seal(path: Path, body: str) -> None:
@@ -163,7 +155,7 @@ def main() -> int:
     os.chdir(sys.argv[1])
     odd_values()
     long_values()
-    return failed != 0
+    return check.failed != 0
 
 
 if __name__ == "__main__":
