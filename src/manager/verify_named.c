@@ -121,6 +121,12 @@ static void tell_warning(void *user, const char *message)
     if (sharing->options->warning) sharing->options->warning(sharing->options->user, message);
 }
 
+static void warn(const cairn_verify_options *options, cairn_verify_report *report, const char *text)
+{
+    report->warnings++;
+    if (options->warning) options->warning(options->user, text);
+}
+
 /* Marks belong to a checkpoint, but no manifest lists them. What is wrong with them is the one finding; those that may not be read, or of a newer version,
  * cannot be checked. */
 static int check_marks(const cairn_checkpoint *checkpoint, const char *path, const cairn_verify_options *options,
@@ -141,6 +147,7 @@ static int check_marks(const cairn_checkpoint *checkpoint, const char *path, con
     else
         cn_error_prefix(&problem, code, "%s", path);
     *report = finder.report;
+    if (!is_finding(code) && !err) warn(options, report, problem.message); /* what is returned is the damage before it */
     if (err) *err = problem;
     return code;
 }
@@ -154,8 +161,7 @@ static void look_at_name(const char *path, const cairn_checkpoint *checkpoint, c
     char text[CN_MAX_PATH_BYTES + 80];
     if (!cn_layout_parse_folder(slash ? slash + 1 : path, &step, &term) || step == checkpoint->manifest.step) return;
     snprintf(text, sizeof text, "%s: it is of step %llu, whatever its name says", path, (unsigned long long)checkpoint->manifest.step);
-    report->warnings++;
-    if (options->warning) options->warning(options->user, text);
+    warn(options, report, text);
 }
 
 static int verify_open(const cairn_checkpoint *checkpoint, const char *path, const cairn_verify_options *options,

@@ -102,6 +102,8 @@ static int read_all(struct decoder *decoder, cairn_error *err)
             code = cn_json_string(&decoder->json, &kind, NULL, err);
         else if (at == 1)
             code = cn_json_u64(&decoder->json, &version, err);
+        else if (version > VERSION)
+            code = cn_json_skip(&decoder->json, err); /* whatever it means there */
         else if (at == 2)
             code = cn_json_bool(&decoder->json, &pinned, err);
         else if (at == 3)

@@ -292,8 +292,11 @@ bool cn_rundir_lost_description(cn_file dir)
 {
     struct cn_file_info info;
     cn_auto_close cn_file private_dir = CN_NO_FILE, terms = CN_NO_FILE;
-    if (cn_os_open_dir(dir, CN_NAME_PRIVATE, &private_dir) || cn_os_open_dir(private_dir, CN_NAME_TERMS, &terms)) return false;
-    return cn_os_list(terms, stop_at_term, NULL) > 0 && cn_os_stat_at(dir, CN_NAME_RUN, &info) == -ENOENT;
+    int rc = cn_os_open_dir(dir, CN_NAME_PRIVATE, &private_dir);
+    if (!rc) rc = cn_os_open_dir(private_dir, CN_NAME_TERMS, &terms);
+    if (!rc && !cn_os_list(terms, stop_at_term, NULL)) return false;
+    bool was_there = !rc || (rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP); /* what cannot be looked into may well be a run's */
+    return was_there && cn_os_stat_at(dir, CN_NAME_RUN, &info) == -ENOENT;
 }
 
 int cn_rundir_open_read(const char *path, struct cn_rundir *ret_run, cairn_error *err)

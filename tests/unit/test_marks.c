@@ -279,6 +279,7 @@ static void hostile_marks_are_refused(void **unused)
     } cases[] = {
         { "{\"cairn\":\"marks\",\"version\":1,\"pinned\":true,\"tags\":[\"a\"],\"metrics\":{\"x\":1},\"later\":[{}]", CAIRN_OK },
         { "{\"cairn\":\"marks\",\"version\":2,\"pinned\":true,\"tags\":[],\"metrics\":{}", CAIRN_E_VERSION },
+        { "{\"cairn\":\"marks\",\"version\":2,\"pinned\":\"until June\",\"tags\":{},\"metrics\":[]", CAIRN_E_VERSION },
         { "{\"cairn\":\"run\",\"version\":1,\"pinned\":true,\"tags\":[],\"metrics\":{}", CAIRN_E_FORMAT },
         { "{\"cairn\":\"marks\",\"version\":1,\"pinned\":1,\"tags\":[],\"metrics\":{}", CAIRN_E_FORMAT },
         { "{\"cairn\":\"marks\",\"version\":1,\"tags\":[],\"metrics\":{}", CAIRN_E_FORMAT },
