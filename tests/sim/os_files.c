@@ -37,22 +37,23 @@ static int open_regular(const struct sim_place *place, cn_file *ret_file)
     return sim_open(place->inode, false, ret_file);
 }
 
-int cn_os_open_write(cn_file dir, const char *name, cn_file *ret_file)
+static int open_named(cn_file dir, const char *name, const char *what, cn_file *ret_file)
 {
     struct sim_place place;
     sim_call(SIM_LOOKS);
     int rc = sim_walk_at(dir, name, &place);
     if (!rc) rc = open_regular(&place, ret_file);
-    return sim_traced(rc, "open_write %s", name);
+    return sim_traced(rc, "%s %s", what, name);
 }
 
 int cn_os_open_read(cn_file dir, const char *name, cn_file *ret_file)
 {
-    struct sim_place place;
-    sim_call(SIM_LOOKS);
-    int rc = sim_walk_at(dir, name, &place);
-    if (!rc) rc = open_regular(&place, ret_file);
-    return sim_traced(rc, "open_read %s", name);
+    return open_named(dir, name, "open_read", ret_file);
+}
+
+int cn_os_open_write(cn_file dir, const char *name, cn_file *ret_file)
+{
+    return open_named(dir, name, "open_write", ret_file);
 }
 
 int cn_os_open_read_path(const char *path, cn_file *ret_file)
