@@ -31,3 +31,6 @@ char *cn_decimal_put(char *out, uint64_t number)
     memcpy(out, digits + at, sizeof digits - at);
     return out + (sizeof digits - at);
 }
+
+const double cn_exact_powers[CN_MAX_EXACT_POWER + 1] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                                         1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };

@@ -12,4 +12,8 @@ enum { CN_DECIMAL_BYTES = 20 }; /* of the longest */
 /* Writes it at out, without a NUL. Returns where it ends. */
 char *cn_decimal_put(char *out, uint64_t number);
 
+/* Powers of ten, as far as a double holds them exactly. */
+enum { CN_MAX_EXACT_POWER = 22 };
+extern const double cn_exact_powers[CN_MAX_EXACT_POWER + 1];
+
 #endif

@@ -4,13 +4,11 @@
  * `expect` says what may come: a value; a value or the end of a just-opened array; a comma or the end; a key or the end of a just-opened
  * object; a key; or the end of the document. */
 #include <endian.h>
-#include <float.h>
-#include <locale.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/floatenv.h"
 #include "base/json.h"
+#include "base/json_parts.h"
 #include "base/utf8.h"
 
 enum { WANT_VALUE, WANT_VALUE_OR_END, WANT_COMMA_OR_END, WANT_KEY_OR_END, WANT_KEY, WANT_DOCUMENT_END };
@@ -29,7 +27,7 @@ int cn_json_fail(const struct cn_json *json, cairn_error *err, const char *what)
     return cn_error_at(err, CAIRN_E_FORMAT, json->origin + json->token_start, "JSON: %s", what);
 }
 
-static int fail_here(struct cn_json *json, cairn_error *err, const char *what)
+int cn_json_fail_here(struct cn_json *json, cairn_error *err, const char *what)
 {
     json->token_start = json->position;
     return cn_json_fail(json, err, json->position >= json->size ? "it ends too early" : what);
@@ -41,13 +39,6 @@ static void skip_space(struct cn_json *json)
         unsigned char character = (unsigned char)json->data[json->position];
         if (character > ' ' || (character != ' ' && character != '\t' && character != '\r' && character != '\n')) return;
     }
-}
-
-static bool take(struct cn_json *json, char character)
-{
-    if (json->position >= json->size || json->data[json->position] != character) return false;
-    json->position++;
-    return true;
 }
 
 /* ------------------------------------------------------------------------------------------------------------- strings */
@@ -76,7 +67,7 @@ static int read_escape_code(struct cn_json *json, char **out)
     if (hex4(json, &code)) return -1;
     if (code >= 0xdc00 && code < 0xe000) return -1;
     if (code >= 0xd800 && code < 0xdc00) {
-        if (!take(json, '\\') || !take(json, 'u') || hex4(json, &low) || low < 0xdc00 || low >= 0xe000) return -1;
+        if (!cn_json_take(json, '\\') || !cn_json_take(json, 'u') || hex4(json, &low) || low < 0xdc00 || low >= 0xe000) return -1;
         code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
     }
     *out += cn_utf8_encode(code, *out);
@@ -136,7 +127,7 @@ static int decode_string(struct cn_json *json, cairn_error *err)
     size_t end = find_quote(json);
     if (end >= json->size) {
         json->position = json->size;
-        return fail_here(json, err, "");
+        return cn_json_fail_here(json, err, "");
     }
     char *text = cn_pool_take(json->pool, end - json->position + 1), *out = text;
     if (!text) return no_memory_for_string(json, err);
@@ -145,11 +136,12 @@ static int decode_string(struct cn_json *json, cairn_error *err)
         size_t length = measure_plain(at, end - json->position);
         if (!length && *at == '\\') {
             json->position++;
-            if (read_escape(json, &out)) return fail_here(json, err, "a bad escape in a string");
+            if (read_escape(json, &out)) return cn_json_fail_here(json, err, "a bad escape in a string");
             continue;
         }
-        if (!length && (unsigned char)*at < 0x20) return fail_here(json, err, "a control character in a string");
-        if (!length && !(length = cn_utf8_next(at, end - json->position, NULL))) return fail_here(json, err, "bytes that are not UTF-8");
+        if (!length && (unsigned char)*at < 0x20) return cn_json_fail_here(json, err, "a control character in a string");
+        if (!length && !(length = cn_utf8_next(at, end - json->position, NULL)))
+            return cn_json_fail_here(json, err, "bytes that are not UTF-8");
         memcpy(out, at, length);
         out += length;
         json->position += length;
@@ -172,138 +164,6 @@ static int read_string(struct cn_json *json, cairn_error *err)
     json->text_size = size;
     json->text_has_nul = false;
     json->position += size + 1;
-    return CAIRN_OK;
-}
-
-/* ------------------------------------------------------------------------------------------------------------- numbers */
-
-/* mantissa * 10^exponent, as long as mantissa has no more than EXACT_DIGITS. */
-struct literal {
-    bool negative, integer; /* integer: without fraction and exponent */
-    uint64_t mantissa;
-    size_t digits; /* of the mantissa, zeros before it counted */
-    int64_t exponent;
-};
-
-enum { EXACT_DIGITS = 19 }; /* fit into 64 bits */
-
-static size_t take_digits(struct cn_json *json, uint64_t *number)
-{
-    size_t start = json->position;
-    for (; json->position < json->size; json->position++) {
-        unsigned digit = (unsigned)(unsigned char)json->data[json->position] - '0';
-        if (digit > 9) break;
-        *number = *number * 10 + digit;
-    }
-    return json->position - start;
-}
-
-/* After the 'e'. What is too large for 64 bits comes out as too large for a double. */
-static int scan_exponent(struct cn_json *json, struct literal *literal, cairn_error *err)
-{
-    uint64_t number = 0;
-    bool negative = !take(json, '+') && take(json, '-');
-    size_t digits = take_digits(json, &number);
-    if (!digits) return fail_here(json, err, "digits must follow the exponent");
-    if (digits > EXACT_DIGITS || number > INT32_MAX) number = INT32_MAX;
-    literal->exponent += negative ? -(int64_t)number : (int64_t)number;
-    return CAIRN_OK;
-}
-
-/* The grammar of a number. */
-static int scan_number(struct cn_json *json, struct literal *literal, cairn_error *err)
-{
-    *literal = (struct literal){ .negative = take(json, '-'), .integer = true };
-    size_t first = json->position;
-    literal->digits = take_digits(json, &literal->mantissa);
-    if (!literal->digits) return fail_here(json, err, "a value was expected here");
-    if (literal->digits > 1 && json->data[first] == '0') return cn_json_fail(json, err, "a number with a leading zero");
-    if (take(json, '.')) {
-        size_t digits = take_digits(json, &literal->mantissa);
-        if (!digits) return fail_here(json, err, "digits must follow the point");
-        literal->digits += digits;
-        literal->exponent = -(int64_t)digits;
-        literal->integer = false;
-    }
-    if (!take(json, 'e') && !take(json, 'E')) return CAIRN_OK;
-    literal->integer = false;
-    return scan_exponent(json, literal, err);
-}
-
-/* Where mantissa and power of ten are doubles themselves, one operation rounds as the whole must be rounded (Clinger, 1990). */
-static bool convert_short(const struct literal *literal, double *ret_real)
-{
-    static const double powers[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
-    int64_t power = literal->exponent < 0 ? -literal->exponent : literal->exponent;
-    if (FLT_EVAL_METHOD != 0 || literal->digits > EXACT_DIGITS || literal->mantissa > UINT64_C(1) << DBL_MANT_DIG || power > 22)
-        return false;
-    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
-    volatile double real = (double)literal->mantissa;
-    real = literal->exponent < 0 ? real / powers[power] : real * powers[power];
-    *ret_real = literal->negative ? -real : real;
-    return true;
-}
-
-/* strtod reads the point of the process's locale, so the literal gets that one. */
-static double to_double(struct cn_pool *pool, const char *literal, size_t size, bool *ret_failed)
-{
-    const char *point = localeconv()->decimal_point;
-    size_t point_size = strlen(point);
-    const char *dot = memchr(literal, '.', size);
-    char small[64], *copy = size + point_size < sizeof small ? small : cn_pool_take(pool, size + point_size + 1);
-    *ret_failed = !copy;
-    if (!copy) return 0;
-    size_t before = dot ? (size_t)(dot - literal) : size, used = before;
-    memcpy(copy, literal, before);
-    if (dot) {
-        memcpy(copy + used, point, point_size);
-        used += point_size;
-        memcpy(copy + used, dot + 1, size - before - 1);
-        used += size - before - 1;
-    }
-    copy[used] = 0;
-    cn_auto_floatenv struct cn_floatenv callers = cn_floatenv_enter();
-    return strtod(copy, NULL);
-}
-
-/* Of a mantissa that may have lost digits: 64 bits hold some numbers of one digit more. */
-static bool recompute(const struct cn_json *json, const struct literal *literal, uint64_t *ret_number)
-{
-    uint64_t number = 0;
-    for (size_t i = json->position - literal->digits; i < json->position; i++)
-        if (__builtin_mul_overflow(number, 10, &number) || __builtin_add_overflow(number, (uint64_t)(json->data[i] - '0'), &number))
-            return false;
-    *ret_number = number;
-    return true;
-}
-
-static bool take_integer(struct cn_json *json, const struct literal *literal, enum cn_json_token *ret_token)
-{
-    uint64_t number = literal->mantissa;
-    if (!literal->integer || (literal->digits > EXACT_DIGITS && !recompute(json, literal, &number))) return false;
-    if (literal->negative && (!number || number > (uint64_t)INT64_MAX + 1)) return false;
-    *ret_token = literal->negative ? CN_JSON_INT : CN_JSON_UINT;
-    json->number = number;
-    json->negative = literal->negative ? (int64_t)(0 - number) : 0;
-    return true;
-}
-
-static int read_number(struct cn_json *json, enum cn_json_token *ret_token, cairn_error *err)
-{
-    struct literal literal;
-    bool failed = false;
-    int code = scan_number(json, &literal, err);
-    if (code) return code;
-    if (take_integer(json, &literal, ret_token)) return CAIRN_OK;
-    size_t size = json->position - json->token_start;
-    json->text = cn_pool_copy(json->pool, json->data + json->token_start, size);
-    json->text_size = size;
-    if (!convert_short(&literal, &json->real)) json->real = to_double(json->pool, json->data + json->token_start, size, &failed);
-    if (!json->text || failed) return cn_error_at(err, CAIRN_E_NOMEM, json->origin + json->token_start, "JSON: no memory for its numbers");
-    if (json->real > 1.7976931348623157e308 || json->real < -1.7976931348623157e308)
-        return cn_json_fail(json, err, "a number too large for a double");
-    *ret_token = CN_JSON_FLOAT;
     return CAIRN_OK;
 }
 
@@ -344,21 +204,21 @@ static int read_word(struct cn_json *json, enum cn_json_token *ret_token, cairn_
         *ret_token = words[i].token;
         return CAIRN_OK;
     }
-    return fail_here(json, err, "a value was expected here");
+    return cn_json_fail_here(json, err, "a value was expected here");
 }
 
 static int read_value(struct cn_json *json, enum cn_json_token *ret_token, cairn_error *err)
 {
-    if (json->position >= json->size) return fail_here(json, err, "");
+    if (json->position >= json->size) return cn_json_fail_here(json, err, "");
     char character = json->data[json->position];
     int code;
-    if (take(json, '{')) return open_level(json, true, ret_token, err);
-    if (take(json, '[')) return open_level(json, false, ret_token, err);
-    if (take(json, '"')) {
+    if (cn_json_take(json, '{')) return open_level(json, true, ret_token, err);
+    if (cn_json_take(json, '[')) return open_level(json, false, ret_token, err);
+    if (cn_json_take(json, '"')) {
         code = read_string(json, err);
         *ret_token = CN_JSON_STRING;
     } else if (character == '-' || (character >= '0' && character <= '9'))
-        code = read_number(json, ret_token, err);
+        code = cn_json_read_number(json, ret_token, err);
     else
         code = read_word(json, ret_token, err);
     if (!code) after_value(json);
@@ -367,11 +227,11 @@ static int read_value(struct cn_json *json, enum cn_json_token *ret_token, cairn
 
 static int read_key(struct cn_json *json, enum cn_json_token *ret_token, cairn_error *err)
 {
-    if (!take(json, '"')) return fail_here(json, err, "a key was expected here");
+    if (!cn_json_take(json, '"')) return cn_json_fail_here(json, err, "a key was expected here");
     int code = read_string(json, err);
     if (code) return code;
     skip_space(json);
-    if (!take(json, ':')) return fail_here(json, err, "':' must follow a key");
+    if (!cn_json_take(json, ':')) return cn_json_fail_here(json, err, "':' must follow a key");
     json->expect = WANT_VALUE;
     *ret_token = CN_JSON_KEY;
     return CAIRN_OK;
@@ -382,19 +242,19 @@ int cn_json_next(struct cn_json *json, enum cn_json_token *ret_token, cairn_erro
     skip_space(json);
     if (json->expect == WANT_COMMA_OR_END) {
         json->token_start = json->position;
-        if (take(json, json->in_object[json->depth] ? '}' : ']')) return close_level(json, ret_token);
-        if (!take(json, ',')) return fail_here(json, err, "',' or the end was expected here");
+        if (cn_json_take(json, json->in_object[json->depth] ? '}' : ']')) return close_level(json, ret_token);
+        if (!cn_json_take(json, ',')) return cn_json_fail_here(json, err, "',' or the end was expected here");
         json->expect = json->in_object[json->depth] ? WANT_KEY : WANT_VALUE;
         skip_space(json);
     }
     json->token_start = json->position;
     switch (json->expect) {
     case WANT_KEY_OR_END:
-        if (take(json, '}')) return close_level(json, ret_token);
+        if (cn_json_take(json, '}')) return close_level(json, ret_token);
         return read_key(json, ret_token, err);
     case WANT_KEY: return read_key(json, ret_token, err);
     case WANT_VALUE_OR_END:
-        if (take(json, ']')) return close_level(json, ret_token);
+        if (cn_json_take(json, ']')) return close_level(json, ret_token);
         return read_value(json, ret_token, err);
     case WANT_DOCUMENT_END:
         if (json->position < json->size) return cn_json_fail(json, err, "more follows after its end");

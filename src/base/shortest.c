@@ -16,10 +16,7 @@
 #include "base/decimal.h"
 #include "base/floatenv.h"
 
-enum { MAX_DIGITS = 15, MAX_DECIMALS = 22 };
-
-static const double powers[MAX_DECIMALS + 1] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                                 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+enum { MAX_DIGITS = 15, MAX_DECIMALS = CN_MAX_EXACT_POWER };
 
 /* So many that magnitude * 10^decimals has that many digits before its point. */
 static int decimals_for(double magnitude, int digits)
@@ -29,18 +26,18 @@ static int decimals_for(double magnitude, int digits)
     (void)frexp(magnitude, &binary);
     int decimals = digits - 1 - (int)floor((binary - 1) * log10_of_2); /* or one too many */
     bool known = decimals >= 0 && decimals <= MAX_DECIMALS;
-    return known && magnitude * powers[decimals] >= powers[digits] ? decimals - 1 : decimals;
+    return known && magnitude * cn_exact_powers[decimals] >= cn_exact_powers[digits] ? decimals - 1 : decimals;
 }
 
 /* magnitude = units / 10^decimals, with at most 15 digits; false: no such were found. */
 static bool find_units(double magnitude, uint64_t *ret_units, int *ret_decimals)
 {
-    const double limit = powers[MAX_DIGITS];
+    const double limit = cn_exact_powers[MAX_DIGITS];
     if (magnitude >= limit) return false;
     int decimals = decimals_for(magnitude, MAX_DIGITS);
     if (decimals > MAX_DECIMALS) decimals = MAX_DECIMALS;
-    double units = floor(magnitude * powers[decimals] + 0.5);
-    if (units >= limit || units / powers[decimals] != magnitude) return false;
+    double units = floor(magnitude * cn_exact_powers[decimals] + 0.5);
+    if (units >= limit || units / cn_exact_powers[decimals] != magnitude) return false;
     *ret_units = (uint64_t)units;
     *ret_decimals = decimals;
     return true;
@@ -123,7 +120,7 @@ double cn_round_digits(double number, int digits)
     int decimals = decimals_for(fabs(number), digits);
     volatile double rounded = number; /* now, not on the way out */
     if (decimals >= 0 && decimals <= MAX_DECIMALS) {
-        rounded = round(number * powers[decimals]) / powers[decimals];
+        rounded = round(number * cn_exact_powers[decimals]) / cn_exact_powers[decimals];
         return rounded;
     }
     int exponent = (int)floor(log10(fabs(number)));

@@ -1,4 +1,4 @@
-/* Covers src/base/alloc.c, quota.c, buf.c, copy.c, copy_simd.c, decimal.c, digest.c, digest_simd.c, dtype.c, error.c, hash.c, json_read.c, json_write.c, shortest.c, stats.c,
+/* Covers src/base/alloc.c, quota.c, buf.c, copy.c, copy_simd.c, decimal.c, digest.c, digest_simd.c, dtype.c, error.c, hash.c, json_read.c, json_number.c, json_write.c, shortest.c, stats.c,
  * stats_simd.c and utf8.c: JSON, digests and statistics on every vector level, pool, buffer, hash, UTF-8, names shown. */
 #include "support.h"
 
