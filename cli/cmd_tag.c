@@ -24,32 +24,6 @@ static int parse_metric(const struct cli *cli, char *text, cairn_metric *metric)
     return code;
 }
 
-static bool has_tag(const cairn_checkpoint *checkpoint, const char *tag)
-{
-    const cairn_entry *entry = &cairn_checkpoint_get_info(checkpoint)->entry;
-    for (size_t i = 0; i < entry->tags_count; i++)
-        if (!strcmp(entry->tags[i], tag)) return true;
-    return false;
-}
-
-/* Taking off what is not there is a mistake in the name, and changes nothing. */
-static int check_tags_are_there(const struct cli *cli)
-{
-    cairn_error err = CAIRN_ERROR_INIT;
-    cairn_checkpoint *checkpoint;
-    const char *name = cli->arguments[0], *missing = NULL;
-    if (cairn_checkpoint_open(cli->store, name, &checkpoint, &err)) return cli_fail_name(cli, name, &err);
-    for (int i = 1; i < cli->arguments_count && !missing; i++)
-        if (!has_tag(checkpoint, cli->arguments[i])) missing = cli->arguments[i];
-    cairn_checkpoint_close(checkpoint);
-    if (!missing) return EXIT_FINE;
-    char *safe = cli_safe(name), *tag = cli_safe(missing);
-    fprintf(stderr, "cairn tag: %s has no tag '%s'\n", safe, tag);
-    free(tag);
-    free(safe);
-    return EXIT_NO;
-}
-
 static int mark(const struct cli *cli, const cairn_metric *metrics)
 {
     cairn_error err = CAIRN_ERROR_INIT;
@@ -63,9 +37,11 @@ static int mark(const struct cli *cli, const cairn_metric *metrics)
     options.metrics = metrics;
     options.metrics_count = (size_t)cli->metrics_count;
     options.pin = cli->pin - cli->unpin;
+    options.must_match = 1; /* taking off what is not there is a mistake in the name */
     int code = cairn_mark(cli->store, cli->arguments[0], &options, &err);
     if (code == CAIRN_E_LIMIT) err.code = CAIRN_E_USAGE; /* more than a checkpoint takes was asked for: nothing is damaged */
-    return code ? cli_fail_name(cli, cli->arguments[0], &err) : EXIT_FINE;
+    int status = code ? cli_fail_name(cli, cli->arguments[0], &err) : EXIT_FINE;
+    return code == CAIRN_E_MISMATCH ? EXIT_NO : status;
 }
 
 int cmd_tag(const struct cli *cli)
@@ -79,7 +55,6 @@ int cmd_tag(const struct cli *cli)
         if (strchr(cli->arguments[i], '@')) return cli_usage(cli, "a tag has no '@'; the checkpoint comes first, then its tags");
     cairn_metric *metrics = cli_new((size_t)cli->metrics_count + 1, sizeof *metrics);
     for (int i = 0; i < cli->metrics_count && !code; i++) code = parse_metric(cli, cli->metrics[i], &metrics[i]);
-    if (!code && cli->remove) code = check_tags_are_there(cli);
     if (!code) code = mark(cli, metrics);
     free(metrics);
     return code;

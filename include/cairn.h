@@ -86,7 +86,7 @@ enum {
     CAIRN_E_EXISTS = -12,
     CAIRN_E_FOREIGN = -13,     /* a folder of another tool is in the way */
     CAIRN_E_VERSION = -14,     /* written by a newer format */
-    CAIRN_E_MISMATCH = -15,    /* dtype or shape of a leaf differs, or a leaf is missing */
+    CAIRN_E_MISMATCH = -15,    /* dtype or shape of a leaf differs, or a leaf is missing; a tag is missing */
     CAIRN_E_LOCKED = -16,      /* another live process writes this run */
     CAIRN_E_FENCED = -17,      /* another process has taken the run over */
     CAIRN_E_GONE = -18,        /* removed while we looked at it: list again */
@@ -595,9 +595,10 @@ typedef struct cairn_mark_options {
     size_t remove_tags_count;
     const cairn_metric *metrics; /* late ones: an evaluator's */
     size_t metrics_count;
-    int pin; /* 1: keep until unpinned; -1: unpin; 0: as it is */
+    int pin;        /* 1: keep until unpinned; -1: unpin; 0: as it is */
+    int must_match; /* non-zero: where one of remove_tags is not there nothing is changed: MISMATCH */
 } cairn_mark_options;
-#define CAIRN_MARK_OPTIONS_INIT { sizeof(cairn_mark_options), NULL, 0, NULL, 0, NULL, 0, 0 }
+#define CAIRN_MARK_OPTIONS_INIT { sizeof(cairn_mark_options), NULL, 0, NULL, 0, NULL, 0, 0, 0 }
 
 /* Puts tags, a pin or late metrics on a checkpoint, durably. Of several that do so at once nothing is lost. Several checkpoints may carry one tag:
  * RUN@TAG is the newest of the current line that does, else the newest at all. Damaged marks are refused (CORRUPT), but unpinning starts them afresh.

@@ -72,7 +72,8 @@ int cn_upkeep_mark(const char *store, const char *name, const cairn_mark_options
                                       .remove_tags_count = options->remove_tags_count,
                                       .metrics = options->metrics,
                                       .metrics_count = options->metrics_count,
-                                      .pin = options->pin };
+                                      .pin = options->pin,
+                                      .must_match = options->must_match != 0 };
     int code = check_change(options, err);
     if (!code) code = find_place(store, name, &place, id, err);
     if (code) return code;

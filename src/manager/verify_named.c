@@ -64,12 +64,12 @@ static int verify_unopened(const char *path, const cairn_error *problem, const c
     return problem->code;
 }
 
-/* A checkpoint that has lost its manifest, which might otherwise pass for somebody's folder of weights. */
-static bool has_lost_manifest(const char *path)
+/* What is left of a checkpoint might otherwise pass for somebody's folder of weights. */
+static enum cn_remains look_at_remains(const char *path)
 {
     cn_auto_close cn_file dir = CN_NO_FILE;
     enum cn_remains remains;
-    return !cn_os_open_dir_path(path, &dir) && !cn_remains_look_in(dir, &remains) && remains == CN_REMAINS_LOST;
+    return cn_os_open_dir_path(path, &dir) || cn_remains_look_in(dir, &remains) ? CN_REMAINS_FOREIGN : remains;
 }
 
 static int tell_lost(const char *path, const cairn_verify_options *options, cairn_verify_report *ret_report, cairn_error *err)
@@ -192,9 +192,12 @@ int cn_verify_named(const char *store, const char *name, const cairn_verify_opti
     cairn_checkpoint *checkpoint = NULL;
     cairn_error problem = CAIRN_ERROR_INIT;
     int code = cn_resolve_open(store, name, path, &checkpoint, &problem);
-    if ((code || checkpoint->source != CAIRN_SOURCE_CHECKPOINT) && path[0] && has_lost_manifest(path)) {
+    bool is_other = !code && checkpoint->source != CAIRN_SOURCE_CHECKPOINT;
+    enum cn_remains remains = path[0] && (code || is_other) ? look_at_remains(path) : CN_REMAINS_NONE;
+    if (remains == CN_REMAINS_LOST || (remains == CN_REMAINS_RETIRED && is_other)) {
         cn_checkpoint_close(checkpoint);
-        return tell_lost(path, options, ret_report, err);
+        if (remains == CN_REMAINS_LOST) return tell_lost(path, options, ret_report, err);
+        return cn_error_set(err, CAIRN_E_GONE, "%s: it was removed; what is left of it waits for the next who removes", path);
     }
     if (code && path[0] && is_finding(code)) return verify_unopened(path, &problem, options, ret_report, err);
     if (code) {

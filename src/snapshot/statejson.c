@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/decimal.h"
 #include "base/json.h"
 #include "os/os.h"
 #include "snapshot/valuejson.h"
@@ -129,12 +130,11 @@ static int write_leaf(struct cn_json_writer *writer, const cairn_state *state, c
             number.as.integer = (int64_t)value;
             break;
         }
-        char text[24];
-        size_t at = sizeof text - 1;
-        for (text[at] = 0; value; value /= 10) text[--at] = (char)('0' + value % 10);
+        char text[CN_DECIMAL_BYTES + 1];
+        *cn_decimal_put(text, value) = 0;
         cn_json_begin_object(writer);
         cn_json_key(writer, "$int");
-        cn_json_put_string(writer, text + at);
+        cn_json_put_string(writer, text);
         cn_json_end_object(writer);
         return CAIRN_OK;
     }

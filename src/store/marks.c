@@ -271,6 +271,15 @@ static bool is_done(const struct cn_marks *marks, const struct cn_marks_change *
     return !change->pin || marks->pinned == (change->pin > 0);
 }
 
+static int check_removed(const struct cn_marks *marks, const struct cn_marks_change *change, cairn_error *err)
+{
+    struct cn_shown shown;
+    for (size_t i = 0; i < change->remove_tags_count; i++)
+        if (!holds_tag(marks, change->remove_tags[i]))
+            return cn_error_set(err, CAIRN_E_MISMATCH, "it has no tag '%s'", cn_show_text(&shown, change->remove_tags[i]));
+    return CAIRN_OK;
+}
+
 /* Nobody knows what they said, and they count as a pin. Unpinning is the way out: they begin afresh, with the manifest's tags, under the next number. */
 static int load_or_begin_afresh(cn_file checkpoint_dir, const struct cn_manifest *manifest, const struct cn_marks_change *change,
                                 struct cn_pool *pool, struct cn_marks *ret_marks, cairn_error *err)
@@ -346,17 +355,19 @@ int cn_marks_change(cn_file checkpoint_dir, const struct cn_manifest *manifest, 
 {
     struct cn_pool pool;
     struct cn_marks marks = { 0 }, wanted = { 0 };
-    bool ours = false;
+    bool ours = false, was_put = false;
     int code = check_change(change, err);
     if (code) return code;
     cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     for (int i = 0; i < TRIES && !code; i++) {
         cn_pool_done(&pool);
         code = load_or_begin_afresh(checkpoint_dir, manifest, change, &pool, &marks, err);
+        if (!code && change->must_match && !was_put) code = check_removed(&marks, change, err);
         /* M3: listed again after ours was put: it must be in the highest, which may be another's */
         if (code || (ours |= is_done(&marks, change)) || i + 1 == TRIES) break;
         code = apply(&marks, change, &pool, &wanted, err);
         if (!code) code = put(checkpoint_dir, &wanted, err);
+        was_put |= !code;
         if (code == CAIRN_E_EXISTS) code = CAIRN_OK;
     }
     if (!code && !ours) code = cn_error_set(err, CAIRN_E_GONE, "others keep changing the marks: try again");

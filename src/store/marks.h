@@ -22,7 +22,8 @@ struct cn_marks_change {
     size_t add_tags_count, remove_tags_count;
     const cairn_metric *metrics; /* set; one that stands in the manifest is overruled */
     size_t metrics_count;
-    int pin; /* 1: pin, -1: unpin, 0: as it is */
+    int pin;         /* 1: pin, -1: unpin, 0: as it is */
+    bool must_match; /* MISMATCH, and nothing is changed, where a tag to be removed is not there */
 };
 
 /* The marks that count. Everything lives in pool. CORRUPT and the like if the file is damaged: ret_marks is then its generation, with the manifest's tags. */

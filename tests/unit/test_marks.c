@@ -251,6 +251,31 @@ static void damaged_marks_are_told_and_pin(void **unused)
     cairn_checkpoint_close(checkpoint);
 }
 
+/* Asked to, a removal says that there is nothing to remove; it looks at nothing but the manifest and the marks. */
+static void a_tag_to_be_removed_may_have_to_be_there(void **unused)
+{
+    (void)unused;
+    make("must");
+    test_shell("cd %s/checkpoint-10 && rm model.safetensors", path);
+    test_ok(mark("run@10", MARK(.remove_tags = TAGS("nothing"), .remove_tags_count = 1)));
+    test_code(mark("run@10", MARK(.remove_tags = TAGS("nothing"), .remove_tags_count = 1, .pin = 1, .must_match = 1)), CAIRN_E_MISMATCH);
+    assert_non_null(strstr(err.message, "no tag 'nothing'"));
+    test_shell("! ls %s/checkpoint-10/marks.* 2>/dev/null", path);
+    test_ok(mark("run@10", MARK(.remove_tags = TAGS("first"), .remove_tags_count = 1, .must_match = 1)));
+    expect_marks(10, "loss=1 ");
+}
+
+/* Retired where it stands, and not emptied yet: no weights of anybody's. */
+static void what_was_retired_is_gone(void **unused)
+{
+    char name[800];
+    (void)unused;
+    make("retired");
+    test_shell("cd %s/checkpoint-20 && mv manifest.json retired.json", path);
+    snprintf(name, sizeof name, "%s/checkpoint-20", path);
+    test_code(cairn_verify(NULL, name, NULL, NULL, &err), CAIRN_E_GONE);
+}
+
 /* Unpinning is the way out: what its manifest says counts again. */
 static void damaged_marks_begin_afresh(void **unused)
 {
@@ -604,6 +629,8 @@ int main(void)
         cmocka_unit_test(a_metric_that_is_no_number_is_marked_once),
         cmocka_unit_test(a_change_that_contradicts_itself_is_refused),
         cmocka_unit_test(three_at_once_lose_nothing),
+        cmocka_unit_test(a_tag_to_be_removed_may_have_to_be_there),
+        cmocka_unit_test(what_was_retired_is_gone),
         cmocka_unit_test(damaged_marks_begin_afresh),
         cmocka_unit_test(damaged_marks_are_told_and_pin),
         cmocka_unit_test(hostile_marks_are_refused),

@@ -15,3 +15,5 @@ $CAIRN tag golden@20 "$(printf 't%.0s' {1..101})" 2>&1 | sed 's/ttt*/ttt/'; echo
 $CAIRN tag golden@10 a,b \'tick "$(printf 'long%.0s' {1..20})" 1a 1b && COLUMNS=200 $CAIRN ls golden | grep -E ' (10|20) '
 $CAIRN tag golden@20 $(seq -f t%g 100); echo "status $?"
 $CAIRN tag golden@10 1c 1d && COLUMNS=200 $CAIRN ls golden | grep ' 10 '
+chmod u+w golden/checkpoint-20/training/optimizer.safetensors; truncate -s 4000 golden/checkpoint-20/training/optimizer.safetensors # damage is in nobody's way
+$CAIRN tag --remove golden@20 kept; echo "status $?"
