@@ -1,8 +1,7 @@
 /* The doctor's folder (see trial.h).
  *
  *  1. Signals that would end us wait from before it is made until it is gone: only SIGKILL leaves it behind.
- *  2. It is locked as long as the doctor or its child lives. One whose lock is free has nobody left, and the next doctor removes it.
- *  3. A folder that the library's cairn_probe makes is not locked: it is left behind if it has not changed for an hour. */
+ *  2. It is locked as long as the doctor or its child lives. One whose lock is free has nobody left, and the next doctor removes it. */
 #include "trial.h"
 
 #include <dirent.h>
@@ -13,13 +12,11 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DOCTOR_PREFIX ".cairn-doctor-"
-#define PROBE_SUFFIX ".cairn-probe"
 
-enum { PROBE_SECONDS = 3600, RANDOM_LETTERS = 6, HEX_DIGITS = 32, TRIES = 10 };
+enum { RANDOM_LETTERS = 6, TRIES = 10 };
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk)
 {
@@ -40,23 +37,17 @@ static bool is_doctors(const char *name)
     return !strncmp(name, DOCTOR_PREFIX, size) && strlen(name) == size + RANDOM_LETTERS;
 }
 
-static bool is_probes(const char *name)
-{
-    return *name == '.' && strspn(name + 1, "0123456789abcdef") == HEX_DIGITS && !strcmp(name + 1 + HEX_DIGITS, PROBE_SUFFIX);
-}
-
 static int open_folder(const char *path)
 {
     return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-static void remove_if_left(const char *path, bool is_locked_while_used)
+static void remove_if_left(const char *path)
 {
     struct stat info;
     int folder = open_folder(path);
     if (folder < 0) return;
-    bool is_ours =
-        !fstat(folder, &info) && info.st_uid == geteuid() && (is_locked_while_used || time(NULL) - info.st_mtim.tv_sec > PROBE_SECONDS);
+    bool is_ours = !fstat(folder, &info) && info.st_uid == geteuid();
     if (is_ours && !flock(folder, LOCK_EX | LOCK_NB)) remove_tree(path);
     (void)close(folder);
 }
@@ -66,9 +57,9 @@ static void remove_left(const char *dir)
     DIR *entries = opendir(dir);
     if (!entries) return;
     for (const struct dirent *entry; (entry = readdir(entries));) {
-        if (!is_doctors(entry->d_name) && !is_probes(entry->d_name)) continue;
+        if (!is_doctors(entry->d_name)) continue;
         char *path = cli_format("%s/%s", dir, entry->d_name);
-        remove_if_left(path, is_doctors(entry->d_name));
+        remove_if_left(path);
         free(path);
     }
     (void)closedir(entries);
