@@ -35,6 +35,7 @@ static int check_keys(const cairn_value *map, cairn_error *err)
     struct cn_hash seen;
     struct cn_shown shown;
     uint64_t seed = 0;
+    if (map->as.list.count < 2) return CAIRN_OK;
     int rc = cn_os_random(&seed, sizeof seed), code = rc ? cn_error_errno(err, -rc, "no randomness from the system") : CAIRN_OK;
     cn_hash_init(&seen, cn_os_alloc(), seed);
     for (size_t i = 0; i < map->as.list.count && !code; i++) {

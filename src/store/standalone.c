@@ -159,7 +159,7 @@ static int put_aside(struct cn_staging *staging, const char *name, const char *p
 {
     char aside[256 + CN_ID_BYTES + 16];
     int code = err->code;
-    snprintf(aside, sizeof aside, "%s.replaced%.33s", name, staging->name);
+    snprintf(aside, sizeof aside, "%s.replaced%.*s", name, CN_ID_BYTES, staging->name); /* its dot and digits */
     int rc = cn_os_rename_new(staging->parent, staging->name, staging->parent, aside);
     if (!rc) rc = cn_os_sync_dir(staging->parent);
     return cn_error_prefix(err, code, "%s: it was saved, and what had come to stand there meanwhile is %s now", path,

@@ -309,7 +309,7 @@ static void keys_fall_where_nobody_knows(void **unused)
     cairn_value *map = cairn_value_map();
     uint64_t seeds[3] = { 0 };
     (void)unused;
-    assert_int_equal(cairn_value_set(map, "a", cairn_value_null()), 0);
+    assert_int_equal(cairn_value_set(map, "a", cairn_value_null()) || cairn_value_set(map, "b", cairn_value_null()), 0);
     for (int i = 0; i < 3; i++) {
         seed = 0;
         test_ok(cn_valuejson_check(map, 0, &err));
