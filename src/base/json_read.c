@@ -3,7 +3,6 @@
  *
  * `expect` says what may come: a value; a value or the end of a just-opened array; a comma or the end; a key or the end of a just-opened
  * object; a key; or the end of the document. */
-#include <endian.h>
 #include <string.h>
 
 #include "base/floatenv.h"
@@ -94,28 +93,6 @@ static size_t find_quote(const struct cn_json *json)
     return at;
 }
 
-/* The high bits of those of eight bytes that no plain text holds: quotes, backslashes, control characters, what is not ASCII. It may mark more behind the
- * first of them, where a subtraction borrowed, and nothing before. */
-static uint64_t mark_special(uint64_t word)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), high_bits = ones << 7;
-    uint64_t quotes = (word ^ ones * '"') - ones, backslashes = (word ^ ones * '\\') - ones, controls = word - ones * ' ';
-    return (quotes | backslashes | controls | word) & high_bits;
-}
-
-/* How many bytes stand for themselves. */
-static size_t measure_plain(const char *text, size_t size)
-{
-    size_t at = 0;
-    for (uint64_t word; size - at >= sizeof word; at += sizeof word) {
-        memcpy(&word, text + at, sizeof word);
-        uint64_t special = mark_special(le64toh(word));
-        if (special) return at + (size_t)__builtin_ctzll(special) / 8;
-    }
-    while (at < size && !(mark_special((unsigned char)text[at]) & 0x80)) at++;
-    return at;
-}
-
 static int no_memory_for_string(const struct cn_json *json, cairn_error *err)
 {
     return cn_error_at(err, CAIRN_E_NOMEM, json->origin + json->token_start, "JSON: no memory for its strings");
@@ -133,7 +110,7 @@ static int decode_string(struct cn_json *json, cairn_error *err)
     if (!text) return no_memory_for_string(json, err);
     while (json->position < end) {
         const char *at = json->data + json->position;
-        size_t length = measure_plain(at, end - json->position);
+        size_t length = cn_utf8_plain(at, end - json->position);
         if (!length && *at == '\\') {
             json->position++;
             if (read_escape(json, &out)) return cn_json_fail_here(json, err, "a bad escape in a string");
@@ -157,7 +134,7 @@ static int decode_string(struct cn_json *json, cairn_error *err)
 static int read_string(struct cn_json *json, cairn_error *err)
 {
     const char *start = json->data + json->position;
-    size_t left = json->size - json->position, size = measure_plain(start, left);
+    size_t left = json->size - json->position, size = cn_utf8_plain(start, left);
     if (size == left || start[size] != '"') return decode_string(json, err);
     json->text = cn_pool_copy(json->pool, start, size);
     if (!json->text) return no_memory_for_string(json, err);

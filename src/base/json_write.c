@@ -72,40 +72,13 @@ static void put_character(struct cn_buf *buf, unsigned char character)
     cn_buf_text(buf, escape);
 }
 
-/* ASCII that needs no escape. */
-static bool is_plain_byte(unsigned char byte)
-{
-    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
-}
-
-/* Some byte is none of those: a high bit is set. Of bytes below 0x80 each difference has its own set where it was below zero, and perhaps the next. */
-static uint64_t odd_bytes(uint64_t word)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t low = word - 0x20 * ones, quote = (word ^ '"' * ones) - ones, escape = (word ^ '\\' * ones) - ones;
-    return (word | low | quote | escape | (word + ones)) & 0x80 * ones;
-}
-
-/* Eight bytes at a time. */
-static bool is_plain(const char *text, size_t size)
-{
-    uint64_t odd = 0, word;
-    for (; size >= sizeof word; text += sizeof word, size -= sizeof word) {
-        memcpy(&word, text, sizeof word);
-        odd |= odd_bytes(word);
-    }
-    memset(&word, ' ', sizeof word);
-    for (size_t i = 0; i < size; i++) word = word << 8 | (unsigned char)text[i];
-    return !(odd | odd_bytes(word));
-}
-
 static void put_escaped(struct cn_buf *buf, const char *text, size_t size)
 {
     size_t plain = 0;
     for (size_t at = 0; at < size;) {
         unsigned char character = (unsigned char)text[at];
         size_t length = character < 0x80 ? 1 : cn_utf8_next(text + at, size - at, NULL);
-        if (length > 1 || is_plain_byte(character)) {
+        if (length > 1 || cn_utf8_plain(text + at, 1)) {
             at += length;
             continue;
         }
@@ -122,7 +95,7 @@ static void put_escaped(struct cn_buf *buf, const char *text, size_t size)
 /* A string; behind a key its colon. */
 static void put_text(struct cn_json_writer *writer, const char *text, size_t size, bool is_key)
 {
-    bool plain = is_plain(text, size);
+    bool plain = cn_utf8_plain(text, size) == size;
     char *room = extend(writer, plain ? size + 2 + is_key : 1);
     if (!room) return;
     room[0] = '"';

@@ -1,6 +1,9 @@
 /* UTF-8, strictly (see utf8.h; the table is RFC 3629's). */
 #include "base/utf8.h"
 
+#include <endian.h>
+#include <string.h>
+
 static bool is_tail(const char *text, size_t index, size_t size)
 {
     return index < size && ((unsigned char)text[index] & 0xc0) == 0x80;
@@ -44,4 +47,25 @@ size_t cn_utf8_encode(uint32_t code, char ret_bytes[4])
     for (size_t i = length - 1; i > 0; i--, code >>= 6) ret_bytes[i] = (char)(0x80 | (code & 0x3f));
     ret_bytes[0] = (char)(code | (0xf00u >> length & 0xff));
     return length;
+}
+
+/* The high bits of those of eight bytes that do not. It may mark more behind the first of them, where a subtraction borrowed, and nothing before. */
+static uint64_t mark_special(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high_bits = ones << 7;
+    uint64_t quotes = (word ^ ones * '"') - ones, backslashes = (word ^ ones * '\\') - ones, controls = word - ones * ' ';
+    uint64_t deletes = (word ^ ones * 0x7f) - ones;
+    return (quotes | backslashes | controls | deletes | word) & high_bits;
+}
+
+size_t cn_utf8_plain(const char *text, size_t size)
+{
+    size_t at = 0;
+    for (uint64_t word; size - at >= sizeof word; at += sizeof word) {
+        memcpy(&word, text + at, sizeof word);
+        uint64_t special = mark_special(le64toh(word));
+        if (special) return at + (size_t)__builtin_ctzll(special) / 8;
+    }
+    while (at < size && !(mark_special((unsigned char)text[at]) & 0x80)) at++;
+    return at;
 }

@@ -10,6 +10,8 @@
 size_t cn_utf8_next(const char *text, size_t size, uint32_t *ret_code);
 /* The position of the first byte that is no UTF-8, or size. */
 size_t cn_utf8_check(const char *text, size_t size);
+/* How many bytes at the start stand for themselves in a JSON string: ASCII but quotes, backslashes and control characters. */
+size_t cn_utf8_plain(const char *text, size_t size);
 size_t cn_utf8_encode(uint32_t code, char ret_bytes[4]);
 
 #endif
