@@ -152,15 +152,13 @@ static int check_marks(const cairn_checkpoint *checkpoint, const char *path, con
     return code;
 }
 
-/* Names are hints, and nothing rests on them; but who reads one believes it. */
 static void look_at_name(const char *path, const cairn_checkpoint *checkpoint, const cairn_verify_options *options,
                          cairn_verify_report *report)
 {
     const char *slash = strrchr(path, '/');
-    uint64_t step, term;
-    char text[CN_MAX_PATH_BYTES + 80];
-    if (!cn_layout_parse_folder(slash ? slash + 1 : path, &step, &term) || step == checkpoint->manifest.step) return;
-    snprintf(text, sizeof text, "%s: it is of step %llu, whatever its name says", path, (unsigned long long)checkpoint->manifest.step);
+    char odd[CN_ODD_NAME_BYTES], text[CN_MAX_PATH_BYTES + CN_ODD_NAME_BYTES];
+    if (!cn_layout_name_is_odd(slash ? slash + 1 : path, checkpoint->manifest.step, odd)) return;
+    snprintf(text, sizeof text, "%s: %s", path, odd);
     warn(options, report, text);
 }
 

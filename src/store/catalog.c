@@ -162,20 +162,18 @@ static int call_odd(struct cn_catalog *catalog, struct cn_catalog_entry *entry, 
     return entry->problem ? CAIRN_OK : CAIRN_E_NOMEM;
 }
 
-/* Names are hints, so nothing rests on them; but somebody who renamed or copied a folder should hear of it. */
+/* Somebody who renamed or copied a folder should hear of it. */
 static int look_for_oddities(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *err)
 {
     int code = CAIRN_OK;
     for (uint64_t i = 0; i < catalog->readable && !code; i++) {
         struct cn_catalog_entry *entry = &catalog->entries[i];
         const struct cn_catalog_entry *before = i ? entry - 1 : NULL;
-        char text[CN_FOLDER_NAME_BYTES + 160];
-        uint64_t step, term;
+        char text[CN_FOLDER_NAME_BYTES + CN_ODD_NAME_BYTES];
         if (before && !strcmp(before->manifest.id, entry->manifest.id)) {
             snprintf(text, sizeof text, "the same checkpoint as %s: remove one of the two copies by hand", before->name);
             code = call_odd(catalog, entry, text);
-        } else if (cn_layout_parse_folder(entry->name, &step, &term) && step != entry->manifest.step) {
-            snprintf(text, sizeof text, "it is of step %llu, whatever its name says", (unsigned long long)entry->manifest.step);
+        } else if (cn_layout_name_is_odd(entry->name, entry->manifest.step, text)) {
             code = call_odd(catalog, entry, text);
         }
     }

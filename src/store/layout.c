@@ -34,6 +34,14 @@ void cn_layout_folder(uint64_t step, uint64_t term, char ret_name[CN_FOLDER_NAME
         snprintf(ret_name, CN_FOLDER_NAME_BYTES, FOLDER_PREFIX "%llu", (unsigned long long)step);
 }
 
+bool cn_layout_name_is_odd(const char *name, uint64_t step, char ret_text[CN_ODD_NAME_BYTES])
+{
+    uint64_t named, term;
+    if (!cn_layout_parse_folder(name, &named, &term) || named == step) return false;
+    snprintf(ret_text, CN_ODD_NAME_BYTES, "it is of step %llu, whatever its name says", (unsigned long long)step);
+    return true;
+}
+
 bool cn_layout_looks_like_checkpoint(const char *name)
 {
     return !strncmp(name, FOLDER_PREFIX, strlen(FOLDER_PREFIX));

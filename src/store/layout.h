@@ -34,6 +34,9 @@ enum { CN_FOLDER_NAME_BYTES = 64 };
 /* "checkpoint-1200" (*ret_term 0) or "checkpoint-1000~2"; canonical decimals only. */
 bool cn_layout_parse_folder(const char *name, uint64_t *ret_step, uint64_t *ret_term);
 void cn_layout_folder(uint64_t step, uint64_t term, char ret_name[CN_FOLDER_NAME_BYTES]); /* term 0: without ~T */
+/* The name says another step than the manifest: *ret_text for people. Names are hints, and nothing rests on them; but who reads one believes it. */
+enum { CN_ODD_NAME_BYTES = 80 };
+bool cn_layout_name_is_odd(const char *name, uint64_t step, char ret_text[CN_ODD_NAME_BYTES]);
 /* Has the form checkpoint-<anything>: what other trainers write, too. */
 bool cn_layout_looks_like_checkpoint(const char *name);
 
