@@ -1,5 +1,7 @@
 /* cairn tag: tags, pins and late metrics, beside whoever saves and reads. */
 #include <ctype.h>
+#include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,8 +11,10 @@
 static int parse_metric(const struct cli *cli, char *text, cairn_metric *metric)
 {
     char *equals = strrchr(text, '='), *end = NULL;
+    errno = 0;
     if (equals && equals > text && equals[1] && !isspace((unsigned char)equals[1])) metric->value = strtod(equals + 1, &end);
-    if (end && !*end && end > equals + 1) {
+    bool is_too_large = errno == ERANGE && isinf(metric->value);
+    if (end && !*end && end > equals + 1 && !is_too_large) {
         *equals = 0;
         metric->name = text;
         return EXIT_FINE;

@@ -35,7 +35,7 @@ static bool is_there(const char *folder, const char *name)
 
 bool cli_is_run(const char *path)
 {
-    return is_there(path, "run.json");
+    return is_there(path, "run.json") || is_there(path, ".cairn/terms"); /* it may have lost its run.json */
 }
 
 bool cli_is_unreadable(const char *path)

@@ -83,6 +83,7 @@ part 'header' header
 part 'layer borders' tests/borders.sh
 part 'protocol model' model
 part 'a test for each file' tests/complete.sh
+part 'mutants' python3 tests/sim/mutants.py --look build
 part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
 part 'fuzz corpora' tests/fuzz.sh replay

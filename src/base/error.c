@@ -146,6 +146,13 @@ int cn_error_in_folder(cairn_error *err, int code, const char *format, ...)
     return code;
 }
 
+const char *cn_error_without_name(const char *message, const char *name)
+{
+    size_t size = strlen(name);
+    if (strncmp(message, name, size)) return message;
+    return !strncmp(message + size, ": ", 2) ? message + size + 2 : message[size] == '/' ? message + size + 1 : message;
+}
+
 /* Marks that change how a line reads without being seen: bidi controls, zero-width characters, line separators, the byte order mark. */
 static bool is_invisible(uint32_t code)
 {

@@ -15,6 +15,8 @@ int cn_error_opening(cairn_error *err, int os_errno, const char *name);
 int cn_error_prefix(cairn_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Of a message that begins with a name: the folder it lies in. */
 int cn_error_in_folder(cairn_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* What stands behind "NAME: " or "NAME/" at the beginning of a message, else the message. */
+const char *cn_error_without_name(const char *message, const char *name);
 /* The code that an errno maps to. */
 int cn_error_code_of(int os_errno);
 

@@ -291,6 +291,21 @@ static int check_options(const cairn_run_options *options, cairn_error *err)
     return CAIRN_OK;
 }
 
+/* What has a checkpoint's name and is none of this run's would be in the way of that step one day, and may be the newest, moved elsewhere and linked
+ * back: training must not go on from an older one without a word. */
+static int refuse_strangers(const cairn_run *run, const struct cn_catalog *catalog, cairn_error *err)
+{
+    for (uint64_t i = catalog->readable; i < catalog->count; i++) {
+        const struct cn_catalog_entry *entry = &catalog->entries[i];
+        uint64_t step, term;
+        bool is_copy = entry->problem_code == CAIRN_E_EXISTS;
+        if (entry->standing == CAIRN_FOREIGN_FOLDER && !is_copy && cn_layout_parse_folder(entry->name, &step, &term))
+            return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s: %s: move it away, or put the folder itself back", run->dir.path, entry->name,
+                                cn_error_without_name(entry->problem, entry->name));
+    }
+    return CAIRN_OK;
+}
+
 static int look_around(cairn_run *run, cairn_error *err)
 {
     struct cn_catalog catalog;
@@ -298,6 +313,11 @@ static int look_around(cairn_run *run, cairn_error *err)
         cn_run_message(run, "%s: this place keeps nothing over a power cut or restart (tmpfs or a volatile overlay)", run->dir.path);
     int code = cn_catalog_load(&run->dir, &catalog, err);
     if (code) return code;
+    code = refuse_strangers(run, &catalog, err);
+    if (code) {
+        cn_catalog_done(&catalog);
+        return code;
+    }
     run->has_checkpoints = false;
     for (uint64_t i = 0; i < catalog.count; i++) run->has_checkpoints |= catalog.entries[i].standing != CAIRN_FOREIGN_FOLDER;
     run->names_stale = true;

@@ -1,5 +1,5 @@
 /* A restore from the choice of the checkpoint to the line it puts the run on (see run.h). The default is the newest healthy and exact one that
- * passes the quick check; a damaged one is passed over loudly and never touched. Only full success returns success. */
+ * passes the quick check; a damaged one, and one of which something bound was dropped, is passed over loudly and never touched. Only full success returns success. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -228,14 +228,6 @@ static int check_readable(struct attempt *attempt, const struct cn_catalog *cata
     return CAIRN_OK;
 }
 
-/* What stands behind "NAME: " or "NAME/" at the beginning of text, else text. */
-static const char *without_name(const char *text, const char *name)
-{
-    size_t size = strlen(name);
-    if (strncmp(text, name, size)) return text;
-    return !strncmp(text + size, ": ", 2) ? text + size + 2 : text[size] == '/' ? text + size + 1 : text;
-}
-
 /* An earlier look may have told it already. */
 static bool is_told(struct attempt *attempt, const char *name)
 {
@@ -247,13 +239,13 @@ static bool is_told(struct attempt *attempt, const char *name)
 }
 
 /* The reason often begins with the checkpoint's path or name itself. */
-static void tell_passed_over(struct attempt *attempt, const char *name, const char *why)
+static void tell_passed_over(struct attempt *attempt, const char *name, const char *what, const char *why)
 {
     cairn_run *run = attempt->run;
     char path[sizeof run->dir.path + 80];
     if (is_told(attempt, name)) return;
     snprintf(path, sizeof path, "%s/%s", run->dir.path, name);
-    cn_run_message(run, "%s is damaged and passed over: %s", path, without_name(without_name(why, path), name));
+    cn_run_message(run, "%s %s: %s", path, what, cn_error_without_name(cn_error_without_name(why, path), name));
 }
 
 /* Newest first along the line; what is unhealthy or inexact is only taken by name. */
@@ -268,12 +260,16 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
         code = try_entry(attempt, entry);
         if (!code) return succeed(attempt, catalog, entry);
         if (attempt->has_gone) return code;
+        if (code == CAIRN_E_MISMATCH && entry->manifest.dropped_count) {
+            tell_passed_over(attempt, entry->name, "is passed over, for something was dropped of it", attempt->error.message);
+            continue;
+        }
         if (!is_damage(attempt, code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) {
             if (!strstr(attempt->error.message, entry->name)) cn_error_prefix(&attempt->error, code, "%s/%s", run->dir.path, entry->name);
             return code;
         }
         attempt->report.skipped_damaged++;
-        tell_passed_over(attempt, entry->name, attempt->error.message);
+        tell_passed_over(attempt, entry->name, "is damaged and passed over", attempt->error.message);
     }
     return code;
 }
@@ -294,7 +290,7 @@ static uint64_t tell_damaged(struct attempt *attempt, const struct cn_catalog *c
     for (uint64_t i = catalog->readable; i < catalog->count; i++) {
         const struct cn_catalog_entry *entry = &catalog->entries[i];
         if (entry->standing != CAIRN_DAMAGED || is_unreadable(entry)) continue;
-        tell_passed_over(attempt, entry->name, entry->problem);
+        tell_passed_over(attempt, entry->name, "is damaged and passed over", entry->problem);
         damaged++;
     }
     attempt->report.skipped_damaged = (uint32_t)damaged;

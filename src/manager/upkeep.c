@@ -164,29 +164,11 @@ static int find_id(const struct cn_rundir *run, const struct cn_place *place, ch
     return code;
 }
 
-/* The checkpoint that `best` leads to stays. "": there is none - no such link, none of ours, or it dangles. Any other failure must not look like it. */
-static int find_best(const struct cn_rundir *run, char ret_id[CN_ID_BYTES], cairn_error *err)
-{
-    struct cn_catalog catalog;
-    char target[CN_FOLDER_NAME_BYTES + 1];
-    ret_id[0] = 0;
-    int rc = cn_os_read_link(run->dir, CN_NAME_BEST, target, sizeof target);
-    if (rc == -ENOENT || rc == -EINVAL || rc == -ENAMETOOLONG) return CAIRN_OK;
-    if (rc) return cn_error_errno(err, -rc, "%s/" CN_NAME_BEST ": reading the link", run->path);
-    int code = cn_catalog_load(run, &catalog, err);
-    if (code) return code;
-    const struct cn_catalog_entry *entry = find_entry(&catalog, target);
-    if (entry) memcpy(ret_id, entry->manifest.id, CN_ID_BYTES);
-    cn_catalog_done(&catalog);
-    return CAIRN_OK;
-}
-
 int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
 {
     struct cn_place place;
     struct cn_rundir run;
-    char id[CN_ID_BYTES], best[CN_ID_BYTES];
-    const char *keep[] = { best };
+    char id[CN_ID_BYTES];
     bool is_in_run;
     int code = find_place(store, name, &place, id, err);
     if (code) return code;
@@ -196,8 +178,7 @@ int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
     if (!code) code = cn_rundir_open(place.parent, &run, err);
     if (code) return code;
     if (!id[0]) code = find_id(&run, &place, id, err);
-    if (!code) code = find_best(&run, best, err);
-    struct cn_retire retire = { .only_id = id, .keep_ids = keep, .keep_ids_count = 1 };
+    struct cn_retire retire = { .only_id = id, .waits = true };
     if (!code) code = cn_retire(&run, &retire, err);
     cn_rundir_close(&run);
     return code;
@@ -236,8 +217,6 @@ static int count_rest(const struct cn_rundir *run, struct keeping *keeping, cair
 int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cairn_keep_report *ret_report, cairn_error *err)
 {
     struct cn_rundir run;
-    char best[CN_ID_BYTES];
-    const char *keep[] = { best };
     struct keeping keeping = { options, CAIRN_KEEP_REPORT_INIT };
     int code = cn_rundir_open_read(run_path, &run, err); /* opening for writing would make a run that is not there */
     if (!code && options->dry_run && (code = cn_rundir_refuse_foreign(&run, err))) cn_rundir_close(&run);
@@ -246,15 +225,10 @@ int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cair
         code = cn_rundir_open(run_path, &run, err);
     }
     if (code) return code;
-    code = find_best(&run, best, err);
-    struct cn_retire retire = { .keep_last = options->last,
-                                .keep_ids = keep,
-                                .keep_ids_count = 1,
-                                .dry_run = options->dry_run,
-                                .each = tell_removed,
-                                .message = tell_kept,
-                                .user = &keeping };
-    if (!code) code = cn_retire(&run, &retire, err);
+    struct cn_retire retire = {
+        .keep_last = options->last, .waits = true, .dry_run = options->dry_run, .each = tell_removed, .message = tell_kept, .user = &keeping
+    };
+    code = cn_retire(&run, &retire, err);
     if (!code) code = count_rest(&run, &keeping, err);
     cn_rundir_close(&run);
     if (!code && ret_report) *ret_report = keeping.report;

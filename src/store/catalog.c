@@ -109,7 +109,9 @@ static int read_entry(const struct cn_rundir *run, struct cn_catalog *catalog, s
     cairn_error error = CAIRN_ERROR_INIT;
     uint64_t step, term;
     if (!cn_layout_parse_folder(entry->name, &step, &term))
-        return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN, "not a name that Cairn gives to a checkpoint");
+        return set_aside(catalog, entry, CAIRN_FOREIGN_FOLDER, CAIRN_E_FOREIGN,
+                         strstr(entry->name, ".damaged") ? "it was damaged and moved aside"
+                                                         : "not a name that Cairn gives to a checkpoint");
     int code = cn_held_peek(run->dir, entry->name, &catalog->pool, &held, &entry->manifest, &error);
     if (!code) {
         bool ours = !strcmp(entry->manifest.run_id, run->id);
@@ -142,6 +144,39 @@ static int compare_entries(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
+/* Of two with one id, which is called as it should be? */
+static bool is_named_better(const struct cn_catalog_entry *a, const struct cn_catalog_entry *b)
+{
+    char usual[CN_FOLDER_NAME_BYTES], with_term[CN_FOLDER_NAME_BYTES];
+    cn_layout_folder(a->manifest.step, 0, usual);
+    cn_layout_folder(a->manifest.step, a->manifest.term, with_term);
+    if (!strcmp(a->name, usual) || !strcmp(b->name, usual)) return !strcmp(a->name, usual);
+    return !strcmp(a->name, with_term) || (strcmp(b->name, with_term) != 0 && strcmp(a->name, b->name) < 0);
+}
+
+/* Somebody copied a folder within the run: that is one checkpoint, not two to be counted, and the copy is not ours to remove. */
+static int set_copies_aside(struct cn_catalog *catalog)
+{
+    struct cn_catalog_entry *kept = NULL;
+    bool found = false;
+    int code = CAIRN_OK;
+    for (uint64_t i = 0; i < catalog->count && !rank_of(&catalog->entries[i]) && !code; i++) {
+        struct cn_catalog_entry *entry = &catalog->entries[i];
+        char text[CN_FOLDER_NAME_BYTES + 64];
+        if (!kept || strcmp(kept->manifest.id, entry->manifest.id)) {
+            kept = entry;
+            continue;
+        }
+        struct cn_catalog_entry *copy = is_named_better(kept, entry) ? entry : kept;
+        if (copy == kept) kept = entry;
+        snprintf(text, sizeof text, "a copy of %s: remove it by hand, or move it away", kept->name);
+        code = set_aside(catalog, copy, CAIRN_FOREIGN_FOLDER, CAIRN_E_EXISTS, text);
+        found = true;
+    }
+    if (found) qsort(catalog->entries, catalog->count, sizeof *catalog->entries, compare_entries);
+    return code;
+}
+
 static void find_line(struct cn_catalog *catalog)
 {
     while (catalog->readable < catalog->count && !rank_of(&catalog->entries[catalog->readable])) catalog->readable++;
@@ -155,29 +190,18 @@ static void find_line(struct cn_catalog *catalog)
     }
 }
 
-static int call_odd(struct cn_catalog *catalog, struct cn_catalog_entry *entry, const char *text)
-{
-    if (entry->problem) return CAIRN_OK;
-    entry->problem = cn_pool_text(&catalog->pool, text);
-    return entry->problem ? CAIRN_OK : CAIRN_E_NOMEM;
-}
-
-/* Somebody who renamed or copied a folder should hear of it. */
-static int look_for_oddities(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *err)
+/* Somebody who renamed a folder should hear of it. */
+static int look_for_oddities(struct cn_catalog *catalog)
 {
     int code = CAIRN_OK;
     for (uint64_t i = 0; i < catalog->readable && !code; i++) {
         struct cn_catalog_entry *entry = &catalog->entries[i];
-        const struct cn_catalog_entry *before = i ? entry - 1 : NULL;
-        char text[CN_FOLDER_NAME_BYTES + CN_ODD_NAME_BYTES];
-        if (before && !strcmp(before->manifest.id, entry->manifest.id)) {
-            snprintf(text, sizeof text, "the same checkpoint as %s: remove one of the two copies by hand", before->name);
-            code = call_odd(catalog, entry, text);
-        } else if (cn_layout_name_is_odd(entry->name, entry->manifest.step, text)) {
-            code = call_odd(catalog, entry, text);
-        }
+        char text[CN_ODD_NAME_BYTES];
+        if (!cn_layout_name_is_odd(entry->name, entry->manifest.step, text) || entry->problem) continue;
+        entry->problem = cn_pool_text(&catalog->pool, text);
+        if (!entry->problem) code = CAIRN_E_NOMEM;
     }
-    return code ? cn_error_set(err, code, "%s: no memory to list it", run->path) : CAIRN_OK;
+    return code;
 }
 
 static int compare_entry_names(const void *left, const void *right)
@@ -268,8 +292,10 @@ int cn_catalog_load(const struct cn_rundir *run, struct cn_catalog *ret_catalog,
             continue;
         }
         qsort(catalog.entries, catalog.count, sizeof *catalog.entries, compare_entries);
+        code = set_copies_aside(&catalog);
         find_line(&catalog);
-        code = look_for_oddities(run, &catalog, err);
+        if (!code) code = look_for_oddities(&catalog);
+        if (code) cn_error_set(err, code, "%s: no memory to list it", run->path);
         if (code)
             cn_catalog_done(&catalog);
         else

@@ -58,7 +58,7 @@ struct pruner {
     struct cn_retire *retire;
     char folder[CN_ID_BYTES + 2]; /* p<uuid>; "": there is no room for one */
     cn_file dir;
-    const struct cn_catalog_entry *newest_whole; /* in the catalog that is acted on */
+    const struct cn_catalog_entry *newest_whole, *best; /* in the catalog that is acted on */
 };
 
 static void tell(struct pruner *pruner, const char *name, const char *what, int rc)
@@ -182,11 +182,11 @@ static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *vict
 
 /* ------------------------------------------------------------------------------------------------------------- deciding */
 
-/* R1: only what passes the quick check counts as a survivor. */
+/* R1: only what is complete and passes the quick check counts as a survivor. */
 static bool survives(const struct cn_rundir *run, const struct cn_catalog_entry *entry)
 {
     cn_auto_close cn_file dir = CN_NO_FILE;
-    if (!entry->manifest.healthy || cn_os_open_dir(run->dir, entry->name, &dir)) return false;
+    if (!entry->manifest.healthy || entry->manifest.dropped_count || cn_os_open_dir(run->dir, entry->name, &dir)) return false;
     return !cn_check_quick(dir, &entry->manifest, NULL, NULL, NULL);
 }
 
@@ -209,7 +209,7 @@ static bool is_kept(const struct cn_retire *retire, const struct cn_catalog_entr
 /* Stays whatever the rules say. */
 static bool is_safe(const struct pruner *pruner, const struct cn_catalog *catalog, const struct cn_catalog_entry *entry)
 {
-    return entry == catalog->top || entry == catalog->head || entry == pruner->newest_whole || entry->pinned ||
+    return entry == catalog->top || entry == catalog->head || entry == pruner->newest_whole || entry == pruner->best || entry->pinned ||
            entry->manifest.tags_count || is_kept(pruner->retire, entry);
 }
 
@@ -228,9 +228,22 @@ static bool goes(const struct pruner *pruner, const struct cn_catalog_entry *ent
     return false;
 }
 
+/* What must stay besides. A link that leads nowhere in the run is no best; any other failure must not look like it. */
+static int find_dear_ones(struct pruner *pruner, const struct cn_catalog *catalog, cairn_error *err)
+{
+    char target[CN_FOLDER_NAME_BYTES + 1] = "";
+    int rc = cn_os_read_link(pruner->run->dir, CN_NAME_BEST, target, sizeof target);
+    if (rc && rc != -ENOENT && rc != -EINVAL && rc != -ENAMETOOLONG)
+        return cn_error_errno(err, -rc, "%s/" CN_NAME_BEST ": reading the link", pruner->run->path);
+    pruner->best = NULL;
+    for (uint64_t i = 0; i < catalog->readable && !rc; i++)
+        if (!strcmp(catalog->entries[i].name, target)) pruner->best = &catalog->entries[i];
+    pruner->newest_whole = cn_retire_newest_whole(pruner->run, catalog);
+    return CAIRN_OK;
+}
+
 static int retire_by_rules(struct pruner *pruner, const struct cn_catalog *catalog)
 {
-    pruner->newest_whole = cn_retire_newest_whole(pruner->run, catalog);
     for (int round = 0; round < ROUNDS; round++) {
         uint32_t count = 0;
         for (uint64_t i = catalog->readable; i-- > 0;) {
@@ -258,10 +271,9 @@ static int retire_chosen(struct pruner *pruner, const struct cn_catalog *catalog
     if (!entry) return cn_error_set(err, CAIRN_E_GONE, "%s: the checkpoint is gone already", pruner->run->path);
     if (entry == catalog->top) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest of the run", err);
     if (entry == catalog->head) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest healthy one of the run", err);
-    if (entry == cn_retire_newest_whole(pruner->run, catalog))
+    if (entry == pruner->newest_whole)
         return refuse(pruner, entry, CAIRN_E_USAGE, "newer ones are damaged, and it is the newest that is whole", err);
-    if (is_kept(pruner->retire, entry))
-        return refuse(pruner, entry, CAIRN_E_USAGE, "`" CN_NAME_BEST "` leads to it: remove that link first", err);
+    if (entry == pruner->best) return refuse(pruner, entry, CAIRN_E_USAGE, "`" CN_NAME_BEST "` leads to it: remove that link first", err);
     if (entry->marks_unreadable)
         return cn_error_set(err, CAIRN_E_USAGE,
                             "%s/%s is not removed: its marks cannot be read, and may pin it (`cairn tag --unpin` starts them afresh): %s",
@@ -321,6 +333,7 @@ static int retire_once(struct pruner *pruner, bool *ret_again, cairn_error *err)
         code = check_readable(pruner, &catalog, err);
         int synced = code ? 0 : cn_os_sync_dir(pruner->run->dir); /* R2: what we saw is durable before we act on it */
         if (synced) code = cn_error_errno(err, -synced, "%s: syncing it", pruner->run->path);
+        if (!code) code = find_dear_ones(pruner, &catalog, err);
         if (!code && pruner->retire->only_id)
             code = retire_chosen(pruner, &catalog, &rc, err);
         else if (!code)
@@ -340,6 +353,7 @@ static int tell_plan(struct pruner *pruner, cairn_error *err)
     int code = cn_catalog_load(pruner->run, &catalog, err);
     if (code) return code;
     code = check_readable(pruner, &catalog, err);
+    if (!code) code = find_dear_ones(pruner, &catalog, err);
     if (!code) (void)retire_by_rules(pruner, &catalog);
     cn_catalog_done(&catalog);
     return code;
@@ -351,7 +365,7 @@ static bool take_turn(const struct cn_rundir *run, const struct cn_retire *retir
     for (int i = 0;; i++) {
         int rc = cn_os_lock_take(run->private_dir, CN_NAME_RETIRE_LOCK, ret_lock);
         if (rc != -EBUSY && rc != -EAGAIN) return true;
-        if (!retire->only_id || i == WAITS) return false;
+        if (!retire->waits || i == WAITS) return false;
         cn_os_sleep_ns(WAIT_NS);
     }
 }
@@ -365,8 +379,8 @@ int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error
     if (!retire->keep_last && !retire->only_id) return CAIRN_OK;
     if (retire->dry_run) return tell_plan(&pruner, err);
     if (!take_turn(run, retire, &lock))
-        return retire->only_id ? cn_error_set(err, CAIRN_E_LOCKED, "%s: another process removes checkpoints: try again later", run->path)
-                               : CAIRN_OK;
+        return retire->waits ? cn_error_set(err, CAIRN_E_LOCKED, "%s: another process removes checkpoints: try again later", run->path)
+                             : CAIRN_OK;
     /* what removers that were killed left: whoever is at it without a lock starts over with a new folder */
     (void)cn_retire_sweep(run);
     cn_retire_empty_trash(run);

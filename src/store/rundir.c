@@ -182,6 +182,7 @@ static int make_path(struct cn_rundir *run, cairn_error *err)
 
 struct search {
     const struct cn_rundir *run;
+    uint64_t step;
     char found[256];
 };
 
@@ -198,7 +199,7 @@ static int find_foreign(void *user, const char *name)
     return 1;
 }
 
-/* A checkpoint of ours. */
+/* A checkpoint of ours: the one of the highest step. */
 static int find_ours(void *user, const char *name)
 {
     struct search *search = user;
@@ -206,9 +207,10 @@ static int find_ours(void *user, const char *name)
     cn_auto_close cn_file dir = CN_NO_FILE;
     struct cn_file_info info;
     if (!cn_layout_parse_folder(name, &step, &term) || cn_os_open_dir(search->run->dir, name, &dir)) return 0;
-    if (cn_os_stat_at(dir, CN_NAME_MANIFEST, &info)) return 0;
+    if (cn_os_stat_at(dir, CN_NAME_MANIFEST, &info) || (search->found[0] && step < search->step)) return 0;
     snprintf(search->found, sizeof search->found, "%s", name);
-    return 1;
+    search->step = step;
+    return 0;
 }
 
 /* Whose run nobody knows: checkpoints of ours where run.json is missing. Another process may just have made it, and them. */
@@ -219,7 +221,7 @@ static int refuse_orphans(const struct cn_rundir *run, cairn_error *err)
     if (!cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) return CAIRN_OK;
     int rc = cn_os_list(run->dir, find_ours, &search);
     if (rc < 0) return cn_error_errno(err, -rc, "%s: listing it", run->path);
-    if (!rc || !cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) return CAIRN_OK;
+    if (!search.found[0] || !cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) return CAIRN_OK;
     return cn_error_set(err, CAIRN_E_FOREIGN,
                         "%s: " CN_NAME_RUN " is missing, but %s is there: put it back from a copy of the run, or choose another folder "
                         "for this run and start it from %s/%s",
@@ -247,12 +249,43 @@ static int open_private(struct cn_rundir *run, cairn_error *err)
     return rc ? cn_error_errno(err, -rc, "%s/.cairn: syncing it", run->path) : CAIRN_OK;
 }
 
+static int stop_at_run(void *user, const char *name)
+{
+    struct search *search = user;
+    struct cn_file_info info;
+    cn_auto_close cn_file dir = CN_NO_FILE;
+    if (cn_os_open_dir(search->run->dir, name, &dir) || cn_os_stat_at(dir, CN_NAME_RUN, &info)) return 0;
+    snprintf(search->found, sizeof search->found, "%s", name);
+    return 1;
+}
+
+/* A slip in the path: where the store was meant as a place for runs, or where everything goes when the checkpoint goes. */
+static int check_new_place(const struct cn_rundir *run, cairn_error *err)
+{
+    char above[sizeof run->path + sizeof "/" CN_NAME_MANIFEST];
+    struct cn_rundir there = { .dir = CN_NO_FILE };
+    struct search search = { .run = &there };
+    struct cn_file_info info;
+    const char *slash = strrchr(run->path, '/');
+    snprintf(above, sizeof above, "%.*s" CN_NAME_MANIFEST, slash ? (int)(slash - run->path) + 1 : 0, run->path);
+    if (!cn_os_stat_path(above, &info))
+        return cn_error_set(err, CAIRN_E_USAGE, "%s: the folder above it is a checkpoint: choose another place for this run", run->path);
+    if (cn_os_open_dir_path(run->path, &there.dir)) return CAIRN_OK; /* it is to be made */
+    bool holds_runs = cn_os_list(there.dir, stop_at_run, &search) > 0;
+    (void)cn_os_close(there.dir);
+    if (!holds_runs) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_USAGE, "%s: it holds runs, %s among them: give the run a folder of its own in it", run->path,
+                        search.found);
+}
+
 static int open_for_writing(struct cn_rundir *run, cairn_error *err)
 {
     struct cn_file_info info;
     char known[sizeof run->path + sizeof "/" CN_NAME_RUN];
     snprintf(known, sizeof known, "%s/" CN_NAME_RUN, run->path);
-    int code = cn_os_stat_path(known, &info) ? cn_layout_check_run(run->path, err) : CAIRN_OK; /* older ones keep their names */
+    bool is_new = cn_os_stat_path(known, &info) != 0;
+    int code = is_new ? cn_layout_check_run(run->path, err) : CAIRN_OK; /* older ones keep their names */
+    if (!code && is_new) code = check_new_place(run, err);
     if (!code) code = make_path(run, err);
     if (code) return code;
     int rc = cn_os_open_dir_path(run->path, &run->dir);

@@ -127,7 +127,10 @@ int cn_term_check(const struct cn_rundir *run, uint64_t term, const char uuid[CN
     size_t size = 0;
     int rc = cn_os_list(run->terms, raise_by_file, &highest);
     if (rc) return cn_error_errno(err, -rc, "%s/.cairn/terms: listing it", run->path);
-    if (highest != term)
+    if (highest < term)
+        return cn_error_set(err, CAIRN_E_GONE, "%s: its folder .cairn/terms was removed or replaced under this process: stop it",
+                            run->path);
+    if (highest > term)
         return cn_error_set(err, CAIRN_E_FENCED, "%s: another writer has taken this run over (term %llu, ours is %llu): stop this process",
                             run->path, (unsigned long long)highest, (unsigned long long)term);
     snprintf(number, sizeof number, "%llu", (unsigned long long)term);

@@ -76,7 +76,8 @@ void cn_tidy_links(const struct cn_rundir *run, const char *latest_name, const c
         cairn_error error = CAIRN_ERROR_INIT;
         cn_error_errno(&error, -rc, "%s", links[i][0]);
         snprintf(reason, sizeof reason, "%.120s", error.message);
-        snprintf(text, sizeof text, "%s: the symlink was not updated (%s); nothing depends on it", run->path, reason);
+        snprintf(text, sizeof text, "%s: the symlink was not updated (%s)%s", run->path, reason,
+                 i ? "; what it should lead to may be pruned: tag it" : "; nothing depends on it");
         message(user, text);
     }
 }

@@ -66,20 +66,28 @@ def arguments():
     parser.add_argument('steps', nargs='*', metavar='STEP', help='these alone, as mutants.txt calls them, without ?')
     parser.add_argument('--rounds', type=int, default=12, help='until one that must be noticed counts as missed (%(default)s); one that is not '
                         'expected to be noticed has a quarter of them')
+    parser.add_argument('--look', action='store_true', help='build nothing: does each step still stand in the source?')
     given = parser.parse_args()
     mutants = read('tests/sim/mutants.txt')
+    steps = [mutant.step for mutant in mutants]
+    if len(set(steps)) < len(steps):
+        parser.error(f'mutants.txt names {", ".join(sorted({step for step in steps if steps.count(step) > 1}))} twice')
     unknown = set(given.steps) - {mutant.step for mutant in mutants}
-    if not os.path.isdir(given.build + '/obj/src') or unknown:
+    if (not given.look and not os.path.isdir(given.build + '/obj/src')) or unknown:
         parser.error(f'no step {", ".join(sorted(unknown))} in mutants.txt' if unknown else f'{given.build}: nothing is built there')
-    return given.build, given.rounds, [mutant for mutant in mutants if not given.steps or mutant.step in given.steps]
+    return given, [mutant for mutant in mutants if not given.steps or mutant.step in given.steps]
 
 
 def main():
-    build, rounds, mutants = arguments()
-    os.makedirs(f'{build}/mutants', exist_ok=True)
-    subprocess.run(['gcc', *FLAGS, '-Isrc', '-r', '-nostdlib', '-o', f'{build}/mutants/machine.o', *sorted(glob.glob('tests/sim/*.c'))], check=True)
+    given, mutants = arguments()
+    build, rounds = given.build, given.rounds
     for mutant in mutants:
         mutate(mutant)
+    if given.look:
+        print(f'ok - {len(mutants)} steps of mutants.txt stand in the source')
+        return 0
+    os.makedirs(f'{build}/mutants', exist_ok=True)
+    subprocess.run(['gcc', *FLAGS, '-Isrc', '-r', '-nostdlib', '-o', f'{build}/mutants/machine.o', *sorted(glob.glob('tests/sim/*.c'))], check=True)
     wrong, hints = 0, []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for mutant, (caught, said) in zip(mutants, pool.map(lambda one: hunt(build, one, rounds if one.expected else -(-rounds // 4)), mutants)):

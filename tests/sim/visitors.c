@@ -78,7 +78,8 @@ static int keep(struct sim_actor *actor, cairn_error *error)
     cairn_keep_options options = CAIRN_KEEP_OPTIONS_INIT;
     options.last = actor->keep_last;
     sim_ledger_keeps(options.last);
-    return cairn_keep(SIM_RUN, &options, NULL, error);
+    int code = cairn_keep(SIM_RUN, &options, NULL, error);
+    return code == CAIRN_E_LOCKED ? CAIRN_OK : code; /* another pruner was stopped with the lock in its hands */
 }
 
 /* Several may be of that step, of other lines: which one goes is known only when no other one ever was. */

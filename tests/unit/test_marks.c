@@ -485,6 +485,55 @@ static void a_run_without_its_description_keeps_all(void **unused)
     test_shell("ls %s/checkpoint-40/training/optimizer* >/dev/null", path);
 }
 
+/* The last one that training can go on from is not the one that an item was dropped of. */
+static void removing_leaves_one_that_is_complete(void **unused)
+{
+    cairn_run *run;
+    cairn_state *state = new_state();
+    cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+    (void)unused;
+    make("complete");
+    test_ok(cairn_drop_item(store, "run@30", "optimizer", &err));
+    test_shell("cd '%s/checkpoint-40' && chmod u+w model.safetensors && truncate -s 100 model.safetensors", path);
+    test_code(cairn_remove(store, "run@20", &err), CAIRN_E_USAGE);
+    test_code(cairn_drop_item(store, "run@20", "optimizer", &err), CAIRN_E_USAGE);
+    test_ok(cairn_run_open(path, NULL, &run, &err));
+    test_ok(cairn_restore(run, state, NULL, &report, &err)); /* and it goes on from there */
+    assert_int_equal(report.step, 20);
+    assert_int_equal(report.skipped_damaged, 1);
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(state);
+}
+
+/* Another one that removes is waited for: "nothing to do" must not mean that. */
+static void keeping_waits_for_its_turn(void **unused)
+{
+    cairn_keep_options options = CAIRN_KEEP_OPTIONS_INIT;
+    cairn_keep_report report = CAIRN_KEEP_REPORT_INIT;
+    int ready[2], status;
+    char byte = 0, lock[800];
+    (void)unused;
+    make("turn");
+    test_ok(mark("run@10", MARK(.remove_tags = TAGS("first"), .remove_tags_count = 1)));
+    snprintf(lock, sizeof lock, "%s/.cairn/retire.lock", path);
+    assert_int_equal(pipe(ready), 0);
+    pid_t other = fork();
+    if (!other) {
+        struct flock whole = { .l_type = F_WRLCK };
+        int file = open(lock, O_RDWR | O_CREAT, 0644);
+        if (file < 0 || fcntl(file, F_SETLK, &whole) || write(ready[1], &byte, 1) != 1) _exit(1);
+        usleep(200000);
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    options.last = 1;
+    test_ok(cairn_keep(path, &options, &report, &err));
+    assert_int_equal(report.removed, 3);
+    assert_true(waitpid(other, &status, 0) == other && status == 0);
+    close(ready[0]);
+    close(ready[1]);
+}
+
 static void removing_leaves_the_best(void **unused)
 {
     (void)unused;
@@ -638,6 +687,8 @@ int main(void)
         cmocka_unit_test(readers_are_safe_from_a_drop),
         cmocka_unit_test(removing_asks_what_must_stay),
         cmocka_unit_test(a_run_without_its_description_keeps_all),
+        cmocka_unit_test(removing_leaves_one_that_is_complete),
+        cmocka_unit_test(keeping_waits_for_its_turn),
         cmocka_unit_test(removing_leaves_the_best),
         cmocka_unit_test(removing_leaves_one_that_is_whole),
         cmocka_unit_test(counts_without_lists_are_refused),

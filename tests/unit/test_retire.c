@@ -175,6 +175,41 @@ static void what_a_restore_would_take_stays(void **unused)
     cn_rundir_close(&writer.run);
 }
 
+/* What something was dropped of is no survivor: a run cannot go on from it. Nor is a copy one. */
+static void what_is_incomplete_does_not_count(void **unused)
+{
+    static const char *const dropped[] = { "optimizer" };
+    static const struct cn_manifest_file missing = { .name = "missing", .kind = CN_FILE_ATTACHED, .size_bytes = 5 };
+    (void)unused;
+    make("incomplete", 30);
+    for (uint64_t step = 40; step <= 60; step += 10) {
+        struct cn_manifest manifest = writer_manifest(&writer, step, NULL);
+        if (step < 60)
+            manifest.dropped = dropped, manifest.dropped_count = 1;
+        else
+            manifest.files = &missing, manifest.files_count = 1;
+        test_ok(writer_commit(&writer, &manifest, &err));
+    }
+    assert_int_equal(retire(1), 2);
+    expect("30 40 50 60");
+    test_shell("cd %s && cp -a checkpoint-30 checkpoint-35", path);
+    test_ok(writer_save(&writer, 70, &err));
+    assert_int_equal(retire(2), 0);
+    expect("30 35 40 50 60 70");
+    cn_rundir_close(&writer.run);
+}
+
+/* Whoever prunes, and whatever it knows of metrics. */
+static void what_best_leads_to_stays(void **unused)
+{
+    (void)unused;
+    make("dear", 50);
+    test_shell("ln -s checkpoint-20 %s/best", path);
+    assert_int_equal(retire(1), 3);
+    expect("20 50");
+    cn_rundir_close(&writer.run);
+}
+
 static void readers_keep_what_they_hold(void **unused)
 {
     struct cn_pool pool;
@@ -570,6 +605,8 @@ int main(void)
                                         cmocka_unit_test(a_dry_run_touches_nothing),
                                         cmocka_unit_test(what_is_counted_must_be_good),
                                         cmocka_unit_test(what_a_restore_would_take_stays),
+                                        cmocka_unit_test(what_is_incomplete_does_not_count),
+                                        cmocka_unit_test(what_best_leads_to_stays),
                                         cmocka_unit_test(readers_keep_what_they_hold),
                                         cmocka_unit_test(a_manifest_replaced_under_the_lock_is_looked_at_again),
                                         cmocka_unit_test(readers_are_safe_on_nfs),

@@ -491,6 +491,36 @@ static void what_stands_in_the_way_is_refused_and_stays(void **unused)
     }
 }
 
+/* The newest one, moved to another disk and linked back; another run's; a place that is meant for runs, or is a checkpoint. */
+static void what_is_no_place_for_a_run_is_refused(void **unused)
+{
+    static const struct {
+        const char *plant, *path, *says;
+        int code;
+    } cases[] = {
+        { "mv run/checkpoint-20 aside && ln -s ../aside run/checkpoint-20", "run", "checkpoint-20", CAIRN_E_FOREIGN },
+        { "cp -a other/checkpoint-30 run/checkpoint-30", "run", "another run", CAIRN_E_FOREIGN },
+        { "touch run/checkpoint-30", "run", "checkpoint-30", CAIRN_E_FOREIGN },
+        { "true", ".", "it holds runs", CAIRN_E_USAGE },
+        { "true", "run/checkpoint-10/x", "is a checkpoint", CAIRN_E_USAGE },
+        { "rm run/run.json", "run", "start it from", CAIRN_E_FOREIGN },
+    };
+    (void)unused;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char folder[300], path[600];
+        cairn_run *run = NULL;
+        snprintf(folder, sizeof folder, "%s", test_folder("places"));
+        snprintf(path, sizeof path, "%s/other", folder);
+        make_run(path, 3);
+        snprintf(path, sizeof path, "%s/run", folder);
+        make_run(path, 2);
+        test_shell("cd %s && %s", folder, cases[i].plant);
+        snprintf(path, sizeof path, "%s/%s", folder, cases[i].path);
+        test_code(cairn_run_open(path, NULL, &run, &err), cases[i].code);
+        if (!strstr(err.message, cases[i].says)) fail_msg("%s", err.message);
+    }
+}
+
 static void another_tools_folder_is_refused_by_name(void **unused)
 {
     char path[600];
@@ -1131,6 +1161,7 @@ int main(void)
         cmocka_unit_test(going_back_takes_another_way),
         cmocka_unit_test(a_second_writer_is_locked_out_or_fences),
         cmocka_unit_test(what_stands_in_the_way_is_refused_and_stays),
+        cmocka_unit_test(what_is_no_place_for_a_run_is_refused),
         cmocka_unit_test(another_tools_folder_is_refused_by_name),
         cmocka_unit_test(nan_makes_a_checkpoint_unhealthy),
         cmocka_unit_test(keep_last_keeps_what_it_must),
