@@ -12,7 +12,7 @@
  *
  * THE SHORT OF IT
  *      cairn_state *state;   cairn_run *run;   cairn_error err;   cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
- *      cairn_state_new(&state, &err);
+ *      cairn_state_new(&state, &err);                                      (each result is to be looked at: what failed is not bound)
  *      cairn_state_bind_tensor(state, "model", &weights, &err);            (once per tensor)
  *      cairn_state_bind_i64(state, "data", "position", &position, &err);   (once per value)
  *      cairn_run_open("ckpts/gpt-small", NULL, &run, &err);
@@ -269,7 +269,7 @@ typedef void (*cairn_committed_fn)(void *user, const struct cairn_save_report *r
 typedef struct cairn_run_options {
     size_t struct_size;
     int take_over;           /* non-zero: do not mind a live writer's lock; the other one is fenced */
-    uint32_t keep_last;      /* after each save keep the newest N checkpoints; 0 keeps all */
+    uint32_t keep_last;      /* after each save keep the newest N checkpoints, as cairn_keep does; 0 keeps all */
     const char *best_metric; /* the symlink `best` follows this metric */
     int best_is_max;         /* non-zero: larger is better */
     cairn_io_mode io_mode;
@@ -630,7 +630,8 @@ typedef struct cairn_keep_report {
 #define CAIRN_KEEP_REPORT_INIT { sizeof(cairn_keep_report), 0, 0 }
 
 /* Removes what keep_last of a run's options would remove after a save: superseded ones, all but the newest two unhealthy ones, and healthy ones beyond
- * the newest `last` that pass the quick check. The newest, the newest healthy, the best (the symlink), pinned, tagged and read ones stay.
+ * the newest `last` that pass the quick check and of which nothing was dropped. The newest, the newest healthy, the newest whole, the best (what the
+ * symlink leads to), pinned, tagged and read ones stay. LOCKED: another process removes checkpoints, and does not end.
  * IO: one that should go could not be removed; the others went, and the report is filled. */
 CAIRN_API int cairn_keep(const char *run_path, const cairn_keep_options *options, cairn_keep_report *ret_report, cairn_error *err);
 
