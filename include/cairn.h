@@ -290,7 +290,7 @@ typedef struct cairn_run_options {
 
 /* Opens a run for writing; the last part of path is the run's name, the folder above it the store. Both are made if missing.
  * LOCKED: another process writes it. VERSION: a newer format. FOREIGN: holds another tool's checkpoint-N folders.
- * USAGE: a new run called latest, best or checkpoint-..., with an '@' or a control character in its name, or not in UTF-8. */
+ * USAGE: a new run called latest, best, checkpoint-... or .something, with an '@' or a control character in its name, or not in UTF-8. */
 CAIRN_API int cairn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err);
 /* Makes the arena for saves of this state behind the caller's back, so that the first save does not have to. May be called again when the state has
  * grown. Waits for a save that runs, and returns what an earlier one failed with, as cairn_save does. */

@@ -91,6 +91,7 @@ static const char *run_name_problem(const char *name)
     size_t size = strlen(name);
     if (!strcmp(name, CN_NAME_LATEST) || !strcmp(name, CN_NAME_BEST) || cn_layout_looks_like_checkpoint(name))
         return "names like it lead to checkpoints";
+    if (name[0] == '.' && strspn(name, ".") < size) return "listings leave out what is hidden";
     if (strchr(name, '@')) return "what follows an '@' is taken for a step or a tag";
     for (size_t i = 0; i < size; i++)
         if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) return "control characters make it unreadable";

@@ -69,6 +69,15 @@ static void items_are_plain_words(void **unused)
     test_ok(cn_layout_check_item(longest, &err));
 }
 
+static void runs_have_names_that_mean_nothing_else(void **unused)
+{
+    static const char *const good[] = { "a", "store/gpt-small", "a b", "latest2", ".", "..", "./a", "a.b", "r\xc3\xa9seau", ".hidden/a" };
+    static const char *const bad[] = { "latest", "x/best", "checkpoint-5", "a@b", "a\nb", "a\xff", ".hidden", "x/.hidden", "..a" };
+    (void)unused;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) test_ok(cn_layout_check_run(good[i], &err));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) test_code(cn_layout_check_run(bad[i], &err), CAIRN_E_USAGE);
+}
+
 static void attachments_stay_inside_and_out_of_our_way(void **unused)
 {
     static const char *const good[] = { "config.json", "a/b/c.txt", "tokenizer model", "x~y", "training.json" };
@@ -203,6 +212,7 @@ int main(void)
                                         cmocka_unit_test(relative_names_stay_below),
                                         cmocka_unit_test(folders_have_one_spelling),
                                         cmocka_unit_test(items_are_plain_words),
+                                        cmocka_unit_test(runs_have_names_that_mean_nothing_else),
                                         cmocka_unit_test(attachments_stay_inside_and_out_of_our_way),
                                         cmocka_unit_test(files_are_named_as_the_hub_does),
                                         cmocka_unit_test(times_come_back) };
