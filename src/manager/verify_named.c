@@ -156,7 +156,7 @@ static void look_at_name(const char *path, const cairn_checkpoint *checkpoint, c
                          cairn_verify_report *report)
 {
     const char *slash = strrchr(path, '/');
-    char odd[CN_ODD_NAME_BYTES], text[CN_MAX_PATH_BYTES + CN_ODD_NAME_BYTES];
+    char odd[CN_ODD_NAME_BYTES], text[CN_MAX_PATH_BYTES + CN_ODD_NAME_BYTES + 2];
     if (!cn_layout_name_is_odd(slash ? slash + 1 : path, checkpoint->manifest.step, odd)) return;
     snprintf(text, sizeof text, "%s: %s", path, odd);
     warn(options, report, text);
