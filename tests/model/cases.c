@@ -16,9 +16,11 @@ static void put_checkpoint(struct state *s, const struct model_case *c, unsigned
         put_durable(&s->disk, folder, NAME_MARKS + 1, MARKS + 4 * MAX_ACTORS - 1);
         s->disk.lost[(MARKS + 4 * MAX_ACTORS - 1) / 64] |= UINT64_C(1) << (MARKS + 4 * MAX_ACTORS - 1) % 64;
     }
-    put_durable(&s->disk, folder, NAME_MANIFEST, files + MANIFEST);
+    bool thinned = c->thinned >> number & 1;
+    put_durable(&s->disk, folder, NAME_MANIFEST, files + (thinned ? MANIFEST_1 : MANIFEST));
     put_durable(&s->disk, folder, NAME_DATA, files + DATA);
-    for (unsigned item = 0; item < 2 && c->with_items; item++) put_durable(&s->disk, folder, NAME_ITEM_0 + item, files + ITEM_0 + item);
+    for (unsigned item = thinned; item < 2 && c->with_items; item++)
+        put_durable(&s->disk, folder, NAME_ITEM_0 + item, files + ITEM_0 + item);
     s->acknowledged |= (uint16_t)(1u << number);
 }
 
@@ -29,6 +31,7 @@ void begin_case(struct world *w, const struct model_case *c)
     w->c = c;
     w->s.opened = 1;
     w->s.manifest_items[0] = 3;
+    if (c->thinned) w->s.manifest_items[1] = 2;
     for (unsigned i = 0; i < MAX_ACTORS; i++) w->s.actor[i].role = (uint8_t)c->plan[i].role;
     if (c->plan[0].role == REPLACER) {
         put_checkpoint(&w->s, c, 0, ROOT, NAME_TARGET);
@@ -78,9 +81,12 @@ const struct model_case configurations[] = {
     { .name = "tagger, pruner", .plan = { TAGS(0), KEEPS(1) }, .initial = 2, .cuts = 1, .kills = true, .no_probe = true, .quick = true },
     { .name = "2 droppers, a cut", .plan = { DROPS(0), DROPS(0) }, .initial = 2, .cuts = 1, .with_items = true, .kills = true, .no_probe = true, .quick = true },
     { .name = "writer, dropper, a cut", .plan = { WRITES("s"), DROPS(0) }, .initial = 1, .cuts = 1, .with_items = true, .kills = true, .quick = true },
-    { .name = "dropper of the head", .plan = { DROPS(1) }, .initial = 2, .with_items = true, .no_probe = true, .quick = true },
+    { .name = "dropper of the head", .plan = { DROPS(1) }, .initial = 2, .broken = 2, .with_items = true, .no_probe = true, .quick = true },
     { .name = "2 droppers, reader", .plan = { DROPS(0), DROPS(0), READS(0) }, .initial = 2, .with_items = true, .kills = true, .no_probe = true, .quick = true },
     { .name = "dropper, pruner, reader", .plan = { DROPS(0), KEEPS(1), READS(0) }, .initial = 2, .with_items = true, .kills = true, .no_probe = true, .quick = true },
+    { .name = "broken newest, dropper, pruner", .plan = { DROPS(1), KEEPS(1), WRITES("s") }, .initial = 3, .broken = 4, .with_items = true, .kills = true, .quick = true },
+    { .name = "broken newest, thinned, pruner", .plan = { KEEPS(1), WRITES("s") }, .initial = 3, .broken = 4, .thinned = 2, .with_items = true, .quick = true },
+    { .name = "broken newest, thinned, rm", .plan = { REMOVES_OLDEST, WRITES("s") }, .initial = 3, .broken = 4, .thinned = 2, .with_items = true, .quick = true },
     { .name = "links, editor", .plan = { WRITES("ss"), EDITS(1) }, .initial = 2, .links = true, .quick = true },
     { .name = "links, no locks, pruner", .plan = { WRITES("bs"), KEEPS(1) }, .initial = 3, .links = true, .no_locks = true, .quick = true },
     { .name = "no locks: 2 writers, pruner", .plan = { WRITES("bs"), WRITES("s"), KEEPS(1) }, .initial = 2, .no_locks = true, .quick = true },
@@ -147,8 +153,12 @@ const struct mutant mutants[] = {
     { I2, NO_RULE, "2 droppers, a cut", NULL, false },
     { I3, NO_RULE, "2 droppers, a cut", NULL, false },
     { I4, NO_RULE, "2 droppers, a cut", NULL, false },
-    { R_HEAD, NO_RULE, "rm", NULL, false },
-    { R1, NO_RULE, "broken newest", NULL, false },
+    { R_HEAD, NO_RULE, "broken newest, thinned, rm", NULL, false },
+    { I1_WHOLE, NO_RULE, "broken newest, dropper, pruner", NULL, false },
+    { G_COMPLETE, NO_RULE, "broken newest, thinned, pruner", NULL, false },
+    { R1, R1_WHOLE, "broken newest", NULL, false },
+    { R1_COMPLETE, R1_WHOLE, "broken newest, thinned, pruner", NULL, false },
+    { R1_WHOLE, NO_RULE, "broken newest, thinned, rm", NULL, false },
     { R2_SYNC, NO_RULE, "back, pruner, a cut", NULL, false },
     { R2_ORDER, NO_RULE, "back, pruner, a cut", NULL, false },
     { R3_LOCK, NO_RULE, "pruner, reader", NULL, false },

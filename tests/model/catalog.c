@@ -96,3 +96,20 @@ bool is_whole(const struct world *w, unsigned c)
         if (w->s.manifest_items[version] >> item & 1 && !file_is_right(disk, folder, NAME_ITEM_0 + item, ITEM_0 + item)) return false;
     return true;
 }
+
+bool is_complete(const struct world *w, unsigned c)
+{
+    return !w->c->with_items || (manifest_of(&w->s.disk, FOLDERS + c) - FILES) % 6 == MANIFEST;
+}
+
+bool is_survivor(const struct world *w, unsigned c)
+{
+    return !(w->s.checkpoint[c].flags & UNHEALTHY) && is_whole(w, c) && is_complete(w, c);
+}
+
+unsigned newest_survivor(const struct world *w, const struct listing *listing)
+{
+    for (unsigned i = listing->count; i; i--)
+        if (listing->at[i - 1].current && is_survivor(w, listing->at[i - 1].checkpoint)) return i;
+    return 0;
+}

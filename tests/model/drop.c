@@ -30,6 +30,7 @@ static void find(struct world *w, struct actor *a)
     for (unsigned i = 0; i < listing.count; i++) {
         if (listing.at[i].checkpoint != target(w, a)) continue;
         if (has_rule(w, I1_HEAD) && (i + 1u == listing.top || i + 1u == listing.head)) return end(w, a, USAGE);
+        if (has_rule(w, I1_WHOLE) && i + 1u == newest_survivor(w, &listing)) return end(w, a, USAGE);
         a->hold.name = listing.at[i].name;
         return go(a, SYNC_FOUND);
     }

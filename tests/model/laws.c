@@ -26,15 +26,16 @@ static int left_out_by(const struct state *s, unsigned end, uint16_t knowingly)
 
 /* ----------------------------------------------------------------------------------------------- what actors say they did */
 
-/* The default may pass over what is unhealthy or broken; going back leaves behind what it was asked to. */
+/* The default may pass over what is unhealthy, broken or thinned; going back leaves behind what it was asked to. */
 void on_restored(struct world *w, struct actor *a, unsigned c, bool default_choice)
 {
     struct state *s = &w->s;
     uint16_t knowingly = 0;
     for (unsigned d = 0; d < MAX_CHECKPOINTS; d++)
-        if (s->checkpoint[d].step && !on_line(s, c, d) && (!default_choice || s->checkpoint[d].flags & (UNHEALTHY | BROKEN)) &&
-            name_in_run(&s->disk, FOLDERS + d))
+        if (s->checkpoint[d].step && !on_line(s, c, d) &&
+            (!default_choice || s->checkpoint[d].flags & (UNHEALTHY | BROKEN) || !is_complete(w, d)) && name_in_run(&s->disk, FOLDERS + d))
             knowingly |= bit(d);
+    if (default_choice && !is_complete(w, c)) violate(w, "resume: what is resumed from lacks an item");
     note(w, "restores checkpoint %u (step %u, term %u)", c, s->checkpoint[c].step, s->checkpoint[c].term);
     a->writer.gives_up = knowingly;
     if (a->writer.term >= s->opened && left_out_by(s, c, knowingly) >= 0)
@@ -81,7 +82,7 @@ void on_retired(struct world *w, struct actor *a, unsigned c)
         unsigned other = listing.at[i].checkpoint;
         if (other == c && i + 1 == listing.top) violate(w, "pruning: the newest is removed");
         if (other == c && i + 1 == listing.head) violate(w, "pruning: the head is removed");
-        resumable |= other != c && listing.at[i].current && !(w->s.checkpoint[other].flags & UNHEALTHY) && is_whole(w, other);
+        resumable |= other != c && listing.at[i].current && is_survivor(w, other);
     }
     if (w->s.checkpoint[c].flags & UNREADABLE_MARKS) violate(w, "marks: one whose marks cannot be read is removed");
     if (!resumable) violate(w, "pruning: the last whole one is removed");
@@ -158,14 +159,14 @@ static void check_target(struct world *w)
     if (!is_checkpoint(node) || !is_whole(w, node - FOLDERS)) violate(w, "atomic: neither the old nor the new one is there");
 }
 
-/* The head has what a resume needs. */
+/* The head has what a resume needs, and there is one that has it and is whole. */
 static void check_head(struct world *w)
 {
     struct listing listing;
     list_run(w, &listing);
     if (!listing.head || !w->c->with_items) return;
-    unsigned c = listing.at[listing.head - 1].checkpoint;
-    if ((manifest_of(&w->s.disk, FOLDERS + c) - FILES) % 6 != MANIFEST) violate(w, "resume: an item of the head is dropped");
+    if (!is_complete(w, listing.at[listing.head - 1].checkpoint)) violate(w, "resume: an item of the head is dropped");
+    if (!newest_survivor(w, &listing)) violate(w, "resume: nothing whole is left that has all its items");
 }
 
 /* ----------------------------------------------------------------------------------------------------- somebody can resume */

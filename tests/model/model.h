@@ -47,6 +47,7 @@ enum { MAX_CHECKPOINTS = 10, MAX_ACTORS = 5, MAX_ENTRIES = 36, MAX_OPS = 14, MAX
     X(T_KEPT, "T", "term files are never removed")                                                                                         \
     X(G_TWICE, "Reading", "a run is listed until a second listing shows nothing new")                                                      \
     X(G_RELIST, "Reading", "what went away while it was opened: list again")                                                               \
+    X(G_COMPLETE, "Reading", "the default takes one with all that is bound")                                                               \
     X(G_LEASE, "Reading", "a writer holds what it resumed from")                                                                           \
     X(G_LOOK, "Reading", "a reader looks again after it has the lock")                                                                     \
     X(G_LEASE_READER, "Reading", "a reader takes the lock")                                                                                \
@@ -67,7 +68,10 @@ enum { MAX_CHECKPOINTS = 10, MAX_ACTORS = 5, MAX_ENTRIES = 36, MAX_OPS = 14, MAX
     X(I2, "I2", "the new manifest is synced before it gets its name")                                                                      \
     X(I3, "I3", "the folder is synced after that")                                                                                         \
     X(I4, "I4", "files go after the manifest that listed them")                                                                            \
+    X(I1_WHOLE, "I1", "not the newest that is whole")                                                                                      \
     X(R1, "R1", "only what is whole counts as a survivor")                                                                                 \
+    X(R1_COMPLETE, "R1", "only what has all its items counts as a survivor")                                                               \
+    X(R1_WHOLE, "R1", "the newest such survivor stays")                                                                                    \
     X(R2_SYNC, "R2", "the run folder is synced between listing and acting")                                                                \
     X(R2_ORDER, "R2", "it is listed first, then synced")                                                                                   \
     X(R3_LOCK, "R3", "nobody holds the victim")                                                                                            \
@@ -242,9 +246,9 @@ struct model_case {
     struct plan plan[MAX_ACTORS];
     uint8_t initial, cuts;
     bool kills, no_locks, torn_listing, full_disk, fresh, no_terms, with_items, no_probe;
-    uint8_t broken, unhealthy, bad_marks; /* bits of initial checkpoints */
-    bool may_be_away;                     /* what a pruner moved by mistake may lie in trash until R5 puts it back */
-    bool links;                           /* saves link the data of what they go on from */
+    uint8_t broken, unhealthy, bad_marks, thinned; /* bits of initial checkpoints; thinned: item 0 is dropped */
+    bool may_be_away;                              /* what a pruner moved by mistake may lie in trash until R5 puts it back */
+    bool links;                                    /* saves link the data of what they go on from */
     enum rule without, without_too;
     bool quick; /* part of the short form */
 };
@@ -304,7 +308,10 @@ unsigned aside(const struct checkpoint *checkpoint);
 bool comes_before(const struct state *s, unsigned c, unsigned d);
 bool on_line(const struct state *s, unsigned end, unsigned c);
 void list_run(const struct world *w, struct listing *ret);
-bool is_whole(const struct world *w, unsigned c); /* what the quick check says */
+bool is_whole(const struct world *w, unsigned c);                               /* what the quick check says */
+bool is_complete(const struct world *w, unsigned c);                            /* no item was dropped */
+bool is_survivor(const struct world *w, unsigned c);                            /* healthy, whole and complete */
+unsigned newest_survivor(const struct world *w, const struct listing *listing); /* of the line: its index + 1; 0: none */
 unsigned manifest_of(const struct disk *disk, unsigned folder);
 unsigned name_in_run(const struct disk *disk, unsigned node); /* 0: none */
 unsigned highest_marks(const struct disk *disk, unsigned folder);

@@ -47,7 +47,8 @@ static unsigned name_of_victim(const struct actor *a)
 
 static bool survives(const struct world *w, unsigned c)
 {
-    return !(w->s.checkpoint[c].flags & UNHEALTHY) && (!has_rule(w, R1) || is_whole(w, c));
+    return !(w->s.checkpoint[c].flags & UNHEALTHY) && (!has_rule(w, R1) || is_whole(w, c)) &&
+           (!has_rule(w, R1_COMPLETE) || is_complete(w, c));
 }
 
 static bool is_brief(const struct world *w, const struct actor *a)
@@ -75,11 +76,12 @@ static void decide(struct world *w, struct actor *a)
     struct listing listing;
     unsigned keep = w->c->plan[actor_index(w, a)].target, count = 0;
     list_run(w, &listing);
+    int dear = has_rule(w, R1_WHOLE) ? (int)newest_survivor(w, &listing) : 0;
     a->pruner.victims = a->pruner.at = 0;
     for (int round = 0; round < 2; round++)
         for (int i = listing.count - 1; i >= 0; i--) {
             unsigned c = listing.at[i].checkpoint;
-            bool safe = has_rule(w, R_HEAD) && (i + 1 == listing.head || i + 1 == listing.top);
+            bool safe = i + 1 == dear || (has_rule(w, R_HEAD) && (i + 1 == listing.head || i + 1 == listing.top));
             if (is_pinned(w, FOLDERS + c)) safe = true;
             if (listing.at[i].current != round) continue;
             if (!round && !safe && keep) add_victim(a, is_brief(w, a) ? 1 : MAX_MOVES, &listing, i);

@@ -58,7 +58,7 @@ static void check_taken(struct world *w, struct actor *a)
 
 /* ----------------------------------------------------------------------------------------------------------------- restore */
 
-/* The oldest other one of the line, or the newest that is healthy and whole. below: only what comes before it. */
+/* The oldest other one of the line, or the newest that is healthy, whole and complete. below: only what comes before it. */
 static int pick(const struct world *w, const struct listing *listing, bool back, int below)
 {
     int found = -1;
@@ -67,6 +67,7 @@ static int pick(const struct world *w, const struct listing *listing, bool back,
     for (int i = 0; i < listing->count && !back; i++) {
         unsigned c = listing->at[i].checkpoint;
         if (!listing->at[i].current || w->s.checkpoint[c].flags & (UNHEALTHY | BROKEN)) continue;
+        if (has_rule(w, G_COMPLETE) && !is_complete(w, c)) continue;
         if (below < 0 || comes_before(&w->s, c, (unsigned)below)) found = i;
     }
     return found;
