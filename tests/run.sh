@@ -77,7 +77,7 @@ collect() { # collect NAME
     add "$log/$1.log" "$status" "$1" "$seconds"
 }
 beside follow-two-minutes env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FOLLOW_S=120 CAIRN_TEST_ONLY=an_evaluator_follows_a_live_run tests/unit.sh build test_folder
-beside every-fault env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FAULTS=all tests/unit.sh build test_faults
+beside every-fault env CAIRN_TEST_TIMEOUT_S=600 CAIRN_FAULTS=all tests/unit.sh build test_faults
 beside simulated-disk build/sim
 part 'header' header
 part 'layer borders' tests/borders.sh
