@@ -385,14 +385,21 @@ CAIRN_API int cairn_metrics_read(const char *run_path, int (*each)(void *user, u
 
 #define CAIRN_STEP_DEFAULT UINT64_MAX /* the newest healthy and exact one that passes the quick check */
 
+struct cairn_checkpoint;
+/* Which state to fill from a checkpoint that is tried: so that a caller binds what that one holds. Asked before anything of it is matched, for an older one
+ * again where a newer one is damaged. The states must live, and stay as they are, until the call has returned. NULL: it ends with CANCELLED. */
+typedef cairn_state *(*cairn_state_for_fn)(void *user, const struct cairn_checkpoint *checkpoint);
+
 typedef struct cairn_restore_options {
     size_t struct_size;
     uint64_t step;              /* a step of the current line, or CAIRN_STEP_DEFAULT */
     int allow_missing;          /* non-zero: TRAINABLE and OPTIMIZER leaves that the checkpoint lacks stay as they are */
     const char *const *items;   /* only these items; NULL: all that are bound */
     size_t items_count;
+    cairn_state_for_fn state_for; /* NULL: the state given is filled */
+    void *user;                   /* for it */
 } cairn_restore_options;
-#define CAIRN_RESTORE_OPTIONS_INIT { sizeof(cairn_restore_options), UINT64_MAX, 0, NULL, 0 }
+#define CAIRN_RESTORE_OPTIONS_INIT { sizeof(cairn_restore_options), UINT64_MAX, 0, NULL, 0, NULL, NULL }
 
 typedef enum cairn_outcome {
     CAIRN_RESTORED = 0,

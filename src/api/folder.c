@@ -18,9 +18,10 @@ int cairn_load(const char *store, const char *name, cairn_state *state, const ca
                cairn_restore_report *ret_report, cairn_error *err)
 {
     static const cairn_restore_options defaults = CAIRN_RESTORE_OPTIONS_INIT;
-    if (!name || !*name || !state) return cn_error_set(err, CAIRN_E_USAGE, "cairn_load: name and state must be given");
     if (!options) options = &defaults;
     int code = cn_check_struct(options, CAIRN_RESTORE_OPTIONS_INIT, err);
+    if (!code && (!name || !*name || (!state && !options->state_for)))
+        code = cn_error_set(err, CAIRN_E_USAGE, "cairn_load: name and state must be given");
     if (!code) code = cn_check_struct(ret_report, CAIRN_RESTORE_REPORT_INIT, err);
     return code ? code : cn_folder_load(store, name, state, options, ret_report, err);
 }

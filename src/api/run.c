@@ -54,9 +54,10 @@ int cairn_restore(cairn_run *run, cairn_state *state, const cairn_restore_option
                   cairn_error *err)
 {
     static const cairn_restore_options defaults = CAIRN_RESTORE_OPTIONS_INIT;
-    if (!run || !state) return cn_error_set(err, CAIRN_E_USAGE, "cairn_restore: run and state must be given");
     if (!options) options = &defaults;
     int code = cn_check_struct(options, CAIRN_RESTORE_OPTIONS_INIT, err);
+    if (!code && (!run || (!state && !options->state_for)))
+        code = cn_error_set(err, CAIRN_E_USAGE, "cairn_restore: run and state must be given");
     if (!code) code = cn_check_struct(ret_report, CAIRN_RESTORE_REPORT_INIT, err);
     return code ? code : cn_run_restore(run, state, options, ret_report, err);
 }

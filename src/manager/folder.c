@@ -140,6 +140,8 @@ int cn_folder_save(const char *path, cairn_state *state, const cairn_folder_opti
 static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *report,
                 cairn_error *err)
 {
+    if (options->state_for) state = options->state_for(options->user, checkpoint);
+    if (!state) return cn_error_set(err, CAIRN_E_CANCELLED, "%s: the caller gave no state to fill from it", checkpoint->path);
     struct cn_restore restore = {
         .state = state, .checkpoint = checkpoint, .options = options, .threads = cn_defaults_threads(0, CN_WORK_WAITED_FOR)
     };

@@ -20,13 +20,13 @@ struct attempt {
     cairn_state *state;
     const cairn_restore_options *options;
     cairn_restore_report report;
-    bool torn;          /* an attempt failed after its first byte: the bound memory is a mixture */
-    bool *torn_leaves;  /* per leaf: such an attempt may have overwritten it */
-    bool looks_again;   /* where what was chosen has gone meanwhile */
-    bool has_gone;      /* so it is */
-    bool refused;       /* the caller's own memory did not take what it was given: an older checkpoint mends nothing */
-    struct cn_buf told; /* which damaged ones: names, each ended by NUL */
-    cairn_error error;  /* of the last attempt */
+    bool torn;                  /* an attempt failed after its first byte: the bound memory is a mixture */
+    struct cn_hash torn_leaves; /* the keys of those that such an attempt may have overwritten */
+    bool looks_again;           /* where what was chosen has gone meanwhile */
+    bool has_gone;              /* so it is */
+    bool refused;               /* the caller's own memory did not take what it was given: an older checkpoint mends nothing */
+    struct cn_buf told;         /* which damaged ones: names, each ended by NUL */
+    cairn_error error;          /* of the last attempt */
 };
 
 /* The line that goes on from a checkpoint: made before the state is touched, so that nothing can fail when it is filled. */
@@ -52,15 +52,23 @@ static void adopt_line(cairn_run *run, const struct cn_line *line)
 /* Everything that torn attempts overwrote is overwritten again by this one? */
 static bool covers(const struct attempt *attempt, const struct cn_restore *restore)
 {
-    for (uint64_t i = 0; i < attempt->state->count; i++)
-        if (attempt->torn_leaves[i] && restore->outcomes[i] != CAIRN_RESTORED) return false;
-    return true;
+    const cairn_state *state = restore->state;
+    uint64_t covered = 0;
+    for (uint64_t i = 0; i < state->count; i++) {
+        const char *key = state->leaves[i]->key;
+        covered += restore->outcomes[i] == CAIRN_RESTORED && cn_hash_find(&attempt->torn_leaves, key, strlen(key), NULL);
+    }
+    return covered == attempt->torn_leaves.count;
 }
 
+/* Room for it was made before. */
 static void remember_torn(struct attempt *attempt, const struct cn_restore *restore)
 {
     attempt->torn = true;
-    for (uint64_t i = 0; i < attempt->state->count; i++) attempt->torn_leaves[i] |= restore->outcomes[i] == CAIRN_RESTORED;
+    for (uint64_t i = 0; i < restore->state->count; i++) {
+        const char *key = restore->state->leaves[i]->key;
+        if (restore->outcomes[i] == CAIRN_RESTORED) (void)cn_hash_add(&attempt->torn_leaves, key, strlen(key), i, NULL);
+    }
 }
 
 /* Files of which every tensor was just read and found right are what the next save may link to. Without them it writes. */
@@ -78,10 +86,10 @@ static void remember_files(cairn_run *run, const struct cn_restore *restore)
     cn_run_message(run, "the next save will write all files afresh: %s", error.message);
 }
 
-static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoint)
+static int fill_state(struct attempt *attempt, cairn_state *state, const cairn_checkpoint *checkpoint)
 {
     cairn_run *run = attempt->run;
-    struct cn_restore restore = { .state = attempt->state,
+    struct cn_restore restore = { .state = state,
                                   .checkpoint = checkpoint,
                                   .options = attempt->options,
                                   .threads = cn_run_threads(run, CN_WORK_WAITED_FOR),
@@ -95,6 +103,8 @@ static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoin
         code = cn_error_set(&attempt->error, CAIRN_E_MISMATCH, "%s: it does not hold all that the damaged one had begun to overwrite",
                             checkpoint->path);
     if (!code) code = cn_run_need_arena(run, cn_run_piece_bytes(run), restore.pieces.total_bytes / 8, &attempt->error);
+    if (!code && cn_hash_reserve(&attempt->torn_leaves, state->count))
+        code = cn_error_set(&attempt->error, CAIRN_E_NOMEM, "%s: no memory to restore a state", run->dir.path);
     if (!code) {
         restore.arena = run->arena;
         cn_run_clear_figures(run);
@@ -109,6 +119,14 @@ static int fill_state(struct attempt *attempt, const cairn_checkpoint *checkpoin
     }
     cn_restore_free(&restore);
     return code;
+}
+
+static int fill_from(struct attempt *attempt, const cairn_checkpoint *checkpoint)
+{
+    const cairn_restore_options *options = attempt->options;
+    cairn_state *state = options->state_for ? options->state_for(options->user, checkpoint) : attempt->state;
+    if (state) return fill_state(attempt, state, checkpoint);
+    return cn_error_set(&attempt->error, CAIRN_E_CANCELLED, "%s: the caller gave no state to fill from it", checkpoint->path);
 }
 
 /* Not to be read by this user: nobody knows whether it is whole. */
@@ -149,7 +167,7 @@ static int try_held(struct attempt *attempt, const char *name, const struct cn_h
     if (!code) code = make_line(run, manifest, &line, &attempt->error);
     if (!code) code = cn_checkpoint_open_at(run->dir.dir, name, path, run->options.io_mode, &checkpoint, &attempt->error);
     if (!code) code = cn_held_check_id(name, &checkpoint->manifest, manifest->id, &attempt->error);
-    if (!code) code = fill_state(attempt, checkpoint);
+    if (!code) code = fill_from(attempt, checkpoint);
     cn_checkpoint_close(checkpoint);
     if (code)
         cn_os_free(line.lineage);
@@ -346,16 +364,18 @@ int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_optio
     int code = cn_run_check_process(run, err);
     if (!code) code = cn_job_collect(run, err);
     if (code) return code;
-    attempt.torn_leaves = cn_os_new_array(state->count, sizeof *attempt.torn_leaves);
+    uint64_t seed = 0;
+    int rc = cn_os_random(&seed, sizeof seed);
+    if (rc) return cn_error_errno(err, -rc, "no randomness from the system");
+    cn_hash_init(&attempt.torn_leaves, cn_os_alloc(), seed);
     cn_buf_init(&attempt.told, cn_os_alloc(), CN_MAX_CATALOG_BYTES);
-    if (!attempt.torn_leaves) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to restore a state", run->dir.path);
     if (ret_report) attempt.report.leaf = ret_report->leaf, attempt.report.user = ret_report->user;
     uint64_t started = cn_os_now_ns();
     cn_run_begin_job(run, CAIRN_PHASE_RESTORING, options->step == CAIRN_STEP_DEFAULT ? 0 : options->step);
     /* whatever is resumed from, what this term has committed so far is left behind: the next commit needs a term of its own */
     if (run->term_used) code = cn_run_take_term(run, err);
     if (!code) code = look_and_choose(&attempt, err);
-    cn_os_free(attempt.torn_leaves);
+    cn_hash_done(&attempt.torn_leaves);
     cn_buf_done(&attempt.told);
     cn_run_end_job(run, code, false);
     if (code) return code;

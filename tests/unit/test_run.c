@@ -895,6 +895,93 @@ static void what_any_torn_attempt_touched_must_be_covered(void **unused)
     free(b);
 }
 
+/* Whoever binds what a checkpoint holds: a always, b where it is there. */
+struct chooser {
+    cairn_state *states[4];
+    int asked;
+    bool refuses;
+    uint8_t *a, *b;
+};
+
+static cairn_state *state_for(void *user, const cairn_checkpoint *checkpoint)
+{
+    static const uint64_t shape[] = { 9 << 20 };
+    struct chooser *chooser = user;
+    struct trainer t = { 0 };
+    if (chooser->refuses) return NULL;
+    test_ok(cairn_state_new(&t.state, &err));
+    chooser->states[chooser->asked++] = t.state;
+    bind(&t, "a", "a", CAIRN_U8, 1, shape, CAIRN_TRAINABLE, chooser->a);
+    if (cairn_checkpoint_find(checkpoint, "b", "b")) bind(&t, "b", "b", CAIRN_U8, 1, shape, CAIRN_OPTIMIZER, chooser->b);
+    return t.state;
+}
+
+static void chooser_clear(struct chooser *chooser)
+{
+    while (chooser->asked) cairn_state_free(chooser->states[--chooser->asked]);
+    chooser->a[0] = chooser->b[0] = 9;
+}
+
+/* A step that holds a alone, or b besides. */
+static void save_of_chooser(cairn_run *run, struct chooser *chooser, uint64_t step, bool with_b)
+{
+    static const uint64_t shape[] = { 9 << 20 };
+    struct trainer t = { 0 };
+    cairn_save_options saving = TEST_SAVE_OPTIONS;
+    chooser->a[0] = chooser->b[0] = (uint8_t)step;
+    saving.step = step;
+    test_ok(cairn_state_new(&t.state, &err));
+    bind(&t, "a", "a", CAIRN_U8, 1, shape, CAIRN_TRAINABLE, chooser->a);
+    if (with_b) bind(&t, "b", "b", CAIRN_U8, 1, shape, CAIRN_OPTIMIZER, chooser->b);
+    test_ok(cairn_save(run, t.state, &saving, NULL, &err));
+    cairn_state_free(t.state);
+}
+
+static void each_checkpoint_gets_its_own_state(void **unused)
+{
+    char path[600], name[640];
+    struct chooser chooser = { .a = calloc(1, 9 << 20), .b = calloc(1, 9 << 20) };
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    cairn_restore_options choosing = CAIRN_RESTORE_OPTIONS_INIT;
+    cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/run", test_folder("chooser"));
+    options.io_threads = 1;
+    cairn_run *run = open_run(path, options);
+    save_of_chooser(run, &chooser, 3, false);
+    save_of_chooser(run, &chooser, 4, true);
+    save_of_chooser(run, &chooser, 5, true);
+    choosing.state_for = state_for;
+    choosing.user = &chooser;
+    chooser_clear(&chooser);
+    test_ok(cairn_restore(run, NULL, &choosing, &report, &err));
+    assert_true(report.step == 5 && chooser.a[0] == 5 && chooser.b[0] == 5 && chooser.asked == 1);
+    chooser_clear(&chooser);
+    test_damage(path, "checkpoint-5/training/b.safetensors", 8000000); /* found in the middle: the state for step 4 covers it */
+    test_ok(cairn_restore(run, NULL, &choosing, &report, &err));
+    assert_true(report.step == 4 && chooser.a[0] == 4 && chooser.b[0] == 4 && chooser.asked == 2);
+    chooser_clear(&chooser);
+    test_damage(path, "checkpoint-4/training/b.safetensors", 8000000); /* the one for step 3 does not */
+    test_code(cairn_restore(run, NULL, &choosing, &report, &err), CAIRN_E_TORN_STATE);
+    chooser_clear(&chooser);
+    test_shell("truncate -s 100 %s/checkpoint-4/training/b.safetensors %s/checkpoint-5/training/b.safetensors", path, path);
+    test_ok(cairn_restore(run, NULL, &choosing, &report, &err)); /* found before anything is touched */
+    assert_true(report.step == 3 && chooser.a[0] == 3 && chooser.b[0] == 9);
+    chooser_clear(&chooser);
+    chooser.refuses = true;
+    test_code(cairn_restore(run, NULL, &choosing, &report, &err), CAIRN_E_CANCELLED);
+    snprintf(name, sizeof name, "%s/checkpoint-3", path);
+    test_code(cairn_load(NULL, name, NULL, &choosing, &report, &err), CAIRN_E_CANCELLED);
+    chooser.refuses = false;
+    test_ok(cairn_load(NULL, name, NULL, &choosing, &report, &err));
+    assert_true(report.step == 3 && chooser.a[0] == 3);
+    test_code(cairn_load(NULL, name, NULL, NULL, &report, &err), CAIRN_E_USAGE);
+    chooser_clear(&chooser);
+    test_ok(cairn_run_close(run, &err));
+    free(chooser.a);
+    free(chooser.b);
+}
+
 /* Memory behind callbacks, on a device that fails at one of them. */
 struct device {
     uint8_t *memory;
@@ -1173,6 +1260,7 @@ int main(void)
         cmocka_unit_test(long_names_of_what_nothing_is_bound_to_take_no_memory),
         cmocka_unit_test(an_older_one_must_cover_what_was_torn),
         cmocka_unit_test(what_any_torn_attempt_touched_must_be_covered),
+        cmocka_unit_test(each_checkpoint_gets_its_own_state),
         cmocka_unit_test(a_store_that_fails_ends_the_restore),
         cmocka_unit_test(bad_bindings_are_refused),
         cmocka_unit_test(a_small_disk_says_what_is_missing),
