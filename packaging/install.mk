@@ -61,4 +61,5 @@ deb: dist
 
 .PHONY: test-deb
 test-deb: deb
+	@scripts/setup.sh test-deb
 	@tests/deb.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that a target needs and that are missing: setup.sh demo|test|crash|lint|arm64|valgrind|deb. Quick when nothing is missing.
+# Installs the Debian packages that a target needs and that are missing: setup.sh demo|test|crash|lint|arm64|valgrind|deb|test-deb. Quick when nothing is missing.
 set -eu
 packages=
 need() { # need COMMAND-THAT-SUCCEEDS-WHEN-THERE PACKAGE
@@ -37,6 +37,9 @@ deb)
     need 'command -v dh' debhelper
     need 'command -v dpkg-buildpackage' dpkg-dev
     need 'command -v fakeroot' fakeroot
+    ;;
+test-deb)
+    need 'command -v debootstrap' debootstrap
     ;;
 lint)
     need 'pkg-config --exists cmocka' libcmocka-dev
