@@ -60,7 +60,7 @@ lib: $(BUILD)/libcairn.a $(BUILD)/libcairn.so
 help:
 	@echo 'make demo      train, kill, resume, compare: the whole of it in 90 seconds'
 	@echo 'make test      every test; the last line counts them'
-	@echo 'make           library and programs, into $(BUILD)/'
+	@echo 'make           library and programs, into $(BUILD)/      make python  the Python package, into $(BUILD)/python/'
 	@echo 'make test-unit unit tests alone      make test-cli  the program end to end'
 	@echo 'make test-asan unit tests under ASan and UBSan      make test-tsan  threaded ones under TSan'
 	@echo 'make fuzz      every parser under libFuzzer, FUZZ_S=60 seconds each'
@@ -261,5 +261,6 @@ clean:
 	rm -rf $(BUILD)
 
 include packaging/install.mk
+include python/python.mk
 
 -include $(OBJECTS:.o=.d)

@@ -1,0 +1,84 @@
+/* What Run.restore and load have in common: the state that is filled, or the caller's function that chooses it; and the leaves, which are told while the
+ * GIL is free. */
+#include "native.h"
+
+static void record_leaf(void *user, const char *item, const char *name, cairn_outcome outcome)
+{
+    struct py_records *leaves = &((struct py_restore *)user)->leaves;
+    py_records_put(leaves, &outcome, sizeof outcome);
+    py_records_text(leaves, item);
+    py_records_text(leaves, name);
+    leaves->count++;
+}
+
+static bool is_in_use(const struct py_restore *restore, const PyObject *state)
+{
+    Py_ssize_t i = PyList_Size(restore->states);
+    while (i > 0 && PyList_GetItem(restore->states, i - 1) != state) i--;
+    return i > 0;
+}
+
+/* NULL: with an exception. A state that was chosen before is in use already. */
+static cairn_state *use(struct py_restore *restore, PyObject *state)
+{
+    bool again = is_in_use(restore, state);
+    if (again) py_state_end_use(state);
+    cairn_state *handle = py_state_begin_use(state);
+    if (!handle || again || !PyList_Append(restore->states, state)) return handle;
+    py_state_end_use(state);
+    return NULL;
+}
+
+/* Calls choose(checkpoint), which may look at it until it returns. */
+static cairn_state *choose(struct py_restore *restore, const cairn_checkpoint *checkpoint)
+{
+    PY_AUTO PyObject *lent = py_checkpoint_lend(checkpoint);
+    PY_AUTO PyObject *state = lent ? PyObject_CallFunctionObjArgs(restore->choose, lent, NULL) : NULL;
+    if (lent) py_checkpoint_end_loan(lent);
+    return state ? use(restore, state) : NULL;
+}
+
+static cairn_state *state_for(void *user, const cairn_checkpoint *checkpoint)
+{
+    struct py_restore *restore = user;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    cairn_state *state = choose(restore, checkpoint);
+    if (!state) PyErr_Fetch(&restore->error[0], &restore->error[1], &restore->error[2]);
+    PyGILState_Release(gil);
+    return state;
+}
+
+int py_restore_begin(PyObject *state, PyObject *items, PyObject *choose_state, struct py_restore *restore)
+{
+    restore->report = (cairn_restore_report)CAIRN_RESTORE_REPORT_INIT;
+    restore->states = PyList_New(0);
+    restore->choose = choose_state == Py_None ? NULL : choose_state;
+    if (!restore->states || py_texts_read(items, "items", &restore->items) || py_callback_check(restore->choose, "choose")) return -1;
+    if (state != Py_None || !restore->choose) restore->state = use(restore, state);
+    if (!restore->state && !restore->choose) return -1;
+    restore->options.items = restore->items.texts;
+    restore->options.items_count = restore->items.count;
+    restore->options.state_for = restore->choose ? state_for : NULL;
+    restore->options.user = restore;
+    restore->report.leaf = record_leaf;
+    restore->report.user = restore;
+    return 0;
+}
+
+PyObject *py_restore_end(struct py_restore *restore, int code, const cairn_error *err)
+{
+    if (!code) return py_report_restore(&restore->report, &restore->leaves);
+    if (!restore->error[0]) return py_error_raise(err);
+    PyErr_Restore(restore->error[0], restore->error[1], restore->error[2]);
+    restore->error[0] = restore->error[1] = restore->error[2] = NULL;
+    return NULL;
+}
+
+void py_restore_done(struct py_restore *restore)
+{
+    for (Py_ssize_t i = restore->states ? PyList_Size(restore->states) : 0; i-- > 0;) py_state_end_use(PyList_GetItem(restore->states, i));
+    Py_XDECREF(restore->states);
+    py_texts_done(&restore->items);
+    py_records_done(&restore->leaves);
+    for (size_t i = 0; i < PY_COUNT(restore->error); i++) Py_XDECREF(restore->error[i]);
+}

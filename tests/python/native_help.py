@@ -1,0 +1,59 @@
+"""What the tests of the native part share: numpy arrays bound to states, and small runs to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cairn import _native as native
+
+DTYPES = {
+    "bool": "BOOL",
+    "int8": "I8",
+    "uint8": "U8",
+    "int16": "I16",
+    "uint16": "U16",
+    "float16": "F16",
+    "int32": "I32",
+    "uint32": "U32",
+    "float32": "F32",
+    "complex64": "C64",
+    "float64": "F64",
+    "int64": "I64",
+    "uint64": "U64",
+}
+
+Array = np.ndarray[Any, Any]
+
+
+def bind(state: native.State, name: str, array: Array, item: str = "model", **options: Any) -> None:
+    """Bind an array as it lies in memory."""
+    strides = None if array.flags.c_contiguous else array.strides
+    state.bind(item, name, DTYPES[array.dtype.name], array.shape, array.ctypes.data, array, strides=strides, **options)
+
+
+def state_of(item: str = "model", **arrays: Array) -> native.State:
+    """A state with these arrays in one item, trainable."""
+    state = native.State()
+    for name, array in arrays.items():
+        bind(state, name, array, item, flags=native.TRAINABLE)
+    return state
+
+
+def make_run(path: Path, steps: int = 1, **arrays: Array) -> None:
+    """A closed run with checkpoints 1 .. steps of these arrays."""
+    state = state_of(**(arrays or {"w": np.arange(12, dtype=np.float32).reshape(3, 4)}))
+    run = native.Run(path)
+    for step in range(1, steps + 1):
+        run.save(state, step, mode="sync", metrics={"loss": 1 / step})
+    run.close()
+
+
+def damage(path: Path, offset: int = -1) -> None:
+    """Flip the bits of one byte of a file; not in place, for other checkpoints may share it."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0xFF
+    path.unlink()
+    path.write_bytes(data)
