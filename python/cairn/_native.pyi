@@ -10,8 +10,6 @@ from os import PathLike
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeAlias, final
 
-from typing_extensions import Buffer
-
 _Path: TypeAlias = str | PathLike[str]
 _IoMode: TypeAlias = Literal["auto", "direct", "buffered"]
 _Outcome: TypeAlias = Literal["restored", "missing", "unexpected", "converted", "new", "skipped"]
@@ -227,7 +225,7 @@ class TensorInfo(NamedTuple):
 
 @final
 class FileInfo(NamedTuple):
-    """One data file of a checkpoint."""
+    """One file of a checkpoint, relative to its folder."""
 
     name: str
     size_bytes: int
@@ -412,14 +410,14 @@ class Checkpoint:
     def provenance(self) -> str | None:
         """provenance.json as text."""
 
-    def read(self, tensor: TensorInfo | tuple[str, str], out: Buffer, offset: int = 0) -> None:
-        """Read as many bytes of a tensor as `out` holds, from byte `offset` on, each block checked.
+    def read(self, tensor: TensorInfo | tuple[str, str], out: object, offset: int = 0) -> None:
+        """Read as many bytes of a tensor as `out`, a writable buffer in one piece, holds: from byte `offset` on, each block checked.
 
         CorruptError: a block differs from its digest. UsageError: beyond the end.
         """
 
-    def read_slice(self, tensor: TensorInfo | tuple[str, str], start: Sequence[int], extent: Sequence[int], out: Buffer) -> None:
-        """Read the box start[i] .. start[i] + extent[i] - 1 (elements), packed row-major, into `out`, which holds it exactly; checked."""
+    def read_slice(self, tensor: TensorInfo | tuple[str, str], start: Sequence[int], extent: Sequence[int], out: object) -> None:
+        """Read the box start[i] .. start[i] + extent[i] - 1 (elements), packed row-major, into `out`, a buffer of its size; checked."""
 
     def map(self, tensor: TensorInfo | tuple[str, str], /) -> View:
         """A view of a tensor without a copy, not checked. The files stay open while it lives, also after `close`.

@@ -112,8 +112,9 @@ void py_texts_done(struct py_texts *texts)
 static PyObject *read_pairs(PyObject *mapping, const char *what)
 {
     if (!mapping || mapping == Py_None) return PyList_New(0);
-    PyObject *pairs = PyMapping_Check(mapping) ? PyMapping_Items(mapping) : NULL;
-    if (!pairs && !PyErr_Occurred()) PyErr_Format(PyExc_TypeError, "%s must be a mapping, not %R", what, Py_TYPE(mapping));
+    PyObject *pairs = PyMapping_Items(mapping);
+    if (!pairs && PyErr_ExceptionMatches(PyExc_AttributeError))
+        PyErr_Format(PyExc_TypeError, "%s must be a mapping, not %R", what, Py_TYPE(mapping));
     return pairs;
 }
 

@@ -5,7 +5,7 @@
 #include <time.h>
 
 struct checkpoint {
-    PyObject_HEAD
+    PyObject base; /* what every object begins with */
     cairn_checkpoint *handle;
     PyObject *tensors; /* the tuple, once it was asked for */
     size_t users;
@@ -61,7 +61,8 @@ static PyObject *checkpoint_new(PyTypeObject *type, PyObject *args, PyObject *op
     cairn_error error = CAIRN_ERROR_INIT;
     cairn_checkpoint *handle;
     int code;
-    if (!PyArg_ParseTupleAndKeywords(args, options, "O&|O&:Checkpoint", names, PyUnicode_FSConverter, &name, py_convert_path, &store)) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, options, "O&|O&:Checkpoint", names, PyUnicode_FSConverter, &name, py_convert_path, &store))
+        return NULL;
     PY_UNLOCKED(code = cairn_checkpoint_open(py_path(store), py_path(name), &handle, &error));
     return code ? py_error_raise(&error) : new_object(handle, false);
 }
@@ -291,7 +292,8 @@ static PyObject *map_tensor(PyObject *self, cairn_checkpoint *handle, PyObject *
     cairn_error error = CAIRN_ERROR_INIT;
     const cairn_tensor_info *tensor = find_tensor(handle, named);
     if (!tensor) return NULL;
-    if (cast(self)->lent) return py_error_say(CAIRN_E_USAGE, "a checkpoint that is just being restored from cannot be mapped: open it by its path");
+    if (cast(self)->lent)
+        return py_error_say(CAIRN_E_USAGE, "a checkpoint that is just being restored from cannot be mapped: open it by its path");
     PY_UNLOCKED(code = cairn_checkpoint_map(handle, tensor, &data, &error));
     return code ? py_error_raise(&error) : py_view_new(self, data, tensor->size_bytes);
 }

@@ -4,7 +4,8 @@
 static PyObject *folder_save(PyObject *module, PyObject *args, PyObject *keywords)
 {
     (void)module;
-    static char *names[] = { "path", "state", "replace", "io_mode", "io_threads", "arena_bytes", "shard_bytes", "attachments", "config", NULL };
+    static char *names[] = { "path",        "state",       "replace",     "io_mode", "io_threads",
+                             "arena_bytes", "shard_bytes", "attachments", "config",  NULL };
     int code, io_mode_index;
     const char *io_mode = "auto";
     PyObject *state, *attachments = NULL;
@@ -38,8 +39,8 @@ static PyObject *folder_load(PyObject *module, PyObject *args, PyObject *keyword
     PY_AUTO PyObject *store = NULL;
     PY_AUTO_RESTORE struct py_restore restore = { .options = CAIRN_RESTORE_OPTIONS_INIT };
     cairn_error error = CAIRN_ERROR_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O|$O&pOO:load", names, PyUnicode_FSConverter, &name, &state, py_convert_path, &store,
-                                     &restore.options.allow_missing, &items, &choose))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O|$O&pOO:load", names, PyUnicode_FSConverter, &name, &state, py_convert_path,
+                                     &store, &restore.options.allow_missing, &items, &choose))
         return NULL;
     if (py_restore_begin(state, items, choose, &restore)) return NULL;
     PY_UNLOCKED(code = cairn_load(py_path(store), py_path(name), restore.state, &restore.options, &restore.report, &error));

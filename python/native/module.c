@@ -25,7 +25,7 @@ static PyMethodDef methods[] = {
 };
 
 static PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
+    .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "cairn._native",
     .m_doc = "The checkpoint library, as its C header has it.",
     .m_size = -1,
@@ -45,7 +45,8 @@ static int close_at_exit(void)
 static int fill(PyObject *module)
 {
     if (PyModule_AddIntConstant(module, "TRAINABLE", CAIRN_TRAINABLE) || PyModule_AddIntConstant(module, "FROZEN", CAIRN_FROZEN)) return -1;
-    if (PyModule_AddIntConstant(module, "OPTIMIZER", CAIRN_OPTIMIZER) || PyModule_AddIntConstant(module, "VOLATILE", CAIRN_VOLATILE)) return -1;
+    if (PyModule_AddIntConstant(module, "OPTIMIZER", CAIRN_OPTIMIZER) || PyModule_AddIntConstant(module, "VOLATILE", CAIRN_VOLATILE))
+        return -1;
     if (PyModule_AddFunctions(module, py_store_methods) || PyModule_AddFunctions(module, py_folder_methods)) return -1;
     if (py_report_init(module) || py_value_init(module) || py_state_init(module) || py_run_init(module)) return -1;
     if (py_checkpoint_init(module) || py_view_init(module)) return -1;

@@ -16,11 +16,11 @@
 
 #include "cairn.h"
 
-#define PY_UNLOCKED(statement) \
-    do { \
-        PyThreadState *thread_state = PyEval_SaveThread(); \
-        statement; \
-        PyEval_RestoreThread(thread_state); \
+#define PY_UNLOCKED(statement)                                                                                                             \
+    do {                                                                                                                                   \
+        PyThreadState *thread_state = PyEval_SaveThread();                                                                                 \
+        statement;                                                                                                                         \
+        PyEval_RestoreThread(thread_state);                                                                                                \
     } while (0)
 
 #define PY_COUNT(array) (sizeof(array) / sizeof *(array))

@@ -59,7 +59,7 @@ PyObject *py_report_metrics(const cairn_metric *metrics, size_t count)
 
 /* -------------------------------------------------------------------------------------------------------------- types */
 
-/* Takes over the values, one for each field; one that is NULL has failed, and so has the whole. */
+/* Takes over the values, one for each field; where one is NULL it has failed, and so has the whole. */
 static PyObject *fill(PyTypeObject *type, PyObject **values, size_t count)
 {
     PyObject *row = PyStructSequence_New(type);
@@ -76,15 +76,10 @@ static PyObject *fill(PyTypeObject *type, PyObject **values, size_t count)
     return NULL;
 }
 
-#define FIELD(name) { name, NULL }
-#define END { NULL, NULL }
-
 static PyTypeObject *entry_type;
-static PyStructSequence_Field entry_fields[] = {
-    FIELD("name"), FIELD("standing"), FIELD("problem"), FIELD("id"), FIELD("step"), FIELD("term"), FIELD("time_ns"), FIELD("epoch"),
-    FIELD("healthy"), FIELD("exact"), FIELD("is_latest"), FIELD("is_head"), FIELD("is_best"), FIELD("bytes"), FIELD("tensors"),
-    FIELD("metrics"), FIELD("tags"), FIELD("pinned"), FIELD("dropped"), END,
-};
+static const char *const entry_fields[] = { "name",    "standing", "problem", "id",        "step",    "term",    "time_ns",
+                                            "epoch",   "healthy",  "exact",   "is_latest", "is_head", "is_best", "bytes",
+                                            "tensors", "metrics",  "tags",    "pinned",    "dropped" };
 
 PyObject *py_report_entry(const cairn_entry *entry)
 {
@@ -113,10 +108,8 @@ PyObject *py_report_entry(const cairn_entry *entry)
 }
 
 static PyTypeObject *info_type;
-static PyStructSequence_Field info_fields[] = {
-    FIELD("source"), FIELD("path"), FIELD("entry"), FIELD("run_id"), FIELD("parent_id"), FIELD("generation"), FIELD("tensors_count"),
-    FIELD("files_count"), FIELD("items_count"), FIELD("tensor_bytes"), END,
-};
+static const char *const info_fields[] = { "source",     "path",          "entry",       "run_id",      "parent_id",
+                                           "generation", "tensors_count", "files_count", "items_count", "tensor_bytes" };
 
 PyObject *py_report_info(const cairn_checkpoint_info *info)
 {
@@ -136,7 +129,7 @@ PyObject *py_report_info(const cairn_checkpoint_info *info)
 }
 
 static PyTypeObject *statistics_type;
-static PyStructSequence_Field statistics_fields[] = { FIELD("max_abs"), FIELD("norm"), FIELD("nan_count"), FIELD("inf_count"), END };
+static const char *const statistics_fields[] = { "max_abs", "norm", "nan_count", "inf_count" };
 
 static PyObject *show_statistics(const cairn_statistics *statistics)
 {
@@ -151,10 +144,8 @@ static PyObject *show_statistics(const cairn_statistics *statistics)
 }
 
 static PyTypeObject *tensor_type;
-static PyStructSequence_Field tensor_fields[] = {
-    FIELD("item"), FIELD("name"), FIELD("dtype"), FIELD("shape"), FIELD("flags"), FIELD("size_bytes"), FIELD("file"), FIELD("file_offset"),
-    FIELD("digest"), FIELD("statistics"), END,
-};
+static const char *const tensor_fields[] = { "item",       "name", "dtype",       "shape",  "flags",
+                                             "size_bytes", "file", "file_offset", "digest", "statistics" };
 
 static PyObject *show_shape(const cairn_tensor_info *tensor)
 {
@@ -184,7 +175,7 @@ PyObject *py_report_tensor(const cairn_tensor_info *tensor)
 }
 
 static PyTypeObject *file_type;
-static PyStructSequence_Field file_fields[] = { FIELD("name"), FIELD("size_bytes"), FIELD("digest"), END };
+static const char *const file_fields[] = { "name", "size_bytes", "digest" };
 
 PyObject *py_report_file(const cairn_file_info *file)
 {
@@ -193,53 +184,33 @@ PyObject *py_report_file(const cairn_file_info *file)
 }
 
 static PyTypeObject *status_type;
-static PyStructSequence_Field status_fields[] = {
-    FIELD("phase"), FIELD("step"), FIELD("total_bytes"), FIELD("staged_bytes"), FIELD("written_bytes"), FIELD("linked_bytes"),
-    FIELD("stall_ns"), FIELD("elapsed_ns"), FIELD("saves_done"), FIELD("saves_failed"), FIELD("term"), FIELD("arena_bytes"),
-    FIELD("warnings"), END,
-};
+static const char *const status_fields[] = { "phase",        "step",        "total_bytes", "staged_bytes", "written_bytes",
+                                             "linked_bytes", "stall_ns",    "elapsed_ns",  "saves_done",   "saves_failed",
+                                             "term",         "arena_bytes", "warnings" };
 
 PyObject *py_report_status(const void *status_of_run)
 {
     const cairn_status *status = status_of_run;
     PyObject *values[] = {
-        WORD(phase_words, status->phase),
-        COUNT(status->step),
-        COUNT(status->total_bytes),
-        COUNT(status->staged_bytes),
-        COUNT(status->written_bytes),
-        COUNT(status->linked_bytes),
-        COUNT(status->stall_ns),
-        COUNT(status->elapsed_ns),
-        COUNT(status->saves_done),
-        COUNT(status->saves_failed),
-        COUNT(status->term),
-        COUNT(status->arena_bytes),
+        WORD(phase_words, status->phase),  COUNT(status->step),         COUNT(status->total_bytes), COUNT(status->staged_bytes),
+        COUNT(status->written_bytes),      COUNT(status->linked_bytes), COUNT(status->stall_ns),    COUNT(status->elapsed_ns),
+        COUNT(status->saves_done),         COUNT(status->saves_failed), COUNT(status->term),        COUNT(status->arena_bytes),
         PyLong_FromLong(status->warnings),
     };
     return fill(status_type, values, PY_COUNT(values));
 }
 
 static PyTypeObject *save_type;
-static PyStructSequence_Field save_fields[] = {
-    FIELD("step"), FIELD("term"), FIELD("total_bytes"), FIELD("written_bytes"), FIELD("linked_bytes"), FIELD("elapsed_ns"),
-    FIELD("skipped"), FIELD("healthy"), FIELD("name"), FIELD("id"), END,
-};
+static const char *const save_fields[] = { "step",       "term",    "total_bytes", "written_bytes", "linked_bytes",
+                                           "elapsed_ns", "skipped", "healthy",     "name",          "id" };
 
 PyObject *py_report_save(const void *report_of_save)
 {
     const cairn_save_report *report = report_of_save;
     PyObject *values[] = {
-        COUNT(report->step),
-        COUNT(report->term),
-        COUNT(report->total_bytes),
-        COUNT(report->written_bytes),
-        COUNT(report->linked_bytes),
-        COUNT(report->elapsed_ns),
-        TRUTH(report->skipped),
-        TRUTH(report->healthy),
-        text_or_none(report->name),
-        text_or_none(report->id),
+        COUNT(report->step),         COUNT(report->term),       COUNT(report->total_bytes), COUNT(report->written_bytes),
+        COUNT(report->linked_bytes), COUNT(report->elapsed_ns), TRUTH(report->skipped),     TRUTH(report->healthy),
+        text_or_none(report->name),  text_or_none(report->id),
     };
     return fill(save_type, values, PY_COUNT(values));
 }
@@ -247,10 +218,8 @@ PyObject *py_report_save(const void *report_of_save)
 /* ------------------------------------------------------------------------------------------------------------ restoring */
 
 static PyTypeObject *restore_type;
-static PyStructSequence_Field restore_fields[] = {
-    FIELD("fresh"), FIELD("step"), FIELD("term"), FIELD("epoch"), FIELD("name"), FIELD("id"), FIELD("counts"), FIELD("bytes"),
-    FIELD("elapsed_ns"), FIELD("skipped_damaged"), FIELD("leaves"), END,
-};
+static const char *const restore_fields[] = { "fresh",  "step",  "term",       "epoch",           "name",  "id",
+                                              "counts", "bytes", "elapsed_ns", "skipped_damaged", "leaves" };
 
 static PyObject *show_counts(const uint64_t *counts)
 {
@@ -280,16 +249,11 @@ static PyObject *show_leaves(const struct py_records *leaves)
 PyObject *py_report_restore(const cairn_restore_report *report, const struct py_records *leaves)
 {
     PyObject *values[] = {
-        TRUTH(report->fresh),
-        COUNT(report->step),
-        COUNT(report->term),
-        PyFloat_FromDouble(report->epoch),
-        text_or_none(report->name),
-        text_or_none(report->id),
-        show_counts(report->counts),
-        COUNT(report->bytes),
-        COUNT(report->elapsed_ns),
-        PyLong_FromUnsignedLong(report->skipped_damaged),
+        TRUTH(report->fresh),        COUNT(report->step),
+        COUNT(report->term),         PyFloat_FromDouble(report->epoch),
+        text_or_none(report->name),  text_or_none(report->id),
+        show_counts(report->counts), COUNT(report->bytes),
+        COUNT(report->elapsed_ns),   PyLong_FromUnsignedLong(report->skipped_damaged),
         show_leaves(leaves),
     };
     return fill(restore_type, values, PY_COUNT(values));
@@ -298,10 +262,7 @@ PyObject *py_report_restore(const cairn_restore_report *report, const struct py_
 /* ------------------------------------------------------------------------------------------------------------ verifying */
 
 static PyTypeObject *damage_type;
-static PyStructSequence_Field damage_fields[] = {
-    FIELD("file"), FIELD("tensor"), FIELD("block"), FIELD("offset"), FIELD("size_bytes"), FIELD("code"), FIELD("message"),
-    FIELD("shared_with"), END,
-};
+static const char *const damage_fields[] = { "file", "tensor", "block", "offset", "size_bytes", "code", "message", "shared_with" };
 
 /* What store.c recorded: the struct, then its texts in their order. */
 static PyObject *show_damage(const char **at)
@@ -311,14 +272,9 @@ static PyObject *show_damage(const char **at)
     const char *file = py_records_take_text(at), *tensor = py_records_take_text(at), *message = py_records_take_text(at),
                *shared_with = py_records_take_text(at);
     PyObject *values[] = {
-        py_report_text(file),
-        py_report_text(tensor),
-        count_or_none(damage.block),
-        COUNT(damage.offset),
-        COUNT(damage.size_bytes),
-        PyUnicode_FromString(cairn_code_name(damage.code)),
-        py_report_text(message),
-        py_report_text(shared_with),
+        py_report_text(file),    py_report_text(tensor),      count_or_none(damage.block),
+        COUNT(damage.offset),    COUNT(damage.size_bytes),    PyUnicode_FromString(cairn_code_name(damage.code)),
+        py_report_text(message), py_report_text(shared_with),
     };
     return fill(damage_type, values, PY_COUNT(values));
 }
@@ -336,15 +292,13 @@ static PyObject *show_damages(const struct py_records *damages)
 }
 
 static PyTypeObject *verify_type;
-static PyStructSequence_Field verify_fields[] = {
-    FIELD("checked_bytes"), FIELD("damaged_blocks"), FIELD("findings"), FIELD("warnings"), FIELD("digests_known"), FIELD("damages"), END,
-};
+static const char *const verify_fields[] = { "checked_bytes", "damaged_blocks", "findings", "warnings", "digests_known", "damages" };
 
 PyObject *py_report_verify(const cairn_verify_report *report, const struct py_records *damages, const struct py_records *warnings)
 {
     PyObject *values[] = {
-        COUNT(report->checked_bytes), COUNT(report->damaged_blocks),  COUNT(report->findings),
-        py_records_texts(warnings),   TRUTH(report->digests_known), show_damages(damages),
+        COUNT(report->checked_bytes), COUNT(report->damaged_blocks), COUNT(report->findings),
+        py_records_texts(warnings),   TRUTH(report->digests_known),  show_damages(damages),
     };
     return fill(verify_type, values, PY_COUNT(values));
 }
@@ -352,54 +306,57 @@ PyObject *py_report_verify(const cairn_verify_report *report, const struct py_re
 /* -------------------------------------------------------------------------------------------------------------- probing */
 
 static PyTypeObject *probe_type;
-static PyStructSequence_Field probe_fields[] = {
-    FIELD("hard_links"), FIELD("symlinks"), FIELD("rename_new"), FIELD("exchange"), FIELD("writer_lock"), FIELD("reader_lock"),
-    FIELD("direct_io"), FIELD("is_volatile"), FIELD("folds_case"), FIELD("free_bytes"), FIELD("file_sync_ns"), FIELD("folder_sync_ns"), END,
-};
+static const char *const probe_fields[] = { "hard_links", "symlinks",    "rename_new", "exchange",   "writer_lock",  "reader_lock",
+                                            "direct_io",  "is_volatile", "folds_case", "free_bytes", "file_sync_ns", "folder_sync_ns" };
 
 PyObject *py_report_probe(const cairn_probe_report *report)
 {
     PyObject *values[] = {
-        PyLong_FromLong(report->hard_links),
-        PyLong_FromLong(report->symlinks),
-        PyLong_FromLong(report->rename_new),
-        PyLong_FromLong(report->exchange),
-        PyLong_FromLong(report->writer_lock),
-        PyLong_FromLong(report->reader_lock),
-        PyLong_FromLong(report->direct_io),
-        TRUTH(report->is_volatile),
-        TRUTH(report->folds_case),
-        COUNT(report->free_bytes),
-        COUNT(report->file_sync_ns),
-        COUNT(report->folder_sync_ns),
+        PyLong_FromLong(report->hard_links), PyLong_FromLong(report->symlinks),    PyLong_FromLong(report->rename_new),
+        PyLong_FromLong(report->exchange),   PyLong_FromLong(report->writer_lock), PyLong_FromLong(report->reader_lock),
+        PyLong_FromLong(report->direct_io),  TRUTH(report->is_volatile),           TRUTH(report->folds_case),
+        COUNT(report->free_bytes),           COUNT(report->file_sync_ns),          COUNT(report->folder_sync_ns),
     };
     return fill(probe_type, values, PY_COUNT(values));
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- init */
 
-#define TYPE(variable, fields, name, doc) { &(variable), { "cairn._native." name, doc, fields, PY_COUNT(fields) - 1 } }
-static struct {
+struct type {
     PyTypeObject **type;
-    PyStructSequence_Desc description;
-} types[] = {
-    TYPE(entry_type, entry_fields, "Entry", "A row of a listing."),
-    TYPE(info_type, info_fields, "CheckpointInfo", "What is known of an open checkpoint."),
-    TYPE(statistics_type, statistics_fields, "Statistics", "Figures over a tensor's finite elements, and how many are not finite."),
-    TYPE(tensor_type, tensor_fields, "TensorInfo", "One tensor of a checkpoint."),
-    TYPE(file_type, file_fields, "FileInfo", "One file of a checkpoint."),
-    TYPE(status_type, status_fields, "Status", "Figures of the save or restore that runs, or of the last one."),
-    TYPE(save_type, save_fields, "SaveReport", "What a save did."),
-    TYPE(restore_type, restore_fields, "RestoreReport", "What a restore did, leaf by leaf."),
-    TYPE(damage_type, damage_fields, "Damage", "One finding of a verify."),
-    TYPE(verify_type, verify_fields, "VerifyReport", "What a verify found."),
-    TYPE(probe_type, probe_fields, "ProbeReport", "What a folder's file system can do."),
+    const char *name, *doc;
+    const char *const *fields;
+    size_t fields_count;
 };
+#define FIELDS(list) (list), PY_COUNT(list)
+
+static const struct type types[] = {
+    { &entry_type, "cairn._native.Entry", "A row of a listing.", FIELDS(entry_fields) },
+    { &info_type, "cairn._native.CheckpointInfo", "What is known of an open checkpoint.", FIELDS(info_fields) },
+    { &statistics_type, "cairn._native.Statistics", "Figures over a tensor's finite elements, and how many are not.",
+      FIELDS(statistics_fields) },
+    { &tensor_type, "cairn._native.TensorInfo", "One tensor of a checkpoint.", FIELDS(tensor_fields) },
+    { &file_type, "cairn._native.FileInfo", "One file of a checkpoint.", FIELDS(file_fields) },
+    { &status_type, "cairn._native.Status", "Figures of the save or restore that runs, or of the last one.", FIELDS(status_fields) },
+    { &save_type, "cairn._native.SaveReport", "What a save did.", FIELDS(save_fields) },
+    { &restore_type, "cairn._native.RestoreReport", "What a restore did, leaf by leaf.", FIELDS(restore_fields) },
+    { &damage_type, "cairn._native.Damage", "One finding of a verify.", FIELDS(damage_fields) },
+    { &verify_type, "cairn._native.VerifyReport", "What a verify found.", FIELDS(verify_fields) },
+    { &probe_type, "cairn._native.ProbeReport", "What a folder's file system can do.", FIELDS(probe_fields) },
+};
+
+static PyTypeObject *new_type(const struct type *type)
+{
+    PyStructSequence_Field fields[32] = { { NULL, NULL } };
+    PyStructSequence_Desc description = { type->name, type->doc, fields, (int)type->fields_count };
+    for (size_t i = 0; i < type->fields_count && i + 1 < PY_COUNT(fields); i++) fields[i].name = type->fields[i];
+    return PyStructSequence_NewType(&description);
+}
 
 int py_report_init(PyObject *module)
 {
     for (size_t i = 0; i < PY_COUNT(types); i++) {
-        *types[i].type = PyStructSequence_NewType(&types[i].description);
+        *types[i].type = new_type(&types[i]);
         if (!*types[i].type || PyModule_AddType(module, *types[i].type)) return -1;
     }
     return 0;

@@ -14,7 +14,7 @@
 enum { SLICE_MS = 100 }; /* so often a wait looks at signals */
 
 struct run {
-    PyObject_HEAD
+    PyObject base; /* what every object begins with */
     cairn_run *handle;
     struct run *next; /* in the list of open runs */
     pid_t process;
@@ -293,8 +293,7 @@ static PyObject *save_state(struct run *self, PyObject *state, const cairn_save_
 
 static PyObject *run_save(PyObject *self, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = { "state", "step",        "mode", "if_running", "epoch", "inexact",
-                             "metrics", "attachments", "tags", "config",     NULL };
+    static char *names[] = { "state", "step", "mode", "if_running", "epoch", "inexact", "metrics", "attachments", "tags", "config", NULL };
     const char *mode = "eager", *if_running = "wait";
     int mode_index, if_running_index;
     PyObject *state, *metrics = NULL, *attachments = NULL, *tags = NULL;
@@ -302,8 +301,8 @@ static PyObject *run_save(PyObject *self, PyObject *args, PyObject *keywords)
     PY_AUTO_ATTACHMENTS struct py_attachments file_list = { 0 };
     PY_AUTO_TEXTS struct py_texts tag_list = { 0 };
     cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO&|$ssdpOOOz:save", names, &state, py_convert_count, &options.step, &mode, &if_running,
-                                     &options.epoch, &options.inexact, &metrics, &attachments, &tags, &options.config))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO&|$ssdpOOOz:save", names, &state, py_convert_count, &options.step, &mode,
+                                     &if_running, &options.epoch, &options.inexact, &metrics, &attachments, &tags, &options.config))
         return NULL;
     if (py_choose(&modes, mode, &mode_index) || py_choose(&if_runnings, if_running, &if_running_index)) return NULL;
     if (py_metrics_read(metrics, &metric_list) || py_attachments_read(attachments, &file_list) || py_texts_read(tags, "tags", &tag_list))
@@ -331,7 +330,8 @@ static PyObject *run_restore(PyObject *self, PyObject *args, PyObject *keywords)
     PyObject *state, *step = Py_None, *items = NULL, *choose = NULL;
     cairn_error error = CAIRN_ERROR_INIT;
     PY_AUTO_RESTORE struct py_restore restore = { .options = CAIRN_RESTORE_OPTIONS_INIT };
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|$OpOO:restore", names, &state, &step, &restore.options.allow_missing, &items, &choose))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|$OpOO:restore", names, &state, &step, &restore.options.allow_missing, &items,
+                                     &choose))
         return NULL;
     if (step != Py_None && !py_convert_count(step, &restore.options.step)) return NULL;
     cairn_run *run = enter(self);
@@ -419,8 +419,9 @@ static PyObject *open_run(PyObject *object, PyObject *path, cairn_run_options *o
 static PyObject *run_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     (void)type; /* there are no subclasses */
-    static char *names[] = { "path",       "take_over",   "keep_last",   "best_metric", "best_is_max",        "io_mode", "io_threads",
-                             "arena_bytes", "piece_bytes", "shard_bytes", "check_early_writes", "message", "progress", "committed", NULL };
+    static char *names[] = { "path",       "take_over",   "keep_last",   "best_metric", "best_is_max",        "io_mode",
+                             "io_threads", "arena_bytes", "piece_bytes", "shard_bytes", "check_early_writes", "message",
+                             "progress",   "committed",   NULL };
     const char *io_mode = "auto";
     int io_mode_index;
     PyObject *message = NULL, *progress = NULL, *committed = NULL;
@@ -433,7 +434,8 @@ static PyObject *run_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
                                      &progress, &committed))
         return NULL;
     if (py_choose(&py_io_modes, io_mode, &io_mode_index)) return NULL;
-    if (py_callback_check(message, "message") || py_callback_check(progress, "progress") || py_callback_check(committed, "committed")) return NULL;
+    if (py_callback_check(message, "message") || py_callback_check(progress, "progress") || py_callback_check(committed, "committed"))
+        return NULL;
     options.io_mode = (cairn_io_mode)io_mode_index;
     PyObject *object = new_object();
     if (!object) return NULL;

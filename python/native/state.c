@@ -3,7 +3,7 @@
 #include "native.h"
 
 struct state {
-    PyObject_HEAD
+    PyObject base; /* what every object begins with */
     cairn_state *handle;
     PyObject *owners;           /* a list */
     struct py_strided *strided; /* what tensors with strides are bound to */

@@ -179,7 +179,8 @@ static PyObject *store_mark(PyObject *module, PyObject *args, PyObject *keywords
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|O&$OOOOp:mark", names, PyUnicode_FSConverter, &name, py_convert_path, &store, &add,
                                      &remove, &mapping, &pin, &options.must_match))
         return NULL;
-    if (py_texts_read(add, "add_tags", &added) || py_texts_read(remove, "remove_tags", &removed) || py_metrics_read(mapping, &metrics)) return NULL;
+    if (py_texts_read(add, "add_tags", &added) || py_texts_read(remove, "remove_tags", &removed) || py_metrics_read(mapping, &metrics))
+        return NULL;
     int wanted = pin == Py_None ? 0 : PyObject_IsTrue(pin);
     if (wanted < 0) return NULL;
     options.pin = pin == Py_None ? 0 : wanted ? 1 : -1;
@@ -201,7 +202,8 @@ static PyObject *store_remove(PyObject *module, PyObject *args, PyObject *keywor
     PY_AUTO PyObject *name = NULL;
     PY_AUTO PyObject *store = NULL;
     cairn_error error = CAIRN_ERROR_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|O&:remove", names, PyUnicode_FSConverter, &name, py_convert_path, &store)) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|O&:remove", names, PyUnicode_FSConverter, &name, py_convert_path, &store))
+        return NULL;
     PY_UNLOCKED(code = cairn_remove(py_path(store), py_path(name), &error));
     return code ? py_error_raise(&error) : Py_NewRef(Py_None);
 }
@@ -215,7 +217,8 @@ static PyObject *store_drop_item(PyObject *module, PyObject *args, PyObject *key
     PY_AUTO PyObject *name = NULL;
     PY_AUTO PyObject *store = NULL;
     cairn_error error = CAIRN_ERROR_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&s|O&:drop_item", names, PyUnicode_FSConverter, &name, &item, py_convert_path, &store))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&s|O&:drop_item", names, PyUnicode_FSConverter, &name, &item, py_convert_path,
+                                     &store))
         return NULL;
     PY_UNLOCKED(code = cairn_drop_item(py_path(store), py_path(name), item, &error));
     return code ? py_error_raise(&error) : Py_NewRef(Py_None);
@@ -316,14 +319,9 @@ static PyObject *store_verify(PyObject *module, PyObject *args, PyObject *keywor
 }
 
 PyMethodDef py_store_methods[] = {
-    { "listing", store_listing, METH_VARARGS, NULL },
-    { "runs", store_runs, METH_VARARGS, NULL },
-    { "metrics", store_metrics, METH_VARARGS, NULL },
-    { "wait_for_new", PY_WITH_KEYWORDS(store_wait_for_new), NULL },
-    { "mark", PY_WITH_KEYWORDS(store_mark), NULL },
-    { "remove", PY_WITH_KEYWORDS(store_remove), NULL },
-    { "drop_item", PY_WITH_KEYWORDS(store_drop_item), NULL },
-    { "keep", PY_WITH_KEYWORDS(store_keep), NULL },
-    { "verify", PY_WITH_KEYWORDS(store_verify), NULL },
-    { NULL, NULL, 0, NULL },
+    { "listing", store_listing, METH_VARARGS, NULL },         { "runs", store_runs, METH_VARARGS, NULL },
+    { "metrics", store_metrics, METH_VARARGS, NULL },         { "wait_for_new", PY_WITH_KEYWORDS(store_wait_for_new), NULL },
+    { "mark", PY_WITH_KEYWORDS(store_mark), NULL },           { "remove", PY_WITH_KEYWORDS(store_remove), NULL },
+    { "drop_item", PY_WITH_KEYWORDS(store_drop_item), NULL }, { "keep", PY_WITH_KEYWORDS(store_keep), NULL },
+    { "verify", PY_WITH_KEYWORDS(store_verify), NULL },       { NULL, NULL, 0, NULL },
 };

@@ -16,8 +16,8 @@ struct dimension {
 struct py_strided {
     struct py_strided *next;
     char *base;
-    uint64_t row_bytes; /* of one element at least */
-    uint32_t rank;      /* dimensions outside of the row */
+    uint64_t row_bytes;                          /* of one element at least */
+    uint32_t rank;                               /* dimensions outside of the row */
     struct dimension dimensions[CAIRN_MAX_RANK]; /* the innermost first */
 };
 
@@ -77,10 +77,10 @@ static char *find_row(const struct py_strided *strided, uint64_t row, uint64_t *
 }
 
 /* count rows between memory that is packed and memory that is not. A copy of fixed size is one instruction; elements are mostly 2, 4 or 8 bytes. */
-#define MOVE_ROWS(size) \
-    if (store) \
-        for (uint64_t i = 0; i < count; i++, packed += (size), at += stride) memcpy(at, packed, (size)); \
-    else \
+#define MOVE_ROWS(size)                                                                                                                    \
+    if (store)                                                                                                                             \
+        for (uint64_t i = 0; i < count; i++, packed += (size), at += stride) memcpy(at, packed, (size));                                   \
+    else                                                                                                                                   \
         for (uint64_t i = 0; i < count; i++, packed += (size), at += stride) memcpy(packed, at, (size))
 
 static void move_rows(char *packed, char *at, int64_t stride, uint64_t row_bytes, uint64_t count, bool store)

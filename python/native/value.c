@@ -300,7 +300,8 @@ int py_value_init(PyObject *module)
     PY_AUTO PyObject *collections = PyImport_ImportModule("collections");
     PY_AUTO PyObject *namedtuple = collections ? PyObject_GetAttrString(collections, "namedtuple") : NULL;
     if (!namedtuple) return -1;
-    tagged_type = new_type(namedtuple, "Tagged", "type value", "A plain value with the name of a type, which is stored and given back beside it.");
+    tagged_type =
+        new_type(namedtuple, "Tagged", "type value", "A plain value with the name of a type, which is stored and given back beside it.");
     tensor_ref_type = new_type(namedtuple, "TensorRef", "name", "Stands in a tree that was read where a tensor of that name lies.");
     if (!tagged_type || !tensor_ref_type || PyModule_AddObjectRef(module, "Tagged", tagged_type)) return -1;
     return PyModule_AddObjectRef(module, "TensorRef", tensor_ref_type);

@@ -2,7 +2,7 @@
 #include "native.h"
 
 struct view {
-    PyObject_HEAD
+    PyObject base; /* what every object begins with */
     PyObject *checkpoint;
     const void *data;
     uint64_t size_bytes;

@@ -34,7 +34,7 @@ def bind(state: native.State, name: str, array: Array, item: str = "model", **op
     state.bind(item, name, DTYPES[array.dtype.name], array.shape, array.ctypes.data, array, strides=strides, **options)
 
 
-def state_of(item: str = "model", **arrays: Array) -> native.State:
+def state_of(item: str = "model", /, **arrays: Array) -> native.State:
     """A state with these arrays in one item, trainable."""
     state = native.State()
     for name, array in arrays.items():

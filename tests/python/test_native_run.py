@@ -85,7 +85,7 @@ def test_everything_a_save_takes(tmp_path: Path) -> None:
     run.save(state, 11, mode="sync", inexact=True)
     run.close()
     exact, inexact = native.listing(tmp_path / "run")
-    assert (exact.step, exact.epoch, exact.metrics, exact.tags) == (10, 0.5, {"loss": 0.25, "steps": 10.0}, ("good", "release"))
+    assert (exact.step, exact.epoch, exact.metrics, exact.tags) == (10, 0.5, {"loss": 0.25, "steps": 10.0}, ("release", "good"))
     assert exact.exact and exact.is_best and not inexact.exact
     assert (tmp_path / "run/checkpoint-10/config.json").read_bytes() == b'{"a":1}'
     assert (tmp_path / "run/checkpoint-10/sub/x.txt").read_text() == "{}"
@@ -117,13 +117,17 @@ def test_if_running(tmp_path: Path) -> None:
 
 
 def test_what_fails_behind_is_raised_once(tmp_path: Path) -> None:
-    run = native.Run(tmp_path / "run")
-    state = state_of(w=np.ones(3))
-    run.save(state, 5, mode="sync")
-    with pytest.raises(errors.UsageError, match="5"):
-        run.save(state, 5, mode="sync")
-    run.save(state, 6, mode="sync")
+    array = large(8)
+    run, state = native.Run(tmp_path / "run", check_early_writes=True), state_of(w=array)
+    run.save(state, 1, mode="lazy")
+    array += 1
+    with pytest.raises(errors.EarlyWriteError):
+        run.save(state, 2)
+    run.save(state, 2, mode="sync")
+    with pytest.raises(errors.ExistsError):
+        run.save(state, 2)
     run.close()
+    assert [entry.step for entry in native.listing(tmp_path / "run")] == [2]
 
 
 def test_log_and_metrics(tmp_path: Path) -> None:
