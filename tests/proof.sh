@@ -6,7 +6,8 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
 tree=${1:-build}
-log=$(mktemp -d "$tree/proof.XXXXXX")
+mkdir -p "$tree"
+log=$(mktemp -d "$tree/proof.XXXXXX") || exit 1
 trap 'rm -rf "$log"' EXIT
 make=(make --no-print-directory "BUILD=$tree")
 
