@@ -1,13 +1,55 @@
-"""Cairn saves, keeps and brings back the state of a training run."""
+"""Cairn: save, keep and bring back the state of a training run.
+
+CheckpointManager is all that a training loop needs; save and load handle single folders; Checkpoint looks into any of them.
+"""
 
 from __future__ import annotations
 
 import sys
 
 if sys.platform != "linux":
-    raise ImportError(f"cairn runs on Linux only, not on {sys.platform}")
+    raise ImportError("cairn runs on Linux only: its guarantees rest on how Linux file systems rename, lock and sync")
 
-from cairn._errors import Error as Error
-from cairn._native import version as _version
+from ._checkpoint import Array, Checkpoint, Item
+from ._data import Data, data
+from ._errors import (
+    CorruptError,
+    Error,
+    MismatchError,
+    NotFoundError,
+    UnstorableError,
+    UsageError,
+)
+from ._folder import load, save
+from ._manager import CheckpointManager
+from ._native import version
+from ._policy import Keep, Save
+from ._report import Report, Restored
+from ._rng import RNG
+from ._sample import sample_seed
+from ._values import Values
 
-__version__ = _version()
+__version__ = version()
+__all__ = [
+    "RNG",
+    "Array",
+    "Checkpoint",
+    "CheckpointManager",
+    "CorruptError",
+    "Data",
+    "Error",
+    "Item",
+    "Keep",
+    "MismatchError",
+    "NotFoundError",
+    "Report",
+    "Restored",
+    "Save",
+    "UnstorableError",
+    "UsageError",
+    "Values",
+    "data",
+    "load",
+    "sample_seed",
+    "save",
+]

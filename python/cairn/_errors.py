@@ -114,6 +114,10 @@ class OutOfMemory(Error, MemoryError):
     """Memory ran out."""
 
 
+class UnstorableError(Error, TypeError):
+    """Something in the state has no form outside of its program: a function, an open file. Nothing was written."""
+
+
 _CLASSES: dict[str, type[Error]] = {
     "FORMAT": FormatError,
     "TRUNCATED": TruncatedError,
