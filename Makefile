@@ -20,15 +20,16 @@ LDFLAGS := -Wl,-z,relro,-z,now $(SANITIZE)
 # ---------------------------------------------------------------------------------------------------- layers and borders
 # What a layer may include. It is compiled with a folder of its own on the include path that holds just these, so that a
 # forbidden include does not compile. Everybody may include the public cairn.h.
-LAYERS := base os io format store snapshot manager api
+LAYERS := base os io format policy store snapshot manager api
 ALLOW_base := base
 ALLOW_os := base os
 ALLOW_io := base os io
 ALLOW_format := base format
+ALLOW_policy := base policy
 ALLOW_store := base os store
 ALLOW_snapshot := base os io format store snapshot
-ALLOW_manager := base os io format store snapshot manager
-ALLOW_api := base os io format store snapshot manager api
+ALLOW_manager := base os io format policy store snapshot manager
+ALLOW_api := base os io format policy store snapshot manager api
 
 SIMD_SOURCES := $(wildcard src/base/*_simd.c)
 SOURCES := $(filter-out $(SIMD_SOURCES),$(foreach layer,$(LAYERS),$(wildcard src/$(layer)/*.c)))

@@ -620,6 +620,20 @@ CAIRN_API int cairn_drop_item(const char *store, const char *name, const char *i
  * whole; the one that `best` leads to; a pinned or tagged one (take the mark off first). And one that somebody reads (LOCKED). */
 CAIRN_API int cairn_remove(const char *store, const char *name, cairn_error *err);
 
+/* Why a checkpoint stays; one may have several reasons. */
+enum {
+    CAIRN_KEPT_NEWEST = 1u << 0,    /* the newest of all, healthy or not */
+    CAIRN_KEPT_HEAD = 1u << 1,      /* the newest healthy and exact one of the current line */
+    CAIRN_KEPT_WHOLE = 1u << 2,     /* the newest such one that passes the quick check and of which nothing was dropped */
+    CAIRN_KEPT_LAST = 1u << 3,      /* one of the last */
+    CAIRN_KEPT_UNCOUNTED = 1u << 4, /* newer than those, but damaged or incomplete: it takes no place among them */
+    CAIRN_KEPT_UNHEALTHY = 1u << 5, /* one of the newest two unhealthy ones */
+    CAIRN_KEPT_BEST = 1u << 6,      /* one of the best */
+    CAIRN_KEPT_BEST_LINK = 1u << 7, /* the symlink `best` leads to it */
+    CAIRN_KEPT_PINNED = 1u << 8,    /* or its marks cannot be read */
+    CAIRN_KEPT_TAGGED = 1u << 9
+};
+
 typedef struct cairn_keep_options {
     size_t struct_size;
     uint32_t last; /* the newest healthy checkpoints of the current line that stay; at least 1 */

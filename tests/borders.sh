@@ -11,9 +11,10 @@ forbid() { if [ ! -e "src/$2" ]; then bad "$2 is not there to be forbidden"; eli
 permit() { if try "$1" "$2"; then echo "ok - $1 can include $2"; else bad "$1 cannot include $2"; fi; }
 forbid base os/os.h; forbid os io/pump.h; forbid io format/safetensors.h; forbid io store/commit.h; forbid format os/os.h
 forbid store io/pump.h; forbid store format/safetensors.h; forbid store snapshot/save.h; forbid snapshot manager/run.h; forbid manager api/run.c
-permit os base/error.h; permit io os/os.h; permit format base/json.h; permit store os/os.h; permit snapshot store/commit.h; permit manager snapshot/save.h
+forbid policy os/os.h; forbid policy store/catalog.h; forbid store policy/keep.h; forbid snapshot policy/keep.h
+permit os base/error.h; permit io os/os.h; permit format base/json.h; permit store os/os.h; permit snapshot store/commit.h; permit manager snapshot/save.h; permit policy base/error.h; permit manager policy/keep.h
 if printf '#include "base/json.h"\n' | gcc -Iinclude -fsyntax-only -x c - 2>/dev/null; then bad 'the program can see inside'; else echo 'ok - the program sees cairn.h alone'; fi
-if grep -ln '#include "\(base\|os\|io\|format\|store\|snapshot\|manager\|api\)/' cli/*.[ch] examples/*.c examples/*/*.[ch] 2>/dev/null; then bad 'cli or examples look inside'; else echo 'ok - cli and examples do not look inside'; fi
+if grep -ln '#include "\(base\|os\|io\|format\|policy\|store\|snapshot\|manager\|api\)/' cli/*.[ch] examples/*.c examples/*/*.[ch] 2>/dev/null; then bad 'cli or examples look inside'; else echo 'ok - cli and examples do not look inside'; fi
 calls='malloc|calloc|realloc|free|pthread_[a-z_]*|clock_gettime|time|getrandom|mmap|munmap|madvise|nanosleep|syscall'
 calls+='|open|openat|creat|close|dup|fcntl|flock|lockf|ioctl|read|readv|pread|preadv|write|writev|pwrite|pwritev|copy_file_range|sendfile'
 calls+='|sync|syncfs|fsync|fdatasync|sync_file_range|truncate|ftruncate|fallocate|posix_fallocate|posix_fadvise'

@@ -13,7 +13,7 @@ if ! CAIRN_TEST_TIMEOUT_S=400 tests/unit.sh $tree >$tree/unit.log 2>&1; then
 fi
 total_hit=0 total=0
 echo 'branch coverage of the unit tests'
-for layer in base os io format store snapshot manager api; do
+for layer in base os io format policy store snapshot manager api; do
     read -r hit all <<<"$(find $tree/obj/src/$layer -name '*.gcda' -exec gcov -b -n {} + 2>/dev/null |
         awk -v layer="src/$layer/" '/^File/ {ours = index($0, layer) && /\.c.$/} ours && /^Taken at least once:/ {sub(/.*once:/, ""); split($0, p, "% of "); hit += p[1] * p[2] / 100; all += p[2]} END {printf "%d %d", hit, all}')"
     [ "${all:-0}" -gt 0 ] && printf '  %-10s %3d %% of %d branches\n' $layer $((100 * hit / all)) "$all"
