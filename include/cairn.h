@@ -33,8 +33,9 @@
  *  - The library never prints, never exits, installs no signal handler and has no global state but the kernel-forced lock table.
  *
  * THREADS
- *  - Calls on different handles may run at the same time. Calls on one handle must not, except cairn_run_status(),
- *    cairn_run_cancel() and everything that takes a const cairn_checkpoint or a const cairn_value, which any thread may call at any time.
+ *  - Calls on different handles may run at the same time. Calls on one handle must not, except cairn_run_status(), cairn_run_cancel(),
+ *    cairn_run_request_save(), cairn_run_request_stop(), cairn_run_should_stop() and everything that takes a const cairn_checkpoint or a
+ *    const cairn_value, which any thread may call at any time. The two requests may come from a signal handler, too.
  *  - A state may be bound further, set, or freed while a save of it runs: the save has what it took.
  *  - Callbacks run on the calling thread or on one of the library's, and must not call into the same handle. fetch and store callbacks may
  *    be called by several threads at once, for different ranges; all others one at a time.
@@ -285,8 +286,10 @@ typedef struct cairn_run_options {
     void *user; /* for these callbacks */
     int check_early_writes; /* non-zero: lazy saves digest everything at the save and again before the fence opens: for tests, and for whoever
                                is not sure where the first write after a save is. Slow */
+    uint64_t save_every_steps; /* for cairn_run_is_due: when a multiple of it was crossed; 0: not by steps */
+    uint64_t save_every_ms;    /* or when the last save began, or the run was opened, so long ago; 0: not by time */
 } cairn_run_options;
-#define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0 }
+#define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, 0 }
 
 /* Opens a run for writing; the last part of path is the run's name, the folder above it the store. Both are made if missing.
  * LOCKED: another process writes it. VERSION: a newer format. FOREIGN: holds another tool's checkpoint-N folders.
@@ -300,6 +303,18 @@ CAIRN_API int cairn_run_reserve(cairn_run *run, const cairn_state *state, cairn_
 CAIRN_API int cairn_run_close(cairn_run *run, cairn_error *err);
 CAIRN_API int cairn_run_status(const cairn_run *run, cairn_status *ret_status); /* any thread */
 CAIRN_API void cairn_run_cancel(cairn_run *run); /* any thread: the save or restore now running ends with CANCELLED, nothing is lost */
+
+/* Is a save of this step due? To be asked after every step, or as often as you like: by steps it is due where a multiple of save_every_steps lies behind
+ * the step asked about before - or saved, or restored - and not behind this one: 998, then 1003 is due with 500, 1004 is not again. By time, and when a
+ * save or a stop was requested, it stays due until a save begins. A step that is saved, or of which a save has begun, never is. Asking twice about one
+ * step gives the same answer. Saving when nothing is due is fine. *ret_due: non-zero, or 0. USAGE: a step of 2^63 or more. */
+CAIRN_API int cairn_run_is_due(cairn_run *run, uint64_t step, int *ret_due, cairn_error *err);
+/* Any thread, or a signal handler: the next save is due at once. It takes the request back when it begins. */
+CAIRN_API void cairn_run_request_save(cairn_run *run);
+/* Any thread, or a signal handler: training is to end with a save. The next step that is not saved yet is due, and cairn_run_should_stop says yes once
+ * that save has begun, even if it then fails - or once cairn_run_is_due was asked about a step that is saved already. */
+CAIRN_API void cairn_run_request_stop(cairn_run *run);
+CAIRN_API int cairn_run_should_stop(const cairn_run *run); /* any thread: non-zero until the run is closed */
 
 typedef struct cairn_metric {
     const char *name; /* at most 255 bytes */

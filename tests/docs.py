@@ -23,7 +23,8 @@ BUILD = Path(sys.argv[1]).resolve()
 # The same recipe in small.
 MAKE = {"demo": "make -C {root} --no-print-directory BUILD={build} demo DEMO='--small --dir {here}/demo'"}
 LONG = ["build/sim"]  # a part of its own in make test
-PRELUDE = """#include <stdio.h>
+PRELUDE = """#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "cairn.h"
 static void die(const char *message) { fprintf(stderr, "%s\\n", message); exit(3); }

@@ -28,6 +28,12 @@ int cairn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err
     return cn_run_reserve(run, state, err);
 }
 
+int cairn_run_is_due(cairn_run *run, uint64_t step, int *ret_due, cairn_error *err)
+{
+    if (!run || !ret_due) return cn_error_set(err, CAIRN_E_USAGE, "cairn_run_is_due: run and ret_due must be given");
+    return cn_run_is_due(run, step, ret_due, err);
+}
+
 int cairn_fence(cairn_run *run, cairn_error *err)
 {
     if (!run) return cn_error_set(err, CAIRN_E_USAGE, "cairn_fence: run must be given");

@@ -238,6 +238,31 @@ void cn_run_find_best(cairn_run *run, const struct cn_catalog *catalog, const st
     }
 }
 
+/* ----------------------------------------------------------------------------------------------- when to save and to stop */
+
+int cn_run_is_due(cairn_run *run, uint64_t step, int *ret_due, cairn_error *err)
+{
+    int code = cn_run_check_process(run, err);
+    if (!code && step > CN_MAX_STEP) code = cn_error_set(err, CAIRN_E_USAGE, "step %llu: steps are below 2^63", (unsigned long long)step);
+    if (!code) *ret_due = cn_schedule_is_due(&run->schedule, step, cn_os_now_ns());
+    return code;
+}
+
+void cairn_run_request_save(cairn_run *run)
+{
+    if (run) atomic_store(&run->schedule.save_requested, true);
+}
+
+void cairn_run_request_stop(cairn_run *run)
+{
+    if (run) atomic_store(&run->schedule.stop_requested, true);
+}
+
+int cairn_run_should_stop(const cairn_run *run)
+{
+    return run && atomic_load(&run->schedule.stops);
+}
+
 /* --------------------------------------------------------------------------------------------------------- open and close */
 
 int cn_run_check_process(const cairn_run *run, cairn_error *err)
@@ -346,6 +371,7 @@ int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **
     run->base = (struct cn_base){ .dir = CN_NO_FILE };
     run->status = (cairn_status)CAIRN_STATUS_INIT;
     run->process = cn_os_process();
+    cn_schedule_init(&run->schedule, (struct cn_due_rules){ options->save_every_steps, options->save_every_ms }, cn_os_now_ns());
     if (options->best_metric) run->best_metric = cn_os_copy_text(options->best_metric);
     if (cn_mutex_new(&run->lock) || cn_cond_new(&run->changed) || (options->best_metric && !run->best_metric))
         code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");

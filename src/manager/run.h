@@ -8,6 +8,7 @@
 
 #include "io/arena.h"
 #include "manager/job.h"
+#include "manager/schedule.h"
 #include "snapshot/defaults.h"
 #include "snapshot/restore.h"
 #include "snapshot/save.h"
@@ -53,6 +54,7 @@ struct cairn_run {
     char *best_metric;
     struct cn_line line;
     struct cn_best best;
+    struct cn_schedule schedule;
     struct cn_held resumed; /* what was resumed from stays until the next save is durable */
     bool trainable_known;   /* of the last save: */
     struct cn_digest trainable_digest;
@@ -79,6 +81,7 @@ struct cairn_run {
 int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err);
 int cn_run_close(cairn_run *run, cairn_error *err); /* the last job's failure */
 int cn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err);
+int cn_run_is_due(cairn_run *run, uint64_t step, int *ret_due, cairn_error *err);
 
 int cn_run_save(cairn_run *run, cairn_state *state, const cairn_save_options *options, cairn_save_report *ret_report, cairn_error *err);
 int cn_run_restore(cairn_run *run, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *ret_report,

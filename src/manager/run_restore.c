@@ -205,6 +205,7 @@ static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, co
     run->restored = true;
     run->torn = false;
     run->trainable_known = false;
+    cn_schedule_resume(&run->schedule, entry->manifest.step);
     run->names_stale = entry != catalog->top || !cn_tidy_names_are_right(catalog);
     cn_metricslog_begin(&run->metrics, run->term, entry->manifest.step);
     cn_run_find_best(run, catalog, &entry->manifest);

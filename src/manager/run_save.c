@@ -323,6 +323,7 @@ int cn_run_save(cairn_run *run, cairn_state *state, const cairn_save_options *op
     if (!code) code = cn_request_check(options, err);
     if (!code) code = cn_job_make_way(run, options->if_running, &skip, err);
     if (!code && !skip) code = check_step(run, options->step, err);
+    if (!code && !skip) cn_schedule_begin(&run->schedule, options->step, cn_os_now_ns());
     if (!code && !skip) code = start(run, state, options, &report, err);
     if (code || !ret_report) return code;
     if (!skip && options->mode == CAIRN_SAVE_SYNC) report = run->last_report;
