@@ -13,10 +13,11 @@ enum { EXIT_FINE = 0, EXIT_NO = 1, EXIT_USAGE = 2, EXIT_FAILED = 3 };
 struct cli {
     const char *command; /* "ls": for messages */
     const char *store;   /* -C, CAIRN_STORE; NULL: the current folder */
-    bool json, help, quick, strict, all, read, remove, dry_run, pin, unpin;
+    bool json, help, quick, strict, all, read, remove, dry_run, pin, unpin, max;
     const char *item; /* --item */
     const char *last; /* --last */
-    char **metrics;   /* --metric NAME=VALUE */
+    const char *best; /* --best */
+    char **metrics;   /* --metric: NAME=VALUE, or a name */
     int metrics_count;
     int arguments_count;
     char **arguments;

@@ -39,10 +39,11 @@ const struct command cli_commands[] = {
       "SIZE: all files of a checkpoint. OWN: what removing it would free. SHARED: in files that other checkpoints have, too,\n"
       "as hard links. The last line counts every file once. Without RUN: every run of the store.\n"
       "Example: cairn du gpt-small\n" },
-    { "keep", cmd_keep, "Cjnl", "remove old checkpoints, keep the newest",
-      "usage: cairn keep [-C STORE] [--json] [-n|--dry-run] --last N RUN...\n"
-      "Of each run the newest N healthy checkpoints stay, and the best, tagged, pinned and read ones. What the run went back\n"
-      "from goes, and unhealthy ones but for two. --dry-run only tells.\n"
+    { "keep", cmd_keep, "Cjnlbmx", "remove old checkpoints, keep the newest and the best",
+      "usage: cairn keep [-C STORE] [--json] [-n|--dry-run] [--last N] [--best K --metric NAME [--max]] RUN...\n"
+      "Of each run the newest N healthy checkpoints stay, the K best by the metric (--max: larger is better), and what `best`\n"
+      "leads to, tagged, pinned and read ones. What the run went back from goes, and unhealthy ones but for two.\n"
+      "--dry-run only tells, and why each of the others would stay.\n"
       "Exit status: 0 fine, 3 one that should go could not be removed, or a run not be listed; the others went.\n"
       "Example: cairn keep --last 5 --dry-run gpt-small\n" },
     { "rm", cmd_rm, "Ci", "remove checkpoints, or one item of them",

@@ -7,13 +7,23 @@
 
 #include "cli.h"
 
-static const struct option options[] = {
-    { "json", no_argument, NULL, 'j' },         { "help", no_argument, NULL, 'h' },       { "quick", no_argument, NULL, 'q' },
-    { "strict", no_argument, NULL, 's' },       { "all", no_argument, NULL, 'a' },        { "version", no_argument, NULL, 'v' },
-    { "remove", no_argument, NULL, 'r' },       { "pin", no_argument, NULL, 'p' },        { "unpin", no_argument, NULL, 'u' },
-    { "dry-run", no_argument, NULL, 'n' },      { "item", required_argument, NULL, 'i' }, { "last", required_argument, NULL, 'l' },
-    { "metric", required_argument, NULL, 'm' }, { "read", no_argument, NULL, 'e' },       { NULL, 0, NULL, 0 }
-};
+static const struct option options[] = { { "json", no_argument, NULL, 'j' },
+                                         { "help", no_argument, NULL, 'h' },
+                                         { "quick", no_argument, NULL, 'q' },
+                                         { "strict", no_argument, NULL, 's' },
+                                         { "all", no_argument, NULL, 'a' },
+                                         { "version", no_argument, NULL, 'v' },
+                                         { "remove", no_argument, NULL, 'r' },
+                                         { "pin", no_argument, NULL, 'p' },
+                                         { "unpin", no_argument, NULL, 'u' },
+                                         { "dry-run", no_argument, NULL, 'n' },
+                                         { "item", required_argument, NULL, 'i' },
+                                         { "last", required_argument, NULL, 'l' },
+                                         { "metric", required_argument, NULL, 'm' },
+                                         { "read", no_argument, NULL, 'e' },
+                                         { "best", required_argument, NULL, 'b' },
+                                         { "max", no_argument, NULL, 'x' },
+                                         { NULL, 0, NULL, 0 } };
 
 static int print_help(void)
 {
@@ -79,6 +89,8 @@ static int parse(struct cli *cli, int argc, char **argv, char *given)
         case 'n': cli->dry_run = true; break;
         case 'i': cli->item = optarg; break;
         case 'l': cli->last = optarg; break;
+        case 'b': cli->best = optarg; break;
+        case 'x': cli->max = true; break;
         case 'm': cli->metrics[cli->metrics_count++] = optarg; break;
         case 'v': printf("cairn %s\n", cairn_version()); return -1;
         default:

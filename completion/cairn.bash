@@ -38,7 +38,7 @@ _cairn_command() {
     local i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        -C | --item | --last | --metric) ((i++)) ;;
+        -C | --item | --last | --best | --metric) ((i++)) ;;
         -*) ;;
         *)
             printf '%s' "${COMP_WORDS[i]}"
@@ -78,7 +78,7 @@ _cairn() {
     case $previous in
     -C) _cairn_files "$current" -d && return ;;
     --item) mapfile -t COMPREPLY < <(compgen -W 'optimizer' -- "$current") && return ;;
-    --last | --metric) return ;;
+    --last | --best | --metric) return ;;
     esac
     command=$(_cairn_command)
     case $command in
@@ -87,7 +87,7 @@ _cairn() {
     diff) options='-C --json --all --read --help' ;;
     verify) options='-C --json --quick --strict --help' ;;
     tag) options='-C --remove --pin --unpin --metric --help' ;;
-    keep) options='-C --json -n --dry-run --last --help' ;;
+    keep) options='-C --json -n --dry-run --last --best --metric --max --help' ;;
     rm) options='-C --item --help' ;;
     doctor) options='--json --help' ;;
     *) options='-C --json -h --help --version' ;;

@@ -28,7 +28,7 @@ _cairn() {
         'diff:compare two checkpoints tensor by tensor'
         'tag:put tags, a pin or late metrics on a checkpoint'
         'du:what checkpoints take on the disk'
-        'keep:remove old checkpoints, keep the newest'
+        'keep:remove old checkpoints, keep the newest and the best'
         'rm:remove checkpoints, or one item of them'
         'doctor:try out a folder before a long run is started there'
     )
@@ -50,7 +50,7 @@ _cairn() {
         diff) _arguments $folder $json '--all[print every difference]' '--read[read and check every byte]' '*:checkpoint:_cairn_runs' ;;
         verify) _arguments $folder $json '--quick[manifests, sizes and headers only]' '--strict[fail on warnings]' '*:checkpoint:_cairn_runs' ;;
         tag) _arguments $folder $help '--remove[take the tags off]' '--pin[keep it until unpinned]' '--unpin[no longer]' '*--metric[late metric]:NAME=VALUE:' '*:checkpoint:_cairn_runs' ;;
-        keep) _arguments $folder $json '(-n --dry-run)'{-n,--dry-run}'[only tell what would go]' '--last[how many stay]:number:' '*:run:_cairn_runs' ;;
+        keep) _arguments $folder $json '(-n --dry-run)'{-n,--dry-run}'[only tell what would go]' '--last[how many of the newest stay]:number:' '--best[how many of the best stay]:number:' '--metric[that they are the best by]:name:' '--max[larger is better]' '*:run:_cairn_runs' ;;
         rm) _arguments $folder $help '--item[only this item]:item:(optimizer)' '*:checkpoint:_cairn_runs' ;;
         doctor) _arguments $json '1:folder:_files -/' ;;
         esac

@@ -270,8 +270,8 @@ typedef void (*cairn_committed_fn)(void *user, const struct cairn_save_report *r
 typedef struct cairn_run_options {
     size_t struct_size;
     int take_over;           /* non-zero: do not mind a live writer's lock; the other one is fenced */
-    uint32_t keep_last;      /* after each save keep the newest N checkpoints, as cairn_keep does; 0 keeps all */
-    const char *best_metric; /* the symlink `best` follows this metric */
+    uint32_t keep_last;      /* after each save keep the newest N checkpoints, as cairn_keep does; 0, and keep_best 0, keeps all */
+    const char *best_metric; /* the symlink `best` follows this metric: of two that are as good it leads to the newer one */
     int best_is_max;         /* non-zero: larger is better */
     cairn_io_mode io_mode;
     uint32_t io_threads;     /* writers, or readers of a restore: 1..16; 0: 8 where the caller waits for them, else 2 to 4, by the cores there are.
@@ -286,14 +286,16 @@ typedef struct cairn_run_options {
     void *user; /* for these callbacks */
     int check_early_writes; /* non-zero: lazy saves digest everything at the save and again before the fence opens: for tests, and for whoever
                                is not sure where the first write after a save is. Slow */
+    uint32_t keep_best;        /* after each save keep the best K by best_metric, too, as cairn_keep does; 0: only what `best` leads to */
     uint64_t save_every_steps; /* for cairn_run_is_due: when a multiple of it was crossed; 0: not by steps */
     uint64_t save_every_ms;    /* or when the last save began, or the run was opened, so long ago; 0: not by time */
 } cairn_run_options;
-#define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, 0 }
+#define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, 0, 0 }
 
 /* Opens a run for writing; the last part of path is the run's name, the folder above it the store. Both are made if missing.
  * LOCKED: another process writes it. VERSION: a newer format. FOREIGN: holds another tool's checkpoint-N folders.
- * USAGE: a new run called latest, best, checkpoint-... or .something, with an '@' or a control character in its name, or not in UTF-8. */
+ * USAGE: a new run called latest, best, checkpoint-... or .something, with an '@' or a control character in its name, or not in UTF-8; keep_best without
+ * best_metric. */
 CAIRN_API int cairn_run_open(const char *path, const cairn_run_options *options, cairn_run **ret_run, cairn_error *err);
 /* Makes the arena for saves of this state behind the caller's back, so that the first save does not have to. May be called again when the state has
  * grown. Waits for a save that runs, and returns what an earlier one failed with, as cairn_save does. */
@@ -648,16 +650,22 @@ enum {
     CAIRN_KEPT_PINNED = 1u << 8,    /* or its marks cannot be read */
     CAIRN_KEPT_TAGGED = 1u << 9
 };
+/* The name of one reason: "newest", "head", "whole", "last", "uncounted", "unhealthy", "best", "best-link", "pinned", "tagged"; "?" for what is none. */
+CAIRN_API const char *cairn_kept_name(uint32_t reason);
 
 typedef struct cairn_keep_options {
     size_t struct_size;
-    uint32_t last; /* the newest healthy checkpoints of the current line that stay; at least 1 */
+    uint32_t last; /* the newest healthy checkpoints of the current line that stay; with best 0 at least 1 */
     int dry_run;   /* non-zero: nothing is touched, removed is told of what would go */
     void (*removed)(void *user, const char *name); /* for each checkpoint that went, by its folder's name; may be NULL */
     cairn_message_fn message;                      /* why one stays that should go: somebody reads it; may be NULL */
     void *user;
+    uint32_t best;      /* the best healthy and exact checkpoints of the current line that stay, too */
+    const char *metric; /* by this metric; without it, or where it is NaN, one is not among the best. Of two that are as good the newer one is better */
+    int metric_is_max;  /* non-zero: larger is better */
+    void (*kept)(void *user, const char *name, uint32_t reasons); /* in a dry run, newest first: what would stay, and why; may be NULL */
 } cairn_keep_options;
-#define CAIRN_KEEP_OPTIONS_INIT { sizeof(cairn_keep_options), 0, 0, NULL, NULL, NULL }
+#define CAIRN_KEEP_OPTIONS_INIT { sizeof(cairn_keep_options), 0, 0, NULL, NULL, NULL, 0, NULL, 0, NULL }
 
 typedef struct cairn_keep_report {
     size_t struct_size;
@@ -665,9 +673,9 @@ typedef struct cairn_keep_report {
 } cairn_keep_report;
 #define CAIRN_KEEP_REPORT_INIT { sizeof(cairn_keep_report), 0, 0 }
 
-/* Removes what keep_last of a run's options would remove after a save: superseded ones, all but the newest two unhealthy ones, and healthy ones beyond
- * the newest `last` that pass the quick check and of which nothing was dropped. The newest, the newest healthy, the newest whole, the best (what the
- * symlink leads to), pinned, tagged and read ones stay. LOCKED: another process removes checkpoints, and does not end.
+/* Removes what keep_last and keep_best of a run's options would remove after a save: superseded ones, all but the newest two unhealthy ones, and healthy
+ * ones beyond the newest `last` that pass the quick check and of which nothing was dropped, unless they are among the `best` that pass it. The newest, the
+ * newest healthy, the newest whole, the best (what the symlink leads to), pinned, tagged and read ones stay. LOCKED: another process removes checkpoints, and does not end.
  * IO: one that should go could not be removed; the others went, and the report is filled. */
 CAIRN_API int cairn_keep(const char *run_path, const cairn_keep_options *options, cairn_keep_report *ret_report, cairn_error *err);
 

@@ -2,12 +2,12 @@
 #include "manager/run.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
+#include "manager/keeping.h"
 #include "store/held.h"
 #include "store/layout.h"
 #include "store/retire.h"
@@ -212,15 +212,12 @@ int cn_run_need_arena_for(cairn_run *run, const cairn_state *state, cairn_error 
 
 bool cn_run_is_better(const cairn_run *run, const struct cn_manifest *manifest, double *ret_value)
 {
+    double value;
     if (!run->best_metric || !manifest->healthy || !manifest->exact) return false;
-    for (uint64_t i = 0; i < manifest->metrics_count; i++) {
-        double value = manifest->metrics[i].value;
-        if (strcmp(manifest->metrics[i].name, run->best_metric) || isnan(value)) continue;
-        if (run->best.known && !(run->options.best_is_max ? value > run->best.value : value < run->best.value)) return false;
-        *ret_value = value;
-        return true;
-    }
-    return false;
+    if (!cn_keeping_find_metric(manifest, run->best_metric, &value)) return false;
+    if (run->best.known && !cn_keep_is_better(value, run->best.value, run->options.best_is_max)) return false;
+    *ret_value = value;
+    return true;
 }
 
 void cn_run_find_best(cairn_run *run, const struct cn_catalog *catalog, const struct cn_manifest *head)
@@ -311,6 +308,8 @@ static int check_options(const cairn_run_options *options, cairn_error *err)
     if (options->piece_bytes && options->piece_bytes != DEFAULT_PIECE_BYTES && options->piece_bytes != LARGE_PIECE_BYTES)
         return cn_error_set(err, CAIRN_E_USAGE, "piece_bytes: %llu or %llu", (unsigned long long)DEFAULT_PIECE_BYTES,
                             (unsigned long long)LARGE_PIECE_BYTES);
+    if (options->keep_best && !options->best_metric)
+        return cn_error_set(err, CAIRN_E_USAGE, "keep_best: best_metric must name what the best are best by");
     if ((unsigned)options->io_mode > CAIRN_IO_BUFFERED)
         return cn_error_set(err, CAIRN_E_USAGE, "io_mode: %d is none", (int)options->io_mode);
     return CAIRN_OK;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "manager/keeping.h"
 #include "manager/run.h"
 #include "store/commit.h"
 #include "store/held.h"
@@ -117,23 +118,29 @@ static void follow_best(cairn_run *run)
     cn_catalog_done(&catalog);
 }
 
+static void remove_old(cairn_run *run)
+{
+    const cairn_run_options *options = &run->options;
+    const char *ids[] = { run->line.parent_id, run->best.id };
+    struct cn_keeping keeping = { .rules = { options->keep_last, options->keep_best, options->best_is_max },
+                                  .metric = run->best_metric,
+                                  .ids = ids,
+                                  .ids_count = run->best.known ? 2 : 1 };
+    struct cn_retire retire = { .decide = cn_keeping_decide, .decider = &keeping, .message = cn_run_tell, .user = run };
+    cairn_error error = CAIRN_ERROR_INIT;
+    if (cn_retire(&run->dir, &retire, &error)) cn_run_message(run, "old checkpoints stay for now: %s", error.message);
+}
+
 /* What a save costs does not grow with what is kept: names are looked at where the line took a turn, old ones where some are to go. */
 static void tidy(cairn_run *run, const char *name)
 {
-    const char *keep[] = { run->line.parent_id, run->best.id };
-    struct cn_retire retire = { .keep_last = run->options.keep_last,
-                                .keep_ids = keep,
-                                .keep_ids_count = run->best.known ? 2 : 1,
-                                .message = cn_run_tell,
-                                .user = run };
-    cairn_error error = CAIRN_ERROR_INIT;
     if (run->names_stale) {
         cn_tidy_names(&run->dir, cn_run_tell, run);
         follow_best(run);
         run->names_stale = false;
     }
     cn_tidy_links(&run->dir, name, run->best.known ? run->best.name : NULL, cn_run_tell, run);
-    if (cn_retire(&run->dir, &retire, &error)) cn_run_message(run, "old checkpoints stay for now: %s", error.message);
+    if (run->options.keep_last || run->options.keep_best) remove_old(run);
     cn_retire_empty_trash(&run->dir);
 }
 

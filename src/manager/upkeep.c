@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "manager/keeping.h"
 #include "manager/resolve.h"
 #include "snapshot/drop.h"
 #include "snapshot/place.h"
@@ -125,8 +126,10 @@ static int may_drop(const struct cn_place *place, cairn_error *err)
     if (code) return code;
     code = cn_catalog_load(&run, &catalog, err);
     if (!code) {
+        struct cn_keeping keeping = { 0 };
+        code = cn_keeping_decide(&keeping, &run, &catalog, err);
         const struct cn_catalog_entry *entry = find_entry(&catalog, place->name);
-        if (entry && (entry == catalog.top || entry == catalog.head || entry == cn_retire_newest_whole(&run, &catalog)))
+        if (!code && entry && (entry->kept & CN_KEPT_NEEDED))
             code = cn_error_set(err, CAIRN_E_USAGE, "%s: it is what the run resumes from: nothing of it is dropped", place->path);
         cn_catalog_done(&catalog);
     }
@@ -178,38 +181,45 @@ int cn_upkeep_remove(const char *store, const char *name, cairn_error *err)
     if (!code) code = cn_rundir_open(place.parent, &run, err);
     if (code) return code;
     if (!id[0]) code = find_id(&run, &place, id, err);
-    struct cn_retire retire = { .only_id = id, .waits = true };
+    struct cn_keeping keeping = { 0 };
+    struct cn_retire retire = { .decide = cn_keeping_decide, .decider = &keeping, .only_id = id, .waits = true };
     if (!code) code = cn_retire(&run, &retire, err);
     cn_rundir_close(&run);
     return code;
 }
 
-/* ------------------------------------------------------------------------------------------------------- keeping the last */
+/* --------------------------------------------------------------------------------------------------- keeping, by rules */
 
-struct keeping {
+struct telling {
     const cairn_keep_options *options;
     cairn_keep_report report;
 };
 
 static void tell_removed(void *user, const struct cn_catalog_entry *entry)
 {
-    struct keeping *keeping = user;
-    keeping->report.removed++;
-    if (keeping->options->removed) keeping->options->removed(keeping->options->user, entry->name);
+    struct telling *telling = user;
+    telling->report.removed++;
+    if (telling->options->removed) telling->options->removed(telling->options->user, entry->name);
 }
 
-static void tell_kept(void *user, const char *text)
+static void tell_kept(void *user, const struct cn_catalog_entry *entry)
 {
-    const struct keeping *keeping = user;
-    if (keeping->options->message) keeping->options->message(keeping->options->user, text);
+    const struct telling *telling = user;
+    if (telling->options->kept) telling->options->kept(telling->options->user, entry->name, entry->kept);
 }
 
-static int count_rest(const struct cn_rundir *run, struct keeping *keeping, cairn_error *err)
+static void tell_message(void *user, const char *text)
+{
+    const struct telling *telling = user;
+    if (telling->options->message) telling->options->message(telling->options->user, text);
+}
+
+static int count_rest(const struct cn_rundir *run, struct telling *telling, cairn_error *err)
 {
     struct cn_catalog catalog;
     int code = cn_catalog_load(run, &catalog, err);
     if (code) return code;
-    keeping->report.kept = catalog.readable - (keeping->options->dry_run ? keeping->report.removed : 0);
+    telling->report.kept = catalog.readable - (telling->options->dry_run ? telling->report.removed : 0);
     cn_catalog_done(&catalog);
     return CAIRN_OK;
 }
@@ -217,7 +227,8 @@ static int count_rest(const struct cn_rundir *run, struct keeping *keeping, cair
 int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cairn_keep_report *ret_report, cairn_error *err)
 {
     struct cn_rundir run;
-    struct keeping keeping = { options, CAIRN_KEEP_REPORT_INIT };
+    struct telling telling = { options, CAIRN_KEEP_REPORT_INIT };
+    struct cn_keeping keeping = { .rules = { options->last, options->best, options->metric_is_max }, .metric = options->metric };
     int code = cn_rundir_open_read(run_path, &run, err); /* opening for writing would make a run that is not there */
     if (!code && options->dry_run && (code = cn_rundir_refuse_foreign(&run, err))) cn_rundir_close(&run);
     if (!code && !options->dry_run) {
@@ -225,13 +236,18 @@ int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cair
         code = cn_rundir_open(run_path, &run, err);
     }
     if (code) return code;
-    struct cn_retire retire = {
-        .keep_last = options->last, .waits = true, .dry_run = options->dry_run, .each = tell_removed, .message = tell_kept, .user = &keeping
-    };
+    struct cn_retire retire = { .decide = cn_keeping_decide,
+                                .decider = &keeping,
+                                .waits = true,
+                                .dry_run = options->dry_run,
+                                .each = tell_removed,
+                                .stays = tell_kept,
+                                .message = tell_message,
+                                .user = &telling };
     code = cn_retire(&run, &retire, err);
-    if (!code) code = count_rest(&run, &keeping, err);
+    if (!code) code = count_rest(&run, &telling, err);
     cn_rundir_close(&run);
-    if (!code && ret_report) *ret_report = keeping.report;
+    if (!code && ret_report) *ret_report = telling.report;
     if (!code && retire.refused.code) {
         code = retire.refused.code;
         if (err) *err = retire.refused;

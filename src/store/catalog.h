@@ -14,6 +14,7 @@ struct cn_catalog_entry {
     int problem_errno;   /* of the system call that failed, 0 */
     bool pinned;         /* by a mark, or because nobody knows what the marks said */
     bool marks_unreadable;
+    uint32_t kept;               /* why it stays, CAIRN_KEPT_...: set by who decides (store/retire), a listing leaves 0 */
     struct cn_manifest manifest; /* CURRENT, SUPERSEDED only; tags and metrics as the marks say */
 };
 

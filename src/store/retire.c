@@ -7,7 +7,6 @@
  * A checkpoint folder with retired.json in place of manifest.json was retired where it stands, on a full disk: it only waits to be removed.
  *
  * Nothing is unlinked before the run folder is synced after the rename that removed it from there. */
-#include "store/check.h"
 #include "store/held.h"
 #include "store/retire.h"
 
@@ -22,7 +21,7 @@
 #include "store/remains.h"
 #include "store/tree.h"
 
-enum { TRIES = 100, WAITS = 1000, WAIT_NS = 10000000, KEPT_UNHEALTHY = 2 };
+enum { TRIES = 100, WAITS = 1000, WAIT_NS = 10000000 };
 
 /* --------------------------------------------------------------------------------------------------- retired where it stands */
 
@@ -58,7 +57,6 @@ struct pruner {
     struct cn_retire *retire;
     char folder[CN_ID_BYTES + 2]; /* p<uuid>; "": there is no room for one */
     cn_file dir;
-    const struct cn_catalog_entry *newest_whole, *best; /* in the catalog that is acted on */
 };
 
 static void tell(struct pruner *pruner, const char *name, const char *what, int rc)
@@ -182,73 +180,48 @@ static int retire_one(struct pruner *pruner, const struct cn_catalog_entry *vict
 
 /* ------------------------------------------------------------------------------------------------------------- deciding */
 
-/* R1: only what is complete and passes the quick check counts as a survivor. */
-static bool survives(const struct cn_rundir *run, const struct cn_catalog_entry *entry)
-{
-    cn_auto_close cn_file dir = CN_NO_FILE;
-    if (!entry->manifest.healthy || entry->manifest.dropped_count || cn_os_open_dir(run->dir, entry->name, &dir)) return false;
-    return !cn_check_quick(dir, &entry->manifest, NULL, NULL, NULL);
-}
-
-const struct cn_catalog_entry *cn_retire_newest_whole(const struct cn_rundir *run, const struct cn_catalog *catalog)
-{
-    for (uint64_t i = catalog->readable; i-- > 0;) {
-        const struct cn_catalog_entry *entry = &catalog->entries[i];
-        if (entry->standing == CAIRN_CURRENT && entry->manifest.exact && survives(run, entry)) return entry;
-    }
-    return NULL;
-}
-
-static bool is_kept(const struct cn_retire *retire, const struct cn_catalog_entry *entry)
-{
-    for (uint64_t i = 0; i < retire->keep_ids_count; i++)
-        if (!strcmp(retire->keep_ids[i], entry->manifest.id)) return true;
-    return false;
-}
-
-/* Stays whatever the rules say. */
-static bool is_safe(const struct pruner *pruner, const struct cn_catalog *catalog, const struct cn_catalog_entry *entry)
-{
-    return entry == catalog->top || entry == catalog->head || entry == pruner->newest_whole || entry == pruner->best || entry->pinned ||
-           entry->manifest.tags_count || is_kept(pruner->retire, entry);
-}
-
-enum { SUPERSEDED, UNHEALTHY, OLD, ROUNDS }; /* in this order: what a full disk gets rid of first */
-
-/* Is the entry one that goes in this round? Called from the newest to the oldest; *count is the round's own: survivors or unhealthy ones seen. */
-static bool goes(const struct pruner *pruner, const struct cn_catalog_entry *entry, int round, uint32_t *count)
-{
-    bool current = entry->standing == CAIRN_CURRENT;
-    if (round == SUPERSEDED) return !current;
-    if (!current) return false;
-    if (round == UNHEALTHY) return !entry->manifest.healthy && ++*count > KEPT_UNHEALTHY;
-    if (!entry->manifest.healthy) return false;
-    if (*count >= pruner->retire->keep_last) return true;
-    *count += survives(pruner->run, entry);
-    return false;
-}
-
-/* What must stay besides. A link that leads nowhere in the run is no best; any other failure must not look like it. */
-static int find_dear_ones(struct pruner *pruner, const struct cn_catalog *catalog, cairn_error *err)
+/* What the link leads to stays, whoever prunes. One that leads nowhere in the run is no best; any other failure must not look like it. */
+static int keep_what_best_leads_to(const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *err)
 {
     char target[CN_FOLDER_NAME_BYTES + 1] = "";
-    int rc = cn_os_read_link(pruner->run->dir, CN_NAME_BEST, target, sizeof target);
+    int rc = cn_os_read_link(run->dir, CN_NAME_BEST, target, sizeof target);
     if (rc && rc != -ENOENT && rc != -EINVAL && rc != -ENAMETOOLONG)
-        return cn_error_errno(err, -rc, "%s/" CN_NAME_BEST ": reading the link", pruner->run->path);
-    pruner->best = NULL;
+        return cn_error_errno(err, -rc, "%s/" CN_NAME_BEST ": reading the link", run->path);
     for (uint64_t i = 0; i < catalog->readable && !rc; i++)
-        if (!strcmp(catalog->entries[i].name, target)) pruner->best = &catalog->entries[i];
-    pruner->newest_whole = cn_retire_newest_whole(pruner->run, catalog);
+        if (!strcmp(catalog->entries[i].name, target)) catalog->entries[i].kept |= CAIRN_KEPT_BEST_LINK;
     return CAIRN_OK;
+}
+
+static void keep_what_is_marked(struct cn_catalog *catalog)
+{
+    for (uint64_t i = 0; i < catalog->readable; i++) {
+        struct cn_catalog_entry *entry = &catalog->entries[i];
+        if (entry->pinned) entry->kept |= CAIRN_KEPT_PINNED;
+        if (entry->manifest.tags_count) entry->kept |= CAIRN_KEPT_TAGGED;
+    }
+}
+
+static int decide(const struct pruner *pruner, struct cn_catalog *catalog, cairn_error *err)
+{
+    int code = keep_what_best_leads_to(pruner->run, catalog, err);
+    if (code) return code;
+    keep_what_is_marked(catalog);
+    return pruner->retire->decide(pruner->retire->decider, pruner->run, catalog, err);
+}
+
+enum round { SUPERSEDED, UNHEALTHY, OLD, ROUNDS }; /* in this order: what a full disk gets rid of first */
+
+static enum round round_of(const struct cn_catalog_entry *entry)
+{
+    return entry->standing != CAIRN_CURRENT ? SUPERSEDED : !entry->manifest.healthy ? UNHEALTHY : OLD;
 }
 
 static int retire_by_rules(struct pruner *pruner, const struct cn_catalog *catalog)
 {
-    for (int round = 0; round < ROUNDS; round++) {
-        uint32_t count = 0;
+    for (enum round round = SUPERSEDED; round < ROUNDS; round++) {
         for (uint64_t i = catalog->readable; i-- > 0;) {
             const struct cn_catalog_entry *entry = &catalog->entries[i];
-            if (!goes(pruner, entry, round, &count) || is_safe(pruner, catalog, entry)) continue;
+            if (entry->kept || round_of(entry) != round) continue;
             int rc = pruner->retire->dry_run ? 0 : retire_one(pruner, entry);
             if (pruner->retire->dry_run) count_one(pruner->retire, entry);
             if (rc == -ENOENT || rc == -EAGAIN) return rc;
@@ -262,6 +235,30 @@ static int refuse(const struct pruner *pruner, const struct cn_catalog_entry *en
     return cn_error_set(err, code, "%s/%s is not removed: %s", pruner->run->path, entry->name, why);
 }
 
+/* Why it must stay, the weightiest reason first; CAIRN_OK: it may go. */
+static int check_reasons(const struct pruner *pruner, const struct cn_catalog_entry *entry, cairn_error *err)
+{
+    static const struct {
+        uint32_t reason;
+        const char *why;
+    } refusals[] = { { CAIRN_KEPT_NEWEST, "it is the newest of the run" },
+                     { CAIRN_KEPT_HEAD, "it is the newest healthy one of the run" },
+                     { CAIRN_KEPT_WHOLE, "newer ones are damaged, and it is the newest that is whole" },
+                     { CAIRN_KEPT_BEST_LINK, "`" CN_NAME_BEST "` leads to it: remove that link first" },
+                     { CAIRN_KEPT_PINNED, "it is pinned: `cairn tag --unpin` it first" },
+                     { CAIRN_KEPT_TAGGED, "it is tagged: take the tag off first, `cairn tag --remove`" } };
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        if (!(entry->kept & refusals[i].reason)) continue;
+        if (refusals[i].reason == CAIRN_KEPT_PINNED && entry->marks_unreadable)
+            return cn_error_set(
+                err, CAIRN_E_USAGE,
+                "%s/%s is not removed: its marks cannot be read, and may pin it (`cairn tag --unpin` starts them afresh): %s",
+                pruner->run->path, entry->name, entry->problem);
+        return refuse(pruner, entry, CAIRN_E_USAGE, refusals[i].why, err);
+    }
+    return CAIRN_OK;
+}
+
 /* *ret_rc: -ENOENT, -EAGAIN: start over. */
 static int retire_chosen(struct pruner *pruner, const struct cn_catalog *catalog, int *ret_rc, cairn_error *err)
 {
@@ -269,18 +266,8 @@ static int retire_chosen(struct pruner *pruner, const struct cn_catalog *catalog
     for (uint64_t i = 0; i < catalog->readable; i++)
         if (!strcmp(catalog->entries[i].manifest.id, pruner->retire->only_id)) entry = &catalog->entries[i];
     if (!entry) return cn_error_set(err, CAIRN_E_GONE, "%s: the checkpoint is gone already", pruner->run->path);
-    if (entry == catalog->top) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest of the run", err);
-    if (entry == catalog->head) return refuse(pruner, entry, CAIRN_E_USAGE, "it is the newest healthy one of the run", err);
-    if (entry == pruner->newest_whole)
-        return refuse(pruner, entry, CAIRN_E_USAGE, "newer ones are damaged, and it is the newest that is whole", err);
-    if (entry == pruner->best) return refuse(pruner, entry, CAIRN_E_USAGE, "`" CN_NAME_BEST "` leads to it: remove that link first", err);
-    if (entry->marks_unreadable)
-        return cn_error_set(err, CAIRN_E_USAGE,
-                            "%s/%s is not removed: its marks cannot be read, and may pin it (`cairn tag --unpin` starts them afresh): %s",
-                            pruner->run->path, entry->name, entry->problem);
-    if (entry->pinned) return refuse(pruner, entry, CAIRN_E_USAGE, "it is pinned: `cairn tag --unpin` it first", err);
-    if (entry->manifest.tags_count)
-        return refuse(pruner, entry, CAIRN_E_USAGE, "it is tagged: take the tag off first, `cairn tag --remove`", err);
+    int code = check_reasons(pruner, entry, err);
+    if (code) return code;
     int rc = *ret_rc = retire_one(pruner, entry);
     if (rc == -EBUSY) return refuse(pruner, entry, CAIRN_E_LOCKED, "somebody reads it: try again later", err);
     if (rc == -EPERM) return refuse(pruner, entry, CAIRN_E_USAGE, "it was pinned or tagged a moment ago", err);
@@ -333,7 +320,7 @@ static int retire_once(struct pruner *pruner, bool *ret_again, cairn_error *err)
         code = check_readable(pruner, &catalog, err);
         int synced = code ? 0 : cn_os_sync_dir(pruner->run->dir); /* R2: what we saw is durable before we act on it */
         if (synced) code = cn_error_errno(err, -synced, "%s: syncing it", pruner->run->path);
-        if (!code) code = find_dear_ones(pruner, &catalog, err);
+        if (!code) code = decide(pruner, &catalog, err);
         if (!code && pruner->retire->only_id)
             code = retire_chosen(pruner, &catalog, &rc, err);
         else if (!code)
@@ -353,8 +340,10 @@ static int tell_plan(struct pruner *pruner, cairn_error *err)
     int code = cn_catalog_load(pruner->run, &catalog, err);
     if (code) return code;
     code = check_readable(pruner, &catalog, err);
-    if (!code) code = find_dear_ones(pruner, &catalog, err);
+    if (!code) code = decide(pruner, &catalog, err);
     if (!code) (void)retire_by_rules(pruner, &catalog);
+    for (uint64_t i = catalog.readable; i-- > 0 && !code && pruner->retire->stays;)
+        if (catalog.entries[i].kept) pruner->retire->stays(pruner->retire->user, &catalog.entries[i]);
     cn_catalog_done(&catalog);
     return code;
 }
@@ -376,7 +365,6 @@ int cn_retire(const struct cn_rundir *run, struct cn_retire *retire, cairn_error
     struct cn_os_lock *lock = NULL;
     bool again = true;
     int code = CAIRN_OK;
-    if (!retire->keep_last && !retire->only_id) return CAIRN_OK;
     if (retire->dry_run) return tell_plan(&pruner, err);
     if (!take_turn(run, retire, &lock))
         return retire->waits ? cn_error_set(err, CAIRN_E_LOCKED, "%s: another process removes checkpoints: try again later", run->path)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "manager/keeping.h"
 #include "store/held.h"
 #include "store/marks.h"
 #include "store/tree.h"
@@ -30,9 +31,13 @@ static void note(void *user, const char *text)
     snprintf(told + used, sizeof told - used, "%.2000s\n", text);
 }
 
+static struct cn_keeping last_one = { .rules = { .last = 1 } }, last_two = { .rules = { .last = 2 } },
+                         last_three = { .rules = { .last = 3 } };
+
 static uint64_t retire(uint32_t keep_last)
 {
-    struct cn_retire retire = { .keep_last = keep_last, .message = note };
+    struct cn_keeping keeping = { .rules = { .last = keep_last } };
+    struct cn_retire retire = { .decide = cn_keeping_decide, .decider = &keeping, .message = note };
     test_ok(cn_retire(&writer.run, &retire, &err));
     return retire.retired;
 }
@@ -106,8 +111,6 @@ static void old_ones_go_and_trash_is_empty(void **unused)
 {
     (void)unused;
     make("old", 60);
-    assert_int_equal(retire(0), 0);
-    expect("10 20 30 40 50 60");
     assert_int_equal(retire(2), 4);
     expect("50 60");
     test_shell("test -z \"$(ls %s/.cairn/trash)\"", path);
@@ -125,7 +128,7 @@ static void a_dry_run_touches_nothing(void **unused)
 {
     (void)unused;
     make("dry", 50);
-    struct cn_retire retire = { .keep_last = 2, .dry_run = true, .each = note_name };
+    struct cn_retire retire = { .decide = cn_keeping_decide, .decider = &last_two, .dry_run = true, .each = note_name };
     test_shell("chmod a-w %s %s/.cairn/trash && stat -c %%y %s %s/.cairn/trash > %s.before", path, path, path, path, path);
     test_ok(cn_retire(&writer.run, &retire, &err));
     assert_int_equal(retire.retired, 3);
@@ -347,7 +350,6 @@ static void trees_go_without_following(void **unused)
     cn_rundir_close(&writer.run);
 }
 
-/* What a full disk gets rid of first: other lines, then the unhealthy but for two. */
 /* A pruner that retires on a full disk sleeps before it removes; meanwhile the name was freed and given to a new checkpoint. */
 static void what_is_retired_goes_by_its_folder_not_its_name(void **unused)
 {
@@ -369,7 +371,7 @@ static void what_stays_is_told(void **unused)
     struct cn_pool pool;
     struct cn_held held;
     struct cn_manifest manifest;
-    struct cn_retire retire = { .keep_last = 1, .message = note };
+    struct cn_retire retire = { .decide = cn_keeping_decide, .decider = &last_one, .message = note };
     (void)unused;
     make("told", 30);
     cn_pool_init(&pool, cn_os_alloc(), 1 << 20);
@@ -386,7 +388,7 @@ static void what_stays_is_told(void **unused)
 /* What a newer version wrote, or the disk does not give, may be the newest of all: nobody knows what must stay. */
 static void nothing_goes_while_one_cannot_be_read(void **unused)
 {
-    struct cn_retire retire = { .keep_last = 1 };
+    struct cn_retire retire = { .decide = cn_keeping_decide, .decider = &last_one };
     struct cn_digest digest;
     char line[CN_DIGEST_HEX_BYTES];
     (void)unused;
@@ -409,6 +411,7 @@ static void nothing_goes_while_one_cannot_be_read(void **unused)
     cn_rundir_close(&writer.run);
 }
 
+/* What a full disk gets rid of first: other lines, then the unhealthy but for two. */
 static void superseded_and_unhealthy_go_first(void **unused)
 {
     (void)unused;
@@ -420,6 +423,9 @@ static void superseded_and_unhealthy_go_first(void **unused)
         test_ok(writer_commit(&writer, &manifest, &err));
     }
     expect("10 20 30 40 50 60 70 80 90 100");
+    struct cn_retire plan = { .decide = cn_keeping_decide, .decider = &last_two, .dry_run = true, .each = note_name };
+    test_ok(cn_retire(&writer.run, &plan, &err));
+    assert_string_equal(told, "checkpoint-30\ncheckpoint-20\ncheckpoint-60\ncheckpoint-40\ncheckpoint-50\ncheckpoint-10\n");
     assert_int_equal(retire(100), 4); /* 20 30 superseded; 40 60 unhealthy: 80 and 100 are kept */
     expect("10 50 70 80 90 100");
     assert_int_equal(retire(1), 3);
@@ -568,7 +574,7 @@ static void prune_for_a_while(void *user)
     cairn_error error = CAIRN_ERROR_INIT;
     if (cn_rundir_open(path, &run, &error)) return;
     for (int i = 0; i < 60; i++) {
-        struct cn_retire retire = { .keep_last = 3 };
+        struct cn_retire retire = { .decide = cn_keeping_decide, .decider = &last_three };
         int code = cn_retire(&run, &retire, &error);
         if (code && code != CAIRN_E_GONE) pruner->failed = code;
         pruner->retired += retire.retired;
