@@ -308,7 +308,23 @@ class Run:
         message: Callable[[str], object] | None = None,
         progress: Callable[[Status], object] | None = None,
         committed: Callable[[SaveReport], object] | None = None,
+        keep_best: int = 0,
+        save_every_steps: int = 0,
+        save_every_ms: int = 0,
     ) -> Run: ...
+    def is_due(self, step: int, /) -> bool:
+        """Whether a save of this step is due: by steps where a multiple of save_every_steps was crossed since the step that was asked about before, by time, or
+        because a save or a stop was requested. Asking twice about one step gives the same answer."""
+
+    def request_save(self) -> None:
+        """The next step is due. Any thread, or a signal's handler."""
+
+    def request_stop(self) -> None:
+        """The next step is due, and should_stop says yes once that save has begun. Any thread, or a signal's handler."""
+
+    def should_stop(self) -> bool:
+        """A stop was requested, and the state was saved since."""
+
     def reserve(self, state: State) -> None:
         """Make the arena for saves of this state behind the caller's back, so that the first save does not have to."""
 
@@ -465,8 +481,17 @@ def remove(name: _Path, store: _Path | None = None) -> None:
 def drop_item(name: _Path, item: str, store: _Path | None = None) -> None:
     """Remove the tensors of one item from a checkpoint. UsageError: what a run resumes from, item "model". LockedError: somebody reads it."""
 
-def keep(run_path: _Path, last: int, dry_run: bool = False, *, message: Callable[[str], object] | None = None) -> list[str]:
-    """Remove what `keep_last` of a run would; the names of those that went, or in a dry run would go. `message` is told of those that stay for a reader."""
+def keep(
+    run_path: _Path,
+    last: int,
+    dry_run: bool = False,
+    *,
+    best: int = 0,
+    metric: str | None = None,
+    metric_is_max: bool = False,
+    message: Callable[[str], object] | None = None,
+) -> list[str]:
+    """Remove what `keep_last` and `keep_best` of a run would; the names of those that went, or in a dry run would go. `message` is told of those that stay for a reader."""
 
 def verify(
     name: _Path,

@@ -357,6 +357,46 @@ static PyObject *run_log(PyObject *self, PyObject *args)
     return code ? py_error_raise(&error) : Py_NewRef(Py_None);
 }
 
+/* ------------------------------------------------------------------------------------------------- whether to save */
+
+static PyObject *run_is_due(PyObject *self, PyObject *step)
+{
+    int due = 0;
+    uint64_t number;
+    cairn_error error = CAIRN_ERROR_INIT;
+    if (!py_convert_count(step, &number)) return NULL;
+    cairn_run *handle = enter(self);
+    if (!handle) return NULL;
+    int code = cairn_run_is_due(handle, number, &due, &error);
+    leave(cast(self));
+    return code ? py_error_raise(&error) : PyBool_FromLong(due);
+}
+
+static PyObject *run_request_save(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    cairn_run *handle = look(self);
+    if (!handle) return NULL;
+    cairn_run_request_save(handle);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *run_request_stop(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    cairn_run *handle = look(self);
+    if (!handle) return NULL;
+    cairn_run_request_stop(handle);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *run_should_stop(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    cairn_run *handle = look(self);
+    return handle ? PyBool_FromLong(cairn_run_should_stop(handle)) : NULL;
+}
+
 static PyObject *run_cancel(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -421,17 +461,18 @@ static PyObject *run_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     (void)type; /* there are no subclasses */
     static char *names[] = { "path",       "take_over",   "keep_last",   "best_metric", "best_is_max",        "io_mode",
                              "io_threads", "arena_bytes", "piece_bytes", "shard_bytes", "check_early_writes", "message",
-                             "progress",   "committed",   NULL };
+                             "progress",   "committed",   "keep_best",   "save_every_steps", "save_every_ms", NULL };
     const char *io_mode = "auto";
     int io_mode_index;
     PyObject *message = NULL, *progress = NULL, *committed = NULL;
     PY_AUTO PyObject *path = NULL;
     cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|$pO&zpsO&O&O&O&pOOO:Run", names, PyUnicode_FSConverter, &path, &options.take_over,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|$pO&zpsO&O&O&O&pOOOO&O&O&:Run", names, PyUnicode_FSConverter, &path, &options.take_over,
                                      py_convert_small, &options.keep_last, &options.best_metric, &options.best_is_max, &io_mode,
                                      py_convert_small, &options.io_threads, py_convert_count, &options.arena_bytes, py_convert_count,
                                      &options.piece_bytes, py_convert_count, &options.shard_bytes, &options.check_early_writes, &message,
-                                     &progress, &committed))
+                                     &progress, &committed, py_convert_small, &options.keep_best, py_convert_count,
+                                     &options.save_every_steps, py_convert_count, &options.save_every_ms))
         return NULL;
     if (py_choose(&py_io_modes, io_mode, &io_mode_index)) return NULL;
     if (py_callback_check(message, "message") || py_callback_check(progress, "progress") || py_callback_check(committed, "committed"))
@@ -500,6 +541,10 @@ static PyMethodDef run_methods[] = {
     { "fence", run_fence, METH_NOARGS, NULL },
     { "wait", run_wait, METH_NOARGS, NULL },
     { "close", run_close, METH_NOARGS, NULL },
+    { "is_due", run_is_due, METH_O, NULL },
+    { "request_save", run_request_save, METH_NOARGS, NULL },
+    { "request_stop", run_request_stop, METH_NOARGS, NULL },
+    { "should_stop", run_should_stop, METH_NOARGS, NULL },
     { "cancel", run_cancel, METH_NOARGS, NULL },
     { "log", run_log, METH_VARARGS, NULL },
     { "status", run_status, METH_NOARGS, NULL },

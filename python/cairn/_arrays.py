@@ -1,0 +1,240 @@
+"""Arrays of torch, numpy and jax as the bytes they are: dtype names of safetensors, addresses, strides.
+
+No framework is imported here before one of its arrays is seen: whoever holds a torch tensor has imported torch.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from functools import cache
+from typing import Any, NamedTuple
+
+from ._errors import UnstorableError
+
+# torch's and numpy's names. complex128 and dates, which safetensors has not, are stored as the numbers that they are made of.
+_STORED = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
+    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL", "complex64": "C64",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0",
+    "float8_e4m3fnuz": "F8_E4M3FNUZ", "float8_e5m2fnuz": "F8_E5M2FNUZ",
+}  # fmt: skip
+
+
+class Buffer(NamedTuple):
+    """Memory of one array: `shape` in elements of `dtype`, `strides` in bytes, None for row-major. `owner` keeps the memory alive."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    address: int
+    owner: object
+    strides: tuple[int, ...] | None = None
+
+
+def framework_of(value: object) -> str | None:
+    """"torch", "numpy" or "jax" for an array of theirs, else None. Scalars of numpy are no arrays."""
+    for name, module, kind in (("torch", "torch", "Tensor"), ("numpy", "numpy", "ndarray"), ("jax", "jax", "Array")):
+        loaded = sys.modules.get(module)
+        if loaded is not None and isinstance(value, getattr(loaded, kind, ())):
+            return name
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------------------- torch
+
+
+@cache
+def _torch_dtypes() -> tuple[dict[Any, str], dict[str, Any]]:
+    torch = sys.modules["torch"]
+    names = {getattr(torch, name): stored for name, stored in _STORED.items() if hasattr(torch, name)}
+    return names, {stored: dtype for dtype, stored in names.items()}
+
+
+def _check_torch(tensor: Any, where: str) -> None:
+    torch = sys.modules["torch"]
+    kind = type(tensor)
+    if kind not in (torch.Tensor, torch.nn.Parameter) and not issubclass(kind, torch.nn.Parameter):
+        if hasattr(kind, "__torch_dispatch__") and kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
+            raise UnstorableError(f"{where}: a {kind.__module__}.{kind.__qualname__} is not stored yet: pass its full tensor or its parts")
+    if tensor.layout is not torch.strided:
+        raise UnstorableError(f"{where}: a tensor of layout {tensor.layout} is not stored: pass tensor.to_dense() or its parts")
+    if tensor.is_quantized:
+        raise UnstorableError(f"{where}: a quantized tensor is not stored: pass tensor.int_repr() with its scale and zero point")
+    if tensor.is_meta:
+        raise UnstorableError(f"{where}: a tensor on the meta device has no bytes")
+
+
+def _torch_buffer(tensor: Any, where: str) -> Buffer:
+    _check_torch(tensor, where)
+    torch = sys.modules["torch"]
+    tensor = tensor.detach()
+    if tensor.is_conj() or tensor.is_neg():
+        tensor = tensor.resolve_conj().resolve_neg()
+    if tensor.device.type != "cpu":
+        tensor = tensor.cpu()
+    if tensor.dtype is torch.complex128:
+        tensor = torch.view_as_real(tensor)
+    stored = _torch_dtypes()[0].get(tensor.dtype)
+    if stored is None:
+        raise UnstorableError(f"{where}: {tensor.dtype} has no form in safetensors")
+    size = tensor.element_size()
+    strides = None if tensor.is_contiguous() else tuple(stride * size for stride in tensor.stride())
+    return Buffer(stored, tuple(tensor.shape), tensor.data_ptr(), tensor, strides)
+
+
+def _torch_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
+    torch = sys.modules.get("torch") or __import__("torch")
+    if form == "torch.complex128":
+        return torch.empty(shape[:-1], dtype=torch.complex128)
+    known = _torch_dtypes()[1].get(dtype)
+    if known is None:
+        raise UnstorableError(f"this version of torch has no dtype for {dtype}")
+    return torch.empty(shape, dtype=known)
+
+
+# ----------------------------------------------------------------------------------------------------------- numpy and jax
+
+
+def _numpy_buffer(array: Any, where: str) -> Buffer:
+    numpy = sys.modules["numpy"]
+    name = array.dtype.name
+    if array.dtype.byteorder == ">":
+        raise UnstorableError(f"{where}: big-endian bytes are not stored: pass array.astype(array.dtype.newbyteorder('='))")
+    if name == "complex128":
+        array = array.view(numpy.float64).reshape(*array.shape, 2) if array.flags.c_contiguous else _parts(array)
+        name = "float64"
+    elif array.dtype.kind in "mM":
+        array, name = array.view(numpy.int64), "int64"
+    stored = _STORED.get(name)
+    if stored is None:
+        raise UnstorableError(f"{where}: an array of dtype {array.dtype} has no form in safetensors")
+    strides = None if array.flags.c_contiguous else tuple(array.strides)
+    return Buffer(stored, tuple(array.shape), array.__array_interface__["data"][0], array, strides)
+
+
+def _parts(array: Any) -> Any:
+    """A complex array as pairs of floats that share its memory."""
+    numpy = sys.modules["numpy"]
+    return numpy.lib.stride_tricks.as_strided(
+        array.real, (*array.shape, 2), (*array.strides, 8), subok=False, writeable=array.flags.writeable
+    )
+
+
+def _numpy_dtype(dtype: str) -> Any:
+    numpy = sys.modules.get("numpy") or __import__("numpy")
+    name = next(name for name, stored in _STORED.items() if stored == dtype)
+    if hasattr(numpy, name) or name == "bool":
+        return numpy.dtype(name)
+    try:
+        return numpy.dtype(getattr(__import__("ml_dtypes"), name))
+    except (ImportError, AttributeError):
+        raise ImportError(f"numpy has no dtype for {dtype}: pip install ml_dtypes, or read it as a torch tensor") from None
+
+
+def _numpy_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
+    numpy = sys.modules.get("numpy") or __import__("numpy")
+    if form == "numpy.complex128":
+        return numpy.empty(shape[:-1], numpy.complex128)
+    if form.startswith("numpy."):
+        return numpy.empty(shape, numpy.dtype(form.removeprefix("numpy.")))
+    return numpy.empty(shape, _numpy_dtype(dtype))
+
+
+def _is_key(array: Any) -> bool:
+    jax = sys.modules["jax"]
+    return bool(jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key))
+
+
+def _jax_buffer(array: Any, where: str) -> Buffer:
+    jax, numpy = sys.modules["jax"], __import__("numpy")
+    if array.is_deleted():
+        raise UnstorableError(f"{where}: this jax array was donated or deleted")
+    if not array.is_fully_addressable:
+        raise UnstorableError(f"{where}: this jax array lies on other hosts, too, which is not supported yet")
+    return _numpy_buffer(numpy.asarray(jax.random.key_data(array) if _is_key(array) else array), where)
+
+
+# ------------------------------------------------------------------------------------------------------------------ public
+
+
+def buffer_of(array: object, where: str) -> Buffer:
+    """The memory of an array, without a copy where it lies in main memory. `where` names it in errors. Raises UnstorableError."""
+    framework = framework_of(array)
+    if framework == "torch":
+        return _torch_buffer(array, where)
+    return _jax_buffer(array, where) if framework == "jax" else _numpy_buffer(array, where)
+
+
+def form_of(array: Any) -> str:
+    """How an array comes back: its framework, and the dtype where safetensors has none: "torch", "numpy.complex128", "jax.key<threefry2x32>"."""
+    framework = framework_of(array) or "numpy"
+    if framework == "jax":
+        if _is_key(array):
+            return f"jax.key<{sys.modules['jax'].random.key_impl(array)}>"
+        return "jax.complex128" if array.dtype.name == "complex128" else "jax"
+    if framework == "torch":
+        return "torch.complex128" if array.dtype is sys.modules["torch"].complex128 else "torch"
+    return f"numpy.{array.dtype.name}" if array.dtype.kind in "mM" or array.dtype.name == "complex128" else "numpy"
+
+
+def is_filled_in_place(array: Any) -> bool:
+    """Whether a restore can write into the array: jax's are values, numpy's may be read-only, what lies on a device is copied there."""
+    framework = framework_of(array)
+    if framework == "torch":
+        return bool(array.device.type == "cpu" and not array.is_conj() and not array.is_neg())
+    return framework == "numpy" and bool(array.flags.writeable)
+
+
+def empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
+    """Uninitialised memory for what is stored as (dtype, shape), in main memory; jax's arrays are made of numpy's by `finish`."""
+    if form.startswith("torch"):
+        return _torch_empty(dtype, shape, form)
+    if form.startswith("jax.key"):
+        return _numpy_empty(dtype, shape, "numpy")
+    return _numpy_empty(dtype, shape, form.replace("jax", "numpy", 1))
+
+
+def finish(array: Any, form: str, template: Any = None) -> Any:
+    """What was filled, as the framework has it: on the template's device or sharding, if there is one."""
+    if form.startswith("jax"):
+        jax = sys.modules.get("jax") or __import__("jax")
+        made = jax.random.wrap_key_data(array, impl=form[8:-1]) if form.startswith("jax.key") else jax.numpy.asarray(array)
+        sharding = getattr(template, "sharding", None)
+        return made if sharding is None else jax.device_put(made, sharding)
+    if form.startswith("torch") and framework_of(template) == "torch" and template.device != array.device:
+        return array.to(template.device)
+    return array
+
+
+# ------------------------------------------------------------------------------------------------------------------- views
+
+
+def bytes_of(array: Any) -> memoryview:
+    """The bytes of a contiguous array in main memory, to be filled."""
+    if framework_of(array) == "torch":
+        torch = sys.modules["torch"]
+        array = torch.view_as_real(array) if array.dtype.is_complex else array
+        return memoryview(array.reshape(-1).view(torch.uint8).numpy()) if array.numel() else memoryview(bytearray())
+    numpy = sys.modules["numpy"]
+    return memoryview(array.reshape(-1).view(numpy.uint8)) if array.size else memoryview(bytearray())
+
+
+def numpy_view(data: memoryview, dtype: str, shape: tuple[int, ...], form: str) -> Any:
+    """The bytes of a tensor as a read-only numpy array, without a copy."""
+    numpy = sys.modules.get("numpy") or __import__("numpy")
+    if form.endswith("complex128"):
+        return numpy.frombuffer(data, numpy.complex128).reshape(shape[:-1])
+    kind = numpy.dtype(form.removeprefix("numpy.")) if form.startswith("numpy.") else _numpy_dtype(dtype)
+    return numpy.frombuffer(data, kind).reshape(shape)
+
+
+def torch_view(data: memoryview, dtype: str, shape: tuple[int, ...], form: str) -> Any:
+    """The bytes of a tensor as a torch tensor, without a copy. It must not be written."""
+    torch = sys.modules.get("torch") or __import__("torch")
+    made = _torch_empty(dtype, (0,) if not form.endswith("complex128") else (0, 2), form)
+    if not len(data):
+        return made.new_empty(shape[:-1] if form.endswith("complex128") else shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of memory that is not writable: said in the docstring
+        return torch.frombuffer(data, dtype=made.dtype).reshape(shape[:-1] if form.endswith("complex128") else shape)

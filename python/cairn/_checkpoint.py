@@ -1,0 +1,240 @@
+"""Looking into a checkpoint, or into any .safetensors file or folder of them: nothing is read before it is asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from . import _arrays, _items, _native, _tree
+from ._errors import UnsupportedError
+
+
+class Array:
+    """A tensor in a checkpoint. `array[...]` reads and checks that part alone; numpy(), torch() and __dlpack__ give all of it without a copy, mapped from
+    the file, read-only and unchecked (`cairn verify` checks it). Valid as long as somebody holds it, also when the checkpoint is closed."""
+
+    def __init__(self, checkpoint: _native.Checkpoint, info: _native.TensorInfo, form: str) -> None:
+        self._checkpoint, self._info, self._form = checkpoint, info, form
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """In elements, as stored."""
+        return tuple(self._info.shape)
+
+    @property
+    def dtype(self) -> str:
+        """As safetensors names it: "F32"."""
+        return self._info.dtype
+
+    @property
+    def info(self) -> _native.TensorInfo:
+        """File, offset, digest and statistics."""
+        return self._info
+
+    def __repr__(self) -> str:
+        return f"Array({self._info.item}/{self._info.name}, {self.dtype}, {self.shape})"
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a tensor without dimensions")
+        return self.shape[0]
+
+    def read(self) -> Any:
+        """All of it in new memory, every byte checked: an array of the framework that saved it."""
+        array = _arrays.empty(self.dtype, self.shape, self._form)
+        self._checkpoint.read(self._info, _arrays.bytes_of(array))
+        return _arrays.finish(array, self._form)
+
+    def read_into(self, array: Any) -> None:
+        """All of it into an array of the same dtype and shape, every byte checked."""
+        buffer = _arrays.buffer_of(array, self._info.name)
+        if (buffer.dtype, buffer.shape) != (self.dtype, self.shape) or buffer.strides is not None:
+            raise ValueError(f"{self!r} does not fit into a {buffer.dtype} array of shape {buffer.shape}, or that is not contiguous")
+        self._checkpoint.read(self._info, _arrays.bytes_of(array))
+
+    def _map(self) -> memoryview:
+        try:
+            return memoryview(self._checkpoint.map(self._info))
+        except UnsupportedError:  # a file that Cairn did not write may change under a map: it is read
+            copy = bytearray(self._info.size_bytes)
+            self._checkpoint.read(self._info, copy)
+            return memoryview(copy)
+
+    def numpy(self) -> Any:
+        """Without a copy, read-only. Dtypes that numpy has not are those of ml_dtypes. Raises ImportError that says what to install."""
+        return _arrays.numpy_view(self._map(), self.dtype, self.shape, self._form)
+
+    def torch(self) -> Any:
+        """Without a copy. Do not write into it: the memory is read-only."""
+        return _arrays.torch_view(self._map(), self.dtype, self.shape, self._form)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        return array.astype(dtype) if dtype is not None and array.dtype != dtype else array.copy() if copy else array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.torch().__dlpack__(**options) if "torch" in sys.modules else self.numpy().copy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Reads the box that the key names, and no more; steps other than 1 are applied to the box."""
+        start, extent, rest = _box(key, self.shape)
+        array = _arrays.empty(self.dtype, tuple(extent), self._form.split(".")[0] if "complex" not in self._form else "numpy")
+        self._checkpoint.read_slice(self._info, start, extent, _arrays.bytes_of(array))
+        return array[rest]
+
+
+def _box(key: Any, shape: tuple[int, ...]) -> tuple[list[int], list[int], tuple[Any, ...]]:
+    """The box of a key - integers, slices, an ellipsis -, and what is left of the key within it."""
+    parts = list(key) if isinstance(key, tuple) else [key]
+    if Ellipsis in parts:
+        at = parts.index(Ellipsis)
+        parts[at : at + 1] = [slice(None)] * (len(shape) - len(parts) + 1)
+    parts += [slice(None)] * (len(shape) - len(parts))
+    if len(parts) > len(shape):
+        raise IndexError(f"{len(parts)} indices for a tensor of {len(shape)} dimensions")
+    start, extent, rest = [], [], list[Any]()
+    for part, size in zip(parts, shape, strict=True):
+        if isinstance(part, slice):
+            chosen = range(size)[part]
+            low, high = (min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1) if len(chosen) else (0, 0)
+            rest.append(slice(None, None, chosen.step if chosen.step > 0 or not len(chosen) else chosen.step))
+        else:
+            low = range(size)[part]
+            high = low + 1
+            rest.append(0)
+        start.append(low)
+        extent.append(high - low)
+    return start, extent, tuple(rest)
+
+
+class Item(Mapping[str, Any]):
+    """An item of a checkpoint: tensors and values by name. A value inside of others is found by its path, "param_groups/0/lr"."""
+
+    def __init__(self, checkpoint: Checkpoint, found: _items.Found) -> None:
+        self._checkpoint, self._found = checkpoint, found
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._found.tensors:
+            return Array(self._checkpoint.native, self._found.tensors[name], self._found.forms.get(name, "torch"))
+        node: Any = self._found.tree
+        for part in (name,) if name in node else _tree.split(name):
+            node = node[int(part) if isinstance(node, list | tuple) else part]
+        return _tree.decode(node)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._found.tensors
+        yield from self._found.values
+
+    def __len__(self) -> int:
+        return len(self._found.tensors) + len(self._found.values)
+
+    def __repr__(self) -> str:
+        return f"Item({self._found.item!r}, {len(self._found.tensors)} tensors, {len(self._found.values)} values)"
+
+
+class Checkpoint(Mapping[str, Item]):
+    """A checkpoint, by path or as RUN@STEP, RUN@latest, RUN@best, RUN@TAG; or a .safetensors file, or a folder of them. It is not removed while it is open.
+
+    checkpoint["model"]["h.0.attn.weight"] is an Array. Raises NotFoundError, CorruptError, ..."""
+
+    def __init__(self, name: str | os.PathLike[str] | _native.Checkpoint, store: str | os.PathLike[str] | None = None) -> None:
+        if isinstance(name, _native.Checkpoint):
+            self.native = name
+        else:
+            self.native = _native.Checkpoint(os.fspath(name), None if store is None else os.fspath(store))
+        self.info = self.native.info
+        self._found: dict[str, _items.Found] | None = None
+
+    @property
+    def _all(self) -> dict[str, _items.Found]:
+        if self._found is None:
+            self._found = dict(_items.found_in(self.native))
+        return self._found
+
+    @property
+    def _entry(self) -> _native.Entry:
+        if self.info.entry is None:
+            raise UnsupportedError(f"{self.info.path}: Cairn did not write it, so it has no step, time, metrics or tags")
+        return self.info.entry
+
+    @property
+    def path(self) -> Path:
+        """As it was opened."""
+        return Path(self.info.path)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps completed."""
+        return self._entry.step
+
+    @property
+    def epoch(self) -> float:
+        """As the save was told."""
+        return self._entry.epoch
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As of the save, and those that were marked later."""
+        return dict(self._entry.metrics)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What it was marked with."""
+        return self._entry.tags
+
+    @property
+    def time(self) -> datetime:
+        """When it was saved, in UTC."""
+        return datetime.fromtimestamp(self._entry.time_ns / 1e9, timezone.utc)
+
+    def __getitem__(self, item: str) -> Item:
+        return Item(self, self._all[item])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __repr__(self) -> str:
+        what = f"step {self.step}" if self.info.entry is not None else self.info.source
+        return f"Checkpoint({self.info.path!r}, {what}, {self.info.tensors_count} tensors, {self.info.tensor_bytes:,} bytes)"
+
+    def state(self) -> dict[str, Any]:
+        """The whole tree in new memory, every byte checked, without templates: dicts, lists, values and arrays as they were saved. A module is its
+        state_dict."""
+        return {item: self._tree_of(found) for item, found in self._all.items()}
+
+    def _tree_of(self, found: _items.Found) -> Any:
+        arrays = {name: Array(self.native, info, found.forms.get(name, "torch")).read() for name, info in found.tensors.items()}
+        return _tree.rebuild(found.item, found.tree, arrays, found.kinds)
+
+    def load_into(self, target: Any, **rules: Any) -> Any:
+        """Fills a module, or a state as one gives it to CheckpointManager: see cairn.load."""
+        from ._folder import load_from
+
+        return load_from(self, target, **rules)
+
+    def close(self) -> None:
+        """Lets it go. Arrays that were taken from it stay valid."""
+        self.native.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

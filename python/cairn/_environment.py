@@ -1,0 +1,80 @@
+"""What besides the state decides which bits a run computes: versions, switches, world size - recorded with every checkpoint, compared at a restore."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ._native import version
+
+_PACKAGES = ("torch", "numpy", "jax", "jaxlib", "optax", "flax", "transformers", "peft", "torchdata", "accelerate")
+_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NCCL_ALGO", "NCCL_PROTO", "XLA_FLAGS", "TF32_OVERRIDE")
+_SECRET = re.compile(r"(token|key|secret|password)", re.IGNORECASE)
+REDACTED = "(redacted)"
+
+
+def environment() -> dict[str, object]:
+    """Facts of this process, flat: {"python": "3.11.7", "torch": "2.13.0", "torch.deterministic_algorithms": False, ...}."""
+    facts: dict[str, object] = {"cairn": version(), "python": platform.python_version(), "machine": platform.machine(), "world_size": world_size()}
+    for package in _PACKAGES:
+        module = sys.modules.get(package)
+        if module is not None and isinstance(getattr(module, "__version__", None), str):
+            facts[package] = str(module.__version__)  # torch's is a class of its own
+    facts |= {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    return facts | _torch_facts()
+
+
+def world_size() -> int:
+    """Processes that train together, by torch.distributed; 1 where nobody has begun that."""
+    torch = sys.modules.get("torch")
+    distributed = getattr(torch, "distributed", None)
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_world_size())
+    return 1
+
+
+def _torch_facts() -> dict[str, object]:
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    facts: dict[str, object] = {
+        "torch.threads": torch.get_num_threads(),
+        "torch.deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "torch.float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "torch.cudnn.deterministic": torch.backends.cudnn.deterministic,
+        "torch.cudnn.benchmark": torch.backends.cudnn.benchmark,
+    }
+    if torch.cuda.is_available():
+        facts |= {"torch.cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
+    return facts
+
+
+def redact(config: object, name: str = "") -> Any:
+    """The same, with what is called a token, key, secret or password replaced: text alone, for a number of tokens is no secret."""
+    if isinstance(config, Mapping):
+        return {key: redact(value, str(key)) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [redact(value, name) for value in config]
+    if isinstance(config, str) and config and _SECRET.search(name):
+        return REDACTED
+    return config
+
+
+def differences(saved: Mapping[str, object], now: Mapping[str, object]) -> dict[str, tuple[object, object]]:
+    """Keys whose values differ, as (saved, now); None for one that is not there. Nested mappings are compared key by key: "model.layers"."""
+    found: dict[str, tuple[object, object]] = {}
+    for key in dict.fromkeys((*saved, *now)):
+        old, new = saved.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found |= {f"{key}.{inner}": pair for inner, pair in differences(old, new).items()}
+        elif _plain(old) != _plain(new) or type(_plain(old)) is not type(_plain(new)):
+            found[key] = (old, new)
+    return found
+
+
+def _plain(value: object) -> object:
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

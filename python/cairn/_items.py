@@ -1,0 +1,298 @@
+"""What a state is made of: each of its entries, an *item*, knows how to be saved and how to be filled again.
+
+Saving asks an item for its `Part`: tensors as they lie in memory, and values. Restoring gives it a `Found`, what a checkpoint holds of it, and gets a
+`Part` to fill back: the item's own memory where it can be written in place, else new memory. When all of it is filled and checked, `finish` puts it where
+it belongs. Items of torch are in _torch.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from . import _arrays, _tree
+from ._data import Data
+from ._errors import UnstorableError
+from ._native import Checkpoint, State, TensorInfo
+from ._rng import RNG
+
+
+@dataclass(slots=True)
+class Part:
+    """One item's share of a save or a restore."""
+
+    tensors: list[tuple[str, Any, int]] = field(default_factory=list)  # name, array, flags
+    aliases: list[tuple[str, str]] = field(default_factory=list)  # second name, first name
+    values: dict[str, object] = field(default_factory=dict)  # as they are stored; in a restore only their names count
+    kinds: dict[str, object] = field(default_factory=dict)
+    forms: dict[str, object] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what a user should know of this item
+
+    @classmethod
+    def of(cls, flat: _tree.Flat, flags: int = 0) -> Part:
+        return cls([(name, array, flags) for name, array in flat.tensors.items()], [], flat.values, flat.kinds, flat.forms)
+
+
+@dataclass(slots=True)
+class Found:
+    """What a checkpoint holds of one item."""
+
+    item: str
+    tensors: dict[str, TensorInfo]
+    values: list[str]
+    kinds: dict[str, object]
+    forms: dict[str, str]
+    tree: dict[str, object]  # its values as stored, with references for tensors
+
+    def empty(self, name: str) -> Any:
+        """New memory for a tensor, to be filled."""
+        info = self.tensors[name]
+        return _arrays.empty(info.dtype, tuple(info.shape), self.forms.get(name, "torch"))
+
+
+class Item(Protocol):
+    """An entry of the state. `rank` says when it is finished: what others rest on comes first, random numbers last."""
+
+    name: str
+    rank: int
+
+    def capture(self) -> Part:
+        """What is saved now. Raises UnstorableError."""
+
+    def prepare(self, found: Found) -> Part:
+        """What is to be filled from a checkpoint."""
+
+    def finish(self) -> Any:
+        """What was prepared is filled. Returns what r.state shows."""
+
+
+class Loaded:
+    """Memory for all that a checkpoint holds of an item, and the tree that it makes when it is filled."""
+
+    def __init__(self, found: Found, own: Callable[[str], Any] = lambda name: None) -> None:
+        """`own` gives an array that stands in the item's own memory and may be filled there, or None."""
+        self._found = found
+        self._templates = {name: own(name) for name in found.tensors}
+        self.arrays = {name: self._place(name) for name in found.tensors}
+
+    def _place(self, name: str) -> Any:
+        template = self._templates[name]
+        if template is not None and _arrays.is_filled_in_place(template) and _fits(template, self._found, name):
+            return template
+        return self._found.empty(name)
+
+    def part(self, flags: int) -> Part:
+        """What is to be filled."""
+        return Part([(name, array, flags) for name, array in self.arrays.items()], values=dict.fromkeys(self._found.values))
+
+    def tree(self) -> Any:
+        """What it makes, filled."""
+        forms = self._found.forms
+        arrays = {
+            name: array if array is self._templates[name] else _arrays.finish(array, forms.get(name, "torch"), self._templates[name])
+            for name, array in self.arrays.items()
+        }
+        return _tree.rebuild(self._found.item, self._found.tree, arrays, self._found.kinds)
+
+
+def _fits(array: Any, found: Found, name: str) -> bool:
+    info, buffer = found.tensors[name], _arrays.buffer_of(array, f"{found.item}/{name}")
+    return buffer.dtype == info.dtype and buffer.shape == tuple(info.shape)
+
+
+class Stateful:
+    """Any object with state_dict() and load_state_dict(): schedulers, scalers, loaders, averages."""
+
+    def __init__(self, name: str, target: Any, rank: int = 2) -> None:
+        self.name, self.target, self.rank = name, target, rank
+        self._loaded: Loaded | None = None
+
+    def capture(self) -> Part:
+        return Part.of(_tree.flatten(self.name, self.target.state_dict()))
+
+    def prepare(self, found: Found) -> Part:
+        self._loaded = Loaded(found)
+        return self._loaded.part(0)
+
+    def finish(self) -> Any:
+        assert self._loaded is not None
+        self.target.load_state_dict(self._loaded.tree())
+        self._loaded = None
+        return self.target
+
+
+class Tree:
+    """Containers and arrays of the caller's own, filled where they are. What cannot be changed - jax's arrays, tuples - is new in r.state."""
+
+    rank = 2
+
+    def __init__(self, name: str, tree: Any) -> None:
+        if type(tree) in _tree.PLAIN:
+            raise UnstorableError(
+                f"{name}: a bare {type(tree).__name__} cannot be given back to you: use cairn.Values({name}={tree!r}), or put it into a dict"
+            )
+        self.name, self.tree = name, tree
+        self._loaded: Loaded | None = None
+
+    def capture(self) -> Part:
+        return Part.of(_tree.flatten(self.name, self.tree))
+
+    def prepare(self, found: Found) -> Part:
+        own = _tree.flatten(self.name, self.tree).tensors
+        self._loaded = Loaded(found, own.get)
+        return self._loaded.part(0)
+
+    def finish(self) -> Any:
+        assert self._loaded is not None
+        loaded, self._loaded = self._loaded.tree(), None
+        self.tree = _tree.write_back(self.tree, loaded)
+        return self.tree
+
+
+class RandomNumbers(Stateful):
+    """The state of random number generators: set when all else is done, for whatever is done draws from them."""
+
+    def __init__(self, name: str, target: Any) -> None:
+        super().__init__(name, target, rank=9)
+
+    def finish(self) -> Any:
+        assert self._loaded is not None
+        saved, self._loaded = self._loaded.tree(), None
+        self.target.load_state_dict(saved)
+        self.set_again = lambda: self.target.load_state_dict(saved)
+        return self.target
+
+
+class Loader:
+    """A DataLoader that nobody counts: nothing of it can be saved, and a restore says so."""
+
+    rank = 2
+
+    def __init__(self, name: str, loader: Any) -> None:
+        self.name, self.loader = name, loader
+
+    def capture(self) -> Part:
+        note = f"{self.name}: a DataLoader keeps no position, so this run does not resume exactly: wrap it, cairn.data(loader)"
+        return Part(notes=[note])
+
+    def prepare(self, found: Found) -> Part:
+        return self.capture()
+
+    def finish(self) -> Any:
+        return self.loader
+
+
+# --------------------------------------------------------------------------------------------------------- many of them
+
+
+def items_of(state: Mapping[str, object]) -> list[Item]:
+    """An item for each entry of the state, in its order. Raises UnstorableError for what cannot be one, TypeError if state is no mapping of names."""
+    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
+        raise TypeError('the state is a dict of names and what to save under them: {"model": model, "optimizer": optimizer}')
+    items: list[Item] = []
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        from . import _torch
+    for name, target in state.items():
+        if name == PYTHON:
+            raise UnstorableError(f'"{PYTHON}" is what Cairn calls its own entry: choose another name')
+        made = _torch.item_of(name, target) if torch is not None else None
+        if made is None and isinstance(target, RNG):
+            made = RandomNumbers(name, target)
+        if made is None and hasattr(target, "state_dict") and hasattr(target, "load_state_dict"):
+            made = Stateful(name, target)
+        items.append(made or Tree(name, target))
+    if torch is not None:
+        _torch.acquaint(items)
+    return items
+
+
+PYTHON = "python"  # the item that says how the others come back
+
+
+def _bind(state: State, item: str, part: Part) -> None:
+    rows = []
+    for name, array, flags in part.tensors:
+        buffer = _arrays.buffer_of(array, f"{item}/{name}")
+        rows.append((item, name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, flags, buffer.strides, 0))
+    state.bind_many(rows)
+    for name, target in part.aliases:
+        state.alias(item, name, target)
+    for name, value in part.values.items():
+        state.set_value(item, name, value)
+
+
+def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[State, list[str]]:
+    """A native state of all that is to be saved, and notes. `extra`: values beside what the items say of themselves."""
+    state, notes = State(), list[str]()
+    about: dict[str, dict[str, object]] = {}
+    for item in items:
+        part = item.capture()
+        _bind(state, item.name, part)
+        notes += part.notes
+        about[item.name] = {key: value for key, value in (("kinds", part.kinds), ("forms", part.forms)) if value}
+    state.set_value(PYTHON, "items", about)
+    for name, value in extra.items():
+        state.set_value(PYTHON, name, value)
+    return state, notes
+
+
+class Filling:
+    """A restore from one checkpoint: its native state, and what is to be done when that is filled."""
+
+    def __init__(self, items: list[Item], checkpoint: Checkpoint) -> None:
+        self.state = State()
+        self.python = about(checkpoint)
+        self.found = dict(found_in(checkpoint))
+        self.parts: list[tuple[Item, Part]] = []
+        self.absent: list[str] = []
+        for item in items:
+            found = self.found.get(item.name)
+            if found is None:
+                self.absent.append(item.name)
+                found = Found(item.name, {}, [], {}, {}, {})
+            part = item.prepare(found)
+            _bind(self.state, item.name, part)
+            self.parts.append((item, part))
+
+    def finish(self) -> dict[str, object]:
+        """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name."""
+        done: dict[str, object] = {}
+        for item in sorted((item for item, _ in self.parts), key=lambda item: item.rank):
+            if item.name not in self.absent:
+                done[item.name] = item.finish()
+        self._set_numbers_at_first_batch()
+        return {item.name: done.get(item.name) for item, _ in self.parts}
+
+
+    def _set_numbers_at_first_batch(self) -> None:
+        """Making an iterator in mid-epoch draws random numbers that the interrupted run had drawn long before: the loader sets them once more."""
+        for item, _ in self.parts:
+            if isinstance(item, RandomNumbers) and item.name not in self.absent:
+                for other, _ in self.parts:
+                    if isinstance(other, Stateful) and isinstance(other.target, Data):
+                        other.target.defer_rng(item.set_again)
+
+
+def about(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the Python package said of itself when it saved; empty for a checkpoint of another program."""
+    said = (checkpoint.values() or {}).get(PYTHON, {})
+    return said if isinstance(said, dict) else {}
+
+
+def found_in(checkpoint: Checkpoint) -> Iterator[tuple[str, Found]]:
+    """What a checkpoint holds, item by item."""
+    infos: dict[str, dict[str, TensorInfo]] = {}
+    for info in checkpoint.tensors:
+        infos.setdefault(info.item, {})[info.name] = info
+    values = checkpoint.values() or {}
+    items = about(checkpoint).get("items", {})
+    for item in dict.fromkeys((*infos, *values, *items)):
+        if item == PYTHON:
+            continue
+        tree: Any = values.get(item, {})
+        said = items.get(item, {})
+        _, names = _tree.names_in(item, tree)
+        yield item, Found(item, infos.get(item, {}), names, said.get("kinds", {}), said.get("forms", {}), tree)

@@ -1,0 +1,63 @@
+"""What a restore did, leaf by leaf, and what differs from the process that saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True)
+class Report:
+    """Leaves by what became of them, each as "item/name"; `differences` are settings as (saved, now); `notes` are sentences."""
+
+    restored: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # bound and needed, not in the checkpoint; only with allow_missing
+    unexpected: list[str] = field(default_factory=list)  # in the checkpoint, not bound
+    converted: list[str] = field(default_factory=list)  # of another dtype, cast
+    new: list[str] = field(default_factory=list)  # bound and not needed, not in the checkpoint: as it was
+    skipped: list[str] = field(default_factory=list)  # excluded by the call
+    differences: dict[str, tuple[object, object]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    bytes: int = 0
+    seconds: float = 0.0
+    skipped_damaged: int = 0  # newer checkpoints that were passed over
+
+    @classmethod
+    def of(cls, native: Any) -> Report:
+        report = cls(bytes=native.bytes, seconds=native.elapsed_ns / 1e9, skipped_damaged=native.skipped_damaged)
+        for item, name, outcome in native.leaves:
+            if item != "python":
+                getattr(report, outcome).append(f"{item}/{name}")
+        return report
+
+    def lines(self) -> Iterable[str]:
+        """What deserves to be read: nothing, if all was restored and nothing differs."""
+        for what in ("missing", "unexpected", "converted", "new"):
+            names = getattr(self, what)
+            if names:
+                yield f"{what}: {_some(names)}"
+        for key, (old, new) in self.differences.items():
+            yield f"{key} was {old!r}, is {new!r}"
+        yield from self.notes
+
+    def __str__(self) -> str:
+        return "\n".join((f"{len(self.restored)} leaves restored, {self.bytes:,} bytes in {self.seconds:.2f} s", *self.lines()))
+
+
+def _some(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+@dataclass(slots=True)
+class Restored:
+    """A restore's result. `step`: optimizer steps completed, 0 in a new run (`fresh`); `state`: the entries of the state by name, new where they cannot be
+    changed in place; `path`: of the checkpoint."""
+
+    step: int
+    fresh: bool
+    path: Path | None
+    state: dict[str, Any]
+    report: Report
+    epoch: float = 0.0

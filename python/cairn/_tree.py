@@ -1,0 +1,343 @@
+"""A tree of Python containers as what a checkpoint holds: tensors and values by name, and what the containers were.
+
+A name is a path of keys joined by '/', with '~' and '/' in a key written ~0 and ~1. A part of the tree without arrays is one value; a container with
+arrays in it is taken apart, and `kinds` remembers what it was. Nothing is ever called or imported because a file says so: classes come back through
+the object that the caller bound, or as plain stand-ins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import pathlib
+import sys
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import _arrays
+from ._errors import UnstorableError
+from ._native import Tagged, TensorRef
+
+PLAIN = (type(None), bool, int, float, str, bytes)
+MODULE = "module"  # the kind of an item whose names are a module's
+ROOT = "value"  # the name of what is an item by itself: an array, a list
+_MIXED = object()  # said of a container with arrays in it: it was taken apart
+
+
+def join(path: tuple[str, ...]) -> str:
+    """The name of a path: ("a", "b/c") is "a/b~1c"."""
+    return "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def split(name: str) -> tuple[str, ...]:
+    """The path of a name."""
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in name.split("/"))
+
+
+@dataclasses.dataclass(slots=True)
+class Flat:
+    """One item, taken apart. `kinds` and `forms` are plain values: what containers were, and what arrays come back as where that is not "torch"."""
+
+    tensors: dict[str, Any] = dataclasses.field(default_factory=dict)
+    values: dict[str, object] = dataclasses.field(default_factory=dict)
+    kinds: dict[str, object] = dataclasses.field(default_factory=dict)
+    forms: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+# ------------------------------------------------------------------------------------------------------------------- saving
+
+
+def flatten(item: str, tree: object) -> Flat:
+    """Takes the tree of an item apart. Raises UnstorableError, which names what cannot be stored by its path, before anything is saved."""
+    flat = Flat()
+    if not isinstance(tree, Mapping):
+        flat.kinds[""] = "root"
+        tree = {ROOT: tree}
+    elif type(tree) is not dict:
+        flat.kinds[""] = _name_of(type(tree))
+    for key, child in tree.items():
+        if not isinstance(key, str):
+            return _flatten_root(item, tree)
+        _add(flat, item, (key,), child)
+    return flat
+
+
+def _flatten_root(item: str, tree: object) -> Flat:
+    """A map of other keys is a value by itself."""
+    flat = Flat(kinds={"": "root"})
+    _add(flat, item, (ROOT,), tree)
+    return flat
+
+
+def _add(flat: Flat, item: str, path: tuple[str, ...], child: object) -> None:
+    value = _encode(flat, item, path, child)
+    if value is not _MIXED:
+        flat.values[join(path)] = value
+
+
+def _encode(flat: Flat, item: str, path: tuple[str, ...], value: object) -> object:
+    """A value as it is stored, or _MIXED: it holds arrays, and all of it has been added to flat."""
+    kind = type(value)
+    if kind in PLAIN:
+        return value
+    if _arrays.framework_of(value):
+        name = join(path)
+        flat.tensors[name] = value
+        form = _arrays.form_of(value)
+        if form != "torch":
+            flat.forms[name] = form
+        return _MIXED
+    parts = _parts_of(value)
+    if parts is None:
+        return _encode_scalar(item, path, value)
+    keys, children = parts
+    encoded = [_encode(flat, item, (*path, _part(key)), child) for key, child in zip(keys, children, strict=True)]
+    if _MIXED not in encoded:
+        return _rebuild_plain(value, keys, encoded)
+    for key, child in zip(keys, encoded, strict=True):
+        if child is not _MIXED:
+            flat.values[join((*path, _part(key)))] = child
+    if kind is not dict or any(type(key) is not str for key in keys):
+        flat.kinds[join(path)] = {"kind": _name_of(kind), "keys": [] if _is_sequence(value) else list(keys)}
+    return _MIXED
+
+
+def _part(key: object) -> str:
+    return key if isinstance(key, str) else repr(key)
+
+
+def _name_of(kind: type) -> str:
+    return kind.__name__ if kind.__module__ in ("builtins", "collections") else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _is_namedtuple(value: object) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, list | tuple | deque) and not _is_namedtuple(value)
+
+
+def _parts_of(value: object) -> tuple[list[object], list[object]] | None:
+    """Keys and children of a container; None for anything else."""
+    if isinstance(value, Mapping):
+        return list(value.keys()), list(value.values())
+    if _is_namedtuple(value):
+        return list(value._fields), list(value)  # type: ignore[attr-defined, call-overload]
+    if _is_sequence(value):
+        return list(range(len(value))), list(value)  # type: ignore[arg-type, call-overload]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return list(names), [getattr(value, name) for name in names]
+    return None
+
+
+def _rebuild_plain(value: object, keys: list[object], encoded: list[object]) -> object:
+    kind = type(value)
+    if kind is list:
+        return encoded
+    if kind is tuple:
+        return tuple(encoded)
+    if kind is dict:
+        return dict(zip(keys, encoded, strict=True))
+    if isinstance(value, deque):
+        return Tagged("deque", [encoded, value.maxlen])
+    if _is_sequence(value):
+        return Tagged(_name_of(kind), list(encoded))
+    return Tagged(_name_of(kind), dict(zip(keys, encoded, strict=True)))
+
+
+def _encode_scalar(item: str, path: tuple[str, ...], value: object) -> object:
+    kind = type(value)
+    if isinstance(value, enum.Enum):
+        return Tagged(_name_of(kind), value.name)
+    if kind in (set, frozenset):
+        inner = [_encode(Flat(), item, (*path, "..."), member) for member in value]  # type: ignore[attr-defined]
+        if _MIXED not in inner:
+            return Tagged(kind.__name__, inner)
+    if kind is complex:
+        return Tagged("complex", [value.real, value.imag])  # type: ignore[attr-defined]
+    if isinstance(value, pathlib.PurePath):
+        return Tagged("Path", str(value))
+    if kind in (range, slice):
+        return Tagged(kind.__name__, [value.start, value.stop, value.step])  # type: ignore[attr-defined]
+    special = _of_a_framework(value)
+    if special is not None:
+        return special
+    raise UnstorableError(f"{item}/{join(path)}: a {_name_of(kind)} cannot be stored{_advice(value)}")
+
+
+def _of_a_framework(value: object) -> Tagged | None:
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None and isinstance(value, numpy.generic) and type(value.item()) in PLAIN:
+        return Tagged(f"numpy.{value.dtype.name}", value.item())
+    if numpy is not None and isinstance(value, numpy.dtype):
+        return Tagged("numpy.dtype", value.str)
+    if torch is not None and isinstance(value, torch.dtype | torch.device):
+        return Tagged(f"torch.{type(value).__name__}", str(value).removeprefix("torch."))
+    return None
+
+
+def _advice(value: object) -> str:
+    if callable(value):
+        return ": a function has no form outside of its program; keep it in the code"
+    if hasattr(value, "state_dict"):
+        return ": make it an entry of the state of its own, or put its state_dict() here"
+    return ": keep plain values, containers and arrays in the state"
+
+
+# ------------------------------------------------------------------------------------------------------------------ reading
+
+
+def names_in(item: str, tree: Mapping[str, object]) -> tuple[list[str], list[str]]:
+    """Of an item's tree as a checkpoint gives it: the names of its tensors and those of its values, by the rule of `flatten`."""
+    tensors: list[str] = []
+    values: list[str] = []
+    for key, child in tree.items():
+        if item == "model":  # whose names are no paths
+            (tensors if isinstance(child, TensorRef) else values).append(key)
+        else:
+            _walk((key,), child, tensors, values)
+    return tensors, values
+
+
+def _walk(path: tuple[str, ...], node: object, tensors: list[str], values: list[str]) -> None:
+    if isinstance(node, TensorRef):
+        tensors.append(join(path))
+    elif type(node) is dict and _holds_tensors(node):
+        for key, child in node.items():
+            _walk((*path, key), child, tensors, values)
+    else:
+        values.append(join(path))
+
+
+def _holds_tensors(node: object) -> bool:
+    if isinstance(node, TensorRef):
+        return True
+    return type(node) is dict and any(_holds_tensors(child) for child in node.values())
+
+
+def decode(value: object) -> object:
+    """A stored value as Python has it. What is tagged with a class of the caller's comes back as what it was made of."""
+    if type(value) is list:
+        return [decode(child) for child in value]
+    if type(value) is tuple:
+        return tuple(decode(child) for child in value)
+    if type(value) is dict:
+        return {key: decode(child) for key, child in value.items()}
+    if isinstance(value, Tagged):
+        return _decode_tagged(value.type, decode(value.value))
+    return value
+
+
+_MAKERS: dict[str, Callable[[Any], object]] = {
+    "OrderedDict": OrderedDict,
+    "Counter": Counter,
+    "defaultdict": dict,
+    "deque": lambda parts: deque(parts[0], parts[1]),
+    "set": set,
+    "frozenset": frozenset,
+    "complex": lambda parts: complex(*parts),
+    "range": lambda parts: range(*parts),
+    "slice": lambda parts: slice(*parts),
+    "Path": pathlib.Path,
+    "torch.Size": lambda parts: sys.modules["torch"].Size(parts) if "torch" in sys.modules else tuple(parts),
+    "torch.dtype": lambda name: getattr(sys.modules["torch"], name) if "torch" in sys.modules else name,
+    "torch.device": lambda name: sys.modules["torch"].device(name) if "torch" in sys.modules else name,
+    "numpy.dtype": lambda name: sys.modules["numpy"].dtype(name) if "numpy" in sys.modules else name,
+}
+
+
+def _decode_tagged(kind: str, value: Any) -> object:
+    if kind in _MAKERS:
+        return _MAKERS[kind](value)
+    numpy = sys.modules.get("numpy")
+    if kind.startswith("numpy.") and numpy is not None and type(value) in PLAIN:
+        return numpy.dtype(kind.removeprefix("numpy.")).type(value)
+    return value
+
+
+def rebuild(item: str, tree: Mapping[str, object], arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> Any:
+    """An item's tree as it was: `tree` as a checkpoint gives it, `arrays` for the tensors in it, `kinds` for what its containers were."""
+    root = kinds.get("")
+    if item == "model" and root != MODULE:
+        tree = _nest(tree)
+    built = {key: _build(child, (key,), arrays, kinds) for key, child in tree.items()}
+    if root == "root":
+        return built.get(ROOT)
+    return _MAKERS[root](built) if isinstance(root, str) and root in _MAKERS else built
+
+
+def _nest(tree: Mapping[str, object]) -> dict[str, Any]:
+    """The names of item "model" are no paths to the library; to us those of a plain tree are."""
+    nested: dict[str, Any] = {}
+    for name, leaf in tree.items():
+        *folders, last = split(name)
+        node = nested
+        for folder in folders:
+            node = node.setdefault(folder, {})
+        node[last] = leaf
+    return nested
+
+
+def _build(node: object, path: tuple[str, ...], arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> object:
+    if isinstance(node, TensorRef):
+        return arrays[node.name]
+    if type(node) is not dict or not _holds_tensors(node):
+        return decode(node)
+    parts = {key: _build(child, (*path, key), arrays, kinds) for key, child in node.items()}
+    kind = kinds.get(join(path))
+    return parts if kind is None else _restore_container(parts, kind)
+
+
+def _restore_container(parts: dict[str, object], kind: Any) -> object:
+    name, keys = kind["kind"], kind["keys"]
+    if name in ("list", "tuple", "deque", "torch.Size"):
+        children = [parts[index] for index in sorted(parts, key=int)]
+        return deque(children) if name == "deque" else tuple(children) if name != "list" else children
+    ordered = {key: parts[_part(key)] for key in keys if _part(key) in parts}
+    return OrderedDict(ordered) if name == "OrderedDict" else ordered
+
+
+# --------------------------------------------------------------------------------------------------------------- writing back
+
+
+def write_back(template: Any, loaded: Any) -> Any:
+    """Puts what was loaded into the containers that the caller holds, and returns what stands there now: the template itself where it can be changed,
+    else a new one of its class. Arrays that were filled in place are met as themselves. Keys that only the template has stay.
+    """
+    if template is loaded:
+        return template
+    if isinstance(template, dict) and isinstance(loaded, Mapping):
+        for key, value in loaded.items():
+            template[key] = write_back(template[key], value) if key in template else value
+        return template
+    if isinstance(template, list) and isinstance(loaded, list | tuple):
+        template[:] = [write_back(old, new) for old, new in zip(template, loaded, strict=False)] + list(loaded[len(template) :])
+        return template
+    if isinstance(template, deque) and isinstance(loaded, list | tuple | deque):
+        kept = list(loaded)
+        template.clear()
+        template.extend(kept)
+        return template
+    if _is_namedtuple(template) and isinstance(loaded, Mapping):
+        return type(template)(**{name: write_back(getattr(template, name), loaded[name]) for name in template._fields})
+    if dataclasses.is_dataclass(template) and isinstance(loaded, Mapping):
+        return _write_dataclass(template, loaded)
+    if isinstance(template, enum.Enum) and isinstance(loaded, str):
+        return type(template)[loaded]
+    if type(template) is tuple and isinstance(loaded, list | tuple):
+        return tuple(write_back(old, new) for old, new in zip(template, loaded, strict=False)) + tuple(loaded[len(template) :])
+    return loaded
+
+
+def _write_dataclass(template: Any, loaded: Mapping[str, Any]) -> Any:
+    names = [field.name for field in dataclasses.fields(template) if field.name in loaded]
+    new = {name: write_back(getattr(template, name), loaded[name]) for name in names}
+    try:
+        for name, value in new.items():
+            setattr(template, name, value)
+    except dataclasses.FrozenInstanceError:
+        return dataclasses.replace(template, **new)
+    return template
