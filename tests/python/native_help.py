@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cairn import _native as native
+
+sys.path.append(str(Path(__file__).parents[1] / "golden"))
+from reader import tensor_rule  # noqa: E402
 
 DTYPES = {
     "bool": "BOOL",
@@ -57,3 +61,20 @@ def damage(path: Path, offset: int = -1) -> None:
     data[offset] ^= 0xFF
     path.unlink()
     path.write_bytes(data)
+
+
+def reseal(path: Path, old: bytes, new: bytes) -> tuple[bytes, bytes]:
+    """Replace bytes in a file of ours that ends with its digest, and write the digest anew; the file's content before and after."""
+    before = path.read_bytes()
+    text = before.replace(old, new)
+    assert text != before
+    text = text[: text.rindex(b'"digest":"')]
+    after = text + b'"digest":"' + tensor_rule(text).encode() + b'"}\n'
+    path.write_bytes(after)
+    return before, after
+
+
+def forge_values(folder: Path, old: bytes, new: bytes) -> None:
+    """Replace bytes in a checkpoint's state.json, as if somebody had saved that; of the same size."""
+    before, after = reseal(folder / "training/state.json", old, new)
+    reseal(folder / "manifest.json", tensor_rule(before).encode(), tensor_rule(after).encode())

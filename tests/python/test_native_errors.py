@@ -49,6 +49,7 @@ def test_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere") as caught:
         native.listing(tmp_path / "nowhere")
     assert isinstance(caught.value, errors.NotFoundError) and caught.value.code == "NOTFOUND"
+    assert caught.value.offset is None and caught.value.errno == errno.ENOENT
 
 
 def test_corrupt_says_where(tmp_path: Path) -> None:

@@ -406,6 +406,22 @@ def test_nothing_leaks(tmp_path: Path) -> None:
     assert resident_bytes() - memory < 2 * MIB
 
 
+def test_states_leak_nothing() -> None:
+    array, value = np.ones((4, 3), np.float32), {"a": [1, 2**70, "text", (1.5, None)]}
+
+    def fill(count: int) -> None:
+        for _ in range(count):
+            state = state_of(t=array.T)
+            state.set_value("extra", "v", value)
+            with pytest.raises(TypeError):
+                state.set_value("extra", "w", [value, object()])
+
+    fill(100)
+    memory = resident_bytes()
+    fill(4000)
+    assert resident_bytes() - memory < 2 * MIB
+
+
 def test_runs_leak_nothing(tmp_path: Path) -> None:
     array = np.ones(3, np.float32)
     state, seen = state_of(w=array), [0]
@@ -512,6 +528,29 @@ def test_wait_returns_as_soon_as_the_save_is_durable(tmp_path: Path) -> None:
     assert sorted(late_s)[4] < 0.05
 
 
+def test_who_waits_for_a_run_that_is_closed_is_told(tmp_path: Path) -> None:
+    go, failures = threading.Event(), []
+    run = native.Run(tmp_path / "run", committed=lambda report: go.wait(30) and None)
+    run.save(state_of(w=np.ones(3)), 1)
+
+    def log() -> None:
+        try:
+            run.log(1, {})
+        except errors.UsageError as error:
+            failures.append(str(error))
+
+    closer = threading.Thread(target=run.close)
+    closer.start()
+    time.sleep(0.1)
+    logger = threading.Thread(target=log, daemon=True)
+    logger.start()
+    time.sleep(0.1)
+    go.set()
+    closer.join(10)
+    logger.join(10)
+    assert not logger.is_alive() and failures == ["this run is closed"]
+
+
 def test_cancel_from_another_thread(tmp_path: Path) -> None:
     run, state = native.Run(tmp_path / "run", progress=lambda status: run.cancel()), state_of(w=large(256))
     with pytest.raises(errors.CancelledError):
@@ -555,7 +594,7 @@ def test_a_forked_child_is_told(tmp_path: Path) -> None:
 
 def run_script(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-W", "default::ResourceWarning", "-c", textwrap.dedent(script), str(folder / "run")]
+    command = [sys.executable, "-W", "default::ResourceWarning", "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script), str(folder / "run")]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_help import DTYPES, Array, bind, state_of
+from native_help import DTYPES, Array, bind, forge_values, state_of
 
 from cairn import _errors as errors
 from cairn import _native as native
@@ -95,12 +95,17 @@ def test_strides_touch_nothing_beside(tmp_path: Path) -> None:
     assert (target == 1).all() and (around == 1).sum() == target.size
 
 
-def test_strides_across_pieces(tmp_path: Path) -> None:
-    """A tensor of several pieces, so that ranges begin and end within rows and several threads store at once."""
-    source = np.random.default_rng(3).standard_normal((1500, 2801)).astype(np.float32)
-    target = np.zeros((2801, 1500), np.float32).T
-    save_and_load(tmp_path / "c", state_of(a=np.zeros(3, np.uint8), x=source.T), state_of(a=np.ones(3, np.uint8), x=target.T))
-    assert np.array_equal(source, target)
+@pytest.mark.parametrize("layout", ["window", "transposed"])
+def test_strides_across_pieces(tmp_path: Path, layout: str) -> None:
+    """Tensors of several pieces: ranges begin and end within rows, and several threads fetch and store at once."""
+    source, target = np.random.default_rng(3).standard_normal((1501, 3001)), np.zeros((1501, 3001))
+    packed, views = np.zeros((1501, 2801)), (source[:, 100:-100], target[:, 100:-100])
+    if layout == "transposed":
+        packed, views = np.zeros((3001, 1501)), (source.T, target.T)
+    save_and_load(tmp_path / "a", state_of(x=views[0]), state_of(x=packed))
+    assert np.array_equal(packed, views[0])
+    save_and_load(tmp_path / "b", state_of(x=packed), state_of(x=views[1]))
+    assert np.array_equal(views[0], views[1])
 
 
 def test_expanded_tensor_is_saved(tmp_path: Path) -> None:
@@ -338,3 +343,14 @@ def test_tensors_show_in_the_tree_of_values(tmp_path: Path) -> None:
         assert checkpoint.values() == {
             "optimizer": {"lr": 0.5, "state": {"0": {"exp_avg": native.TensorRef("state/0/exp_avg")}}}
         }
+
+
+@pytest.mark.parametrize(("key", "match"), [(b"true", "equal in a dict"), (b"[10]", r"key \[10\], which no dict")])
+def test_maps_that_no_dict_can_hold_are_refused(tmp_path: Path, key: bytes, match: str) -> None:
+    """Other languages may write them."""
+    state = State()
+    state.set_value("extra", "v", {1: "one", 1000: "two"})
+    native.save_folder(tmp_path / "c", state)
+    forge_values(tmp_path / "c", b"1000", key)
+    with native.Checkpoint(tmp_path / "c") as checkpoint, pytest.raises(errors.UnsupportedError, match=match):
+        checkpoint.values()
