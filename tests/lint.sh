@@ -26,6 +26,7 @@ flags() { # flags FILE.c: what it is compiled with; a layer sees what it may inc
     cli/*) echo "$common -Icli" ;;
     examples/*) echo "$common -Iexamples" ;;
     bench/*) echo "$common -Ibench" ;;
+    python/*) echo "$common -Ipython/native -DPy_LIMITED_API=0x030b0000 -isystem $(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')" ;;
     tests/fuse/* | tests/crash/log_disk.c) echo "$common $(pkg-config --cflags fuse3)" ;;
     *) echo "$common -Isrc -Itests/unit -Itests/fuzz $(pkg-config --cflags cmocka)" ;;
     esac

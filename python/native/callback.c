@@ -12,8 +12,8 @@ static bool is_given(PyObject *callable)
 static void call(PyObject *callable, PyObject *argument)
 {
     PY_AUTO PyObject *held = Py_NewRef(callable), *taken = argument;
-    PY_AUTO PyObject *result = argument ? PyObject_CallFunctionObjArgs(callable, argument, NULL) : NULL;
-    if (!result) PyErr_WriteUnraisable(callable);
+    PY_AUTO PyObject *result = argument ? PyObject_CallFunctionObjArgs(held, argument, NULL) : NULL;
+    if (!result) PyErr_WriteUnraisable(held);
 }
 
 void py_callback_message(PyObject *callable, const char *message)

@@ -125,8 +125,8 @@ int py_strided_store(void *user, uint64_t offset, size_t size, const void *sourc
 /* state.c. While a call uses a state without the GIL nobody else may change it. */
 extern PyTypeObject *py_state_type;
 int py_state_init(PyObject *module);
-cairn_state *py_state_begin_use(PyObject *state);
-void py_state_end_use(PyObject *state);
+cairn_state *py_state_begin_use(PyObject *object);
+void py_state_end_use(PyObject *object);
 
 /* report.c: structs of cairn.h as named tuples; each returns a new object */
 int py_report_init(PyObject *module);
@@ -165,9 +165,9 @@ PyObject *py_run_close_all(PyObject *module, PyObject *unused); /* for atexit */
 /* checkpoint.c. A view, and a read that runs, keep what is closed open. */
 int py_checkpoint_init(PyObject *module);
 PyObject *py_checkpoint_wrap(cairn_checkpoint *checkpoint); /* takes it */
-void py_checkpoint_give_back(PyObject *checkpoint);
+void py_checkpoint_give_back(PyObject *object);
 PyObject *py_checkpoint_lend(const cairn_checkpoint *checkpoint); /* to the user's code, until the loan ends */
-void py_checkpoint_end_loan(PyObject *checkpoint);
+void py_checkpoint_end_loan(PyObject *object);
 
 /* view.c */
 int py_view_init(PyObject *module);

@@ -11,7 +11,7 @@ import numpy as np
 from cairn import _native as native
 
 sys.path.append(str(Path(__file__).parents[1] / "golden"))
-from reader import tensor_rule  # noqa: E402
+from reader import tensor_rule  # type: ignore[import-not-found]  # noqa: E402
 
 DTYPES = {
     "bool": "BOOL",
