@@ -11,9 +11,10 @@ static bool is_given(PyObject *callable)
 /* Takes argument; NULL: making it failed. The callable is held, for it may let go of itself. */
 static void call(PyObject *callable, PyObject *argument)
 {
-    PY_AUTO PyObject *held = Py_NewRef(callable), *taken = argument;
+    PY_AUTO PyObject *held = Py_NewRef(callable);
     PY_AUTO PyObject *result = argument ? PyObject_CallFunctionObjArgs(held, argument, NULL) : NULL;
     if (!result) PyErr_WriteUnraisable(held);
+    Py_XDECREF(argument);
 }
 
 void py_callback_message(PyObject *callable, const char *message)

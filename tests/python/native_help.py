@@ -55,6 +55,15 @@ def make_run(path: Path, steps: int = 1, **arrays: Array) -> None:
     run.close()
 
 
+def save_that_fails(path: Path) -> native.Run:
+    """A run whose lazy save of step 1 is bound to fail behind: its state changes while the small arena waits for the disk."""
+    array = np.ones(32 << 20, np.float32)
+    run = native.Run(path, check_early_writes=True, arena_bytes=16 << 20)
+    run.save(state_of(w=array), 1, mode="lazy")
+    array[-1] += 1
+    return run
+
+
 def damage(path: Path, offset: int = -1) -> None:
     """Flip the bits of one byte of a file; not in place, for other checkpoints may share it."""
     data = bytearray(path.read_bytes())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_help import damage, make_run, state_of
+from native_help import damage, make_run, save_that_fails, state_of
 
 from cairn import _errors as errors
 from cairn import _native as native
@@ -91,10 +91,7 @@ def test_locked_foreign_exists_mismatch(tmp_path: Path) -> None:
 
 
 def test_early_write(tmp_path: Path) -> None:
-    array = np.zeros(1 << 22, np.float32)
-    run = native.Run(tmp_path / "run", check_early_writes=True)
-    run.save(state_of(w=array), 1, mode="lazy")
-    array += 1
+    run = save_that_fails(tmp_path / "run")
     with pytest.raises(errors.EarlyWriteError):
         run.wait()
     assert run.status().saves_failed == 1

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_help import bind, damage, make_run, state_of
+from native_help import bind, damage, make_run, save_that_fails, state_of
 
 from cairn import _errors as errors
 from cairn import _native as native
@@ -117,10 +117,7 @@ def test_if_running(tmp_path: Path) -> None:
 
 
 def test_what_fails_behind_is_raised_once(tmp_path: Path) -> None:
-    array = large(8)
-    run, state = native.Run(tmp_path / "run", check_early_writes=True), state_of(w=array)
-    run.save(state, 1, mode="lazy")
-    array += 1
+    run, state = save_that_fails(tmp_path / "run"), state_of(w=np.ones(3))
     with pytest.raises(errors.EarlyWriteError):
         run.save(state, 2)
     run.save(state, 2, mode="sync")
@@ -356,10 +353,7 @@ def test_a_run_in_a_cycle_is_closed(tmp_path: Path) -> None:
 def test_what_a_dropped_run_fails_with_goes_to_the_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     caught: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: caught.append(unraisable.exc_value))
-    array = large(8)
-    run = native.Run(tmp_path / "run", check_early_writes=True)
-    run.save(state_of(w=array), 1, mode="lazy")
-    array += 1
+    run = save_that_fails(tmp_path / "run")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         del run
