@@ -55,11 +55,14 @@ header() ( # the public header alone, and each of its INIT macros; in a shell of
     finish
 )
 
+python_package() { # when its environment is made
+    while [ ! -f "$log/environment.end" ]; do sleep 1; done
+    tests/python.sh
+}
+
 all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')
 threaded=$(grep -v '^#' tests/tsan.list)
-part 'build' build
-part 'unit tests' tests/unit.sh build $all_tests
-# the long ones run beside what comes now: two minutes of following a live run, a fault at every call, the simulated disk
+# the long ones run beside the others: the Python package, two minutes of following a live run, the simulated disk
 beside() { # beside NAME COMMAND...: counted by collect
     local name=$1
     shift
@@ -76,9 +79,12 @@ collect() { # collect NAME
     read -r status seconds <"$log/$1.end"
     add "$log/$1.log" "$status" "$1" "$seconds"
 }
+beside environment scripts/venv.sh
+part 'build' build
+part 'unit tests' tests/unit.sh build $all_tests
 beside follow-two-minutes env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FOLLOW_S=120 CAIRN_TEST_ONLY=an_evaluator_follows_a_live_run tests/unit.sh build test_folder
-beside every-fault env CAIRN_TEST_TIMEOUT_S=600 CAIRN_FAULTS=all tests/unit.sh build test_faults
 beside simulated-disk build/sim
+beside python python_package
 part 'header' header
 part 'layer borders' tests/borders.sh
 part 'protocol model' model
@@ -92,10 +98,8 @@ for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/in
     part "$script" "$script" build
 done
 collect follow-two-minutes
-collect every-fault
 collect simulated-disk
-part 'coverage' tests/coverage.sh
-grep -v ' - ' "$log/coverage.log"
+collect python
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"
 told=yes

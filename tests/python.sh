@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The Python package: types, then tests. python.sh [PYTEST ARGUMENT...]
+set -u
+cd "$(dirname "$0")/.." || exit 1
+unset MAKEFLAGS MAKELEVEL MFLAGS
+if ! scripts/venv.sh; then
+    echo 'not ok - python: an environment with torch, jax and the others'
+    exit 1
+fi
+python=build/venv/bin/python
+make --no-print-directory PYTHON=$python python || exit 1
+# shellcheck source=tests/check.sh
+. tests/check.sh
+label=python work=build
+check 'mypy --strict' $python -m mypy --strict python/cairn
+PYTHONPATH=build/python $python -m pytest -q -p no:cacheprovider "${@:-tests/python}"
+if [ $? != 0 ]; then checks_failed=1; fi # shellcheck disable=SC2181 # the line above would be too long
+finish
