@@ -114,30 +114,36 @@ static unsigned count_parts(const char *path)
     return parts;
 }
 
+static bool has_control(const char *name, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f) return true;
+    return false;
+}
+
+_Static_assert(CN_MAX_NAME_BYTES == 1023 && CN_MAX_NAME_PARTS == 32, "fault_of_name says these numbers");
+
+/* What is wrong with a name, as the end of a sentence; NULL: nothing. */
+static const char *fault_of_name(const char *item, const char *name, size_t size, int *ret_code)
+{
+    *ret_code = CAIRN_E_USAGE;
+    if (!size) return "is empty";
+    if (cn_utf8_check(name, size) != size) return "is not UTF-8";
+    if (has_control(name, size)) return "has a control character";
+    if (!strcmp(name, "__metadata__")) return "cannot name a tensor or value";
+    if (!is_flat(item) && !is_path(name)) return "is not a path of parts joined by '/', with '~' and '/' inside a part written ~0 and ~1";
+    *ret_code = CAIRN_E_LIMIT;
+    if (size > CN_MAX_NAME_BYTES) return "is longer than 1023 bytes";
+    return !is_flat(item) && count_parts(name) > CN_MAX_NAME_PARTS ? "has more than 32 parts" : NULL;
+}
+
+/* How a name is shown is found out only where it is: states of 10,000 tensors are bound between two steps. */
 static int check_name(const char *item, const char *name, cairn_error *err)
 {
+    int code;
     struct cn_shown shown;
-    size_t size = strlen(name);
-    cn_show(&shown, name, size);
-    if (!size) return cn_error_set(err, CAIRN_E_USAGE, "item '%s': a name must not be empty", item);
-    if (size > CN_MAX_NAME_BYTES)
-        return cn_error_set(err, CAIRN_E_LIMIT, "item '%s': the name \"%s\" has %zu bytes; at most %d", item, shown.text, size,
-                            CN_MAX_NAME_BYTES);
-    if (cn_utf8_check(name, size) != size)
-        return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the name \"%s\" is not UTF-8", item, shown.text);
-    for (size_t i = 0; i < size; i++)
-        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
-            return cn_error_set(err, CAIRN_E_USAGE, "item '%s': the name \"%s\" has a control character", item, shown.text);
-    if (!strcmp(name, "__metadata__"))
-        return cn_error_set(err, CAIRN_E_USAGE, "item '%s': \"__metadata__\" cannot name a tensor or value", item);
-    if (is_flat(item)) return CAIRN_OK;
-    if (!is_path(name))
-        return cn_error_set(err, CAIRN_E_USAGE,
-                            "item '%s': \"%s\" is not a path of parts joined by '/', with '~' and '/' inside a part written ~0 and ~1",
-                            item, shown.text);
-    if (count_parts(name) > CN_MAX_NAME_PARTS)
-        return cn_error_set(err, CAIRN_E_LIMIT, "item '%s': the name \"%s\" has more than %d parts", item, shown.text, CN_MAX_NAME_PARTS);
-    return CAIRN_OK;
+    const char *fault = fault_of_name(item, name, strlen(name), &code);
+    return fault ? cn_error_set(err, code, "item '%s': the name \"%s\" %s", item, cn_show_text(&shown, name), fault) : CAIRN_OK;
 }
 
 static void put_key(char *key, const char *item, size_t item_size, const char *name, size_t name_size)
@@ -264,26 +270,27 @@ const struct cn_leaf *cn_state_find(const cairn_state *state, const char *item, 
 
 /* -------------------------------------------------------------------------------------------------------------- binding */
 
+static int check_parts(const cairn_tensor *tensor, uint64_t *ret_size_bytes, cairn_error *err)
+{
+    if (tensor->struct_size < sizeof *tensor)
+        return cn_error_set(err, CAIRN_E_USAGE, "struct_size is not set; start from CAIRN_TENSOR_INIT");
+    if (!cairn_dtype_bits(tensor->dtype)) return cn_error_set(err, CAIRN_E_USAGE, "unknown dtype %d", (int)tensor->dtype);
+    if (tensor->rank > CAIRN_MAX_RANK) return cn_error_set(err, CAIRN_E_LIMIT, "%u dimensions; at most %d", tensor->rank, CAIRN_MAX_RANK);
+    if (tensor->rank && !tensor->shape) return cn_error_set(err, CAIRN_E_USAGE, "shape is NULL");
+    int code = cn_dtype_size(tensor->dtype, tensor->rank, tensor->shape, ret_size_bytes, err);
+    if (code) return code == CAIRN_E_FORMAT ? CAIRN_E_USAGE : code;
+    if (*ret_size_bytes && !tensor->address && !(tensor->fetch && tensor->store))
+        return cn_error_set(err, CAIRN_E_USAGE, "give an address, or a fetch and a store callback");
+    if (tensor->address && (tensor->fetch || tensor->store))
+        return cn_error_set(err, CAIRN_E_USAGE, "give an address or callbacks, not both");
+    return CAIRN_OK;
+}
+
 static int check_tensor(const char *item, const cairn_tensor *tensor, uint64_t *ret_size_bytes, cairn_error *err)
 {
     struct cn_shown shown;
-    cn_show_text(&shown, tensor->name);
-    if (tensor->struct_size < sizeof *tensor)
-        return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': struct_size is not set; start from CAIRN_TENSOR_INIT", item, shown.text);
-    if (!cairn_dtype_bits(tensor->dtype))
-        return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': unknown dtype %d", item, shown.text, (int)tensor->dtype);
-    if (tensor->rank > CAIRN_MAX_RANK)
-        return cn_error_set(err, CAIRN_E_LIMIT, "tensor '%s:%s': %u dimensions; at most %d", item, shown.text, tensor->rank,
-                            CAIRN_MAX_RANK);
-    if (tensor->rank && !tensor->shape) return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': shape is NULL", item, shown.text);
-    int code = cn_dtype_size(tensor->dtype, tensor->rank, tensor->shape, ret_size_bytes, err);
-    if (code) return cn_error_prefix(err, code == CAIRN_E_FORMAT ? CAIRN_E_USAGE : code, "tensor '%s:%s'", item, shown.text);
-    bool callbacks = tensor->fetch && tensor->store;
-    if (*ret_size_bytes && !tensor->address && !callbacks)
-        return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': give an address, or a fetch and a store callback", item, shown.text);
-    if (tensor->address && (tensor->fetch || tensor->store))
-        return cn_error_set(err, CAIRN_E_USAGE, "tensor '%s:%s': give an address or callbacks, not both", item, shown.text);
-    return CAIRN_OK;
+    int code = check_parts(tensor, ret_size_bytes, err);
+    return code ? cn_error_prefix(err, code, "tensor '%s:%s'", item, cn_show_text(&shown, tensor->name)) : CAIRN_OK;
 }
 
 int cairn_state_bind_tensor(cairn_state *state, const char *item, const cairn_tensor *tensor, cairn_error *err)
@@ -291,7 +298,7 @@ int cairn_state_bind_tensor(cairn_state *state, const char *item, const cairn_te
     uint64_t size_bytes;
     int code = check_call(state, item, tensor ? tensor->name : NULL, "cairn_state_bind_tensor", err);
     if (!code) code = check_tensor(item, tensor, &size_bytes, err);
-    if (code) return code == CAIRN_E_FORMAT ? CAIRN_E_USAGE : code;
+    if (code) return code;
     struct cn_leaf leaf = { .kind = CN_LEAF_TENSOR,
                             .dtype = tensor->dtype,
                             .rank = tensor->rank,
