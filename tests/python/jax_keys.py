@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from typing import Any
 
 import jax
@@ -50,7 +51,7 @@ assert drawn(keys) == expected and keys["typed"].dtype == jax.random.key(0).dtyp
 
 for wrong in ({"typed": keys["typed"]}, keys | {"typed": keys["raw"]}, keys | {"rbg": keys["typed"]}):
     held = dict(wrong)
-    refused(MismatchError, lambda: RNG(held).load_state_dict(state), "generator 0: ")
-    assert held == wrong or all(held[name] is wrong[name] for name in held)
+    refused(MismatchError, partial(RNG(held).load_state_dict, state), "generator 0: ")
+    assert all(held[name] is wrong[name] for name in held)
 refused(TypeError, lambda: RNG(jax.random.key(0)), "give the dict that holds it")
 refused(TypeError, lambda: RNG({"weights": jax.numpy.zeros(2)}), "is no key")

@@ -39,7 +39,7 @@ EPOCHS = 2
 
 
 class Numbers(Dataset[Any]):
-    """Sample i is i and something random: in the training process of its global generators, in a worker of sample_seed."""
+    """Sample i is i, its seed, and what the global generators give, which are not the loader's in a worker."""
 
     def __init__(self, loads: Any = None) -> None:
         self.loads = loads  # how often each sample was loaded, in shared memory

@@ -132,6 +132,19 @@ def test_samples_passed_over_are_not_loaded(workers: int, persistent: bool) -> N
     assert [loads[index] for index in left] == [1] * len(left)
 
 
+def test_workers_that_are_started_beforehand_load_nothing() -> None:
+    """A later epoch of persistent workers, taken up where none run."""
+    run = new("shuffled", 2, persistent=True)
+    list(run.data)
+    iteration = iter(run.data)
+    next(iteration)
+    loads = RawArray("i", loops.SAMPLES)
+    other = Run(data(loader("shuffled", 2, True, loads)))
+    other.take_up(run.snapshot())
+    left = [index for batch in other.data for index in batch[0].tolist()]
+    assert [loads[index] for index in left] == [1] * (loops.SAMPLES - 3) and sum(loads) == loops.SAMPLES - 3
+
+
 def test_the_position_is_of_batches_received_not_fetched() -> None:
     run = new("prefetch", 2)
     iteration = iter(run.data)

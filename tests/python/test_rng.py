@@ -1,4 +1,4 @@
-"""cairn.RNG: what is saved is plain, what comes back is the same bits, what does not fit is named and changes nothing."""
+"""cairn.RNG: what is saved is plain, what comes back the same bits, what does not fit is named and changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_plain(value: Any) -> bool:
 
 
 def warmed_up(number: int) -> dict[str, Any]:
-    """Generators in the middle of things: an odd number of normals drawn, half of a 64-bit word used, children spawned."""
+    """Generators in the middle of things: an odd number of normals drawn, half of a word used, children spawned."""
     generators.seed(number)
     given = generators.given(number)
     generators.draw(given)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import collections
 import itertools
-import random
 import threading
+from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
 import pytest
@@ -92,10 +92,13 @@ class Seeds(Dataset[Any]):
 class Init:
     """A worker_init_fn of the user's, which is called as before."""
 
+    def __init__(self) -> None:
+        self.calls = RawArray("i", 2)
+
     def __call__(self, worker: int) -> None:
         assert torch.utils.data.get_worker_info().id == worker  # type: ignore[union-attr]
         assert sample_seed(0) >= 0
-        random.seed(worker)
+        self.calls[worker] += 1
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,9 @@ def test_it_is_the_same_in_every_kind_of_worker(options: dict[str, Any]) -> None
     for epoch in range(3):
         got = {int(index): int(seed) + (1 << 63) for batch in wrapped for index, seed in batch}
         assert got == {index: sample_seed(index, epoch=epoch, seed=7) for index in range(6)}
+    if "worker_init_fn" in options:
+        starts = 1 if "persistent_workers" in options else 3
+        assert list(options["worker_init_fn"].calls)[: options["num_workers"]] == [starts] * options["num_workers"]
 
 
 def test_by_default_it_starts_from_the_seed_of_torch() -> None:
