@@ -358,6 +358,26 @@ def test_an_order_that_does_not_come_back_is_refused(workers: int) -> None:
             iter(second)
 
 
+class Drawing(loops.EagerSampler):
+    """A batch sampler: always the same order, but a number of draws from torch that comes from nowhere."""
+
+    draws = 0
+
+    def __iter__(self) -> Iterator[int]:
+        torch.rand(self.draws)
+        return iter([[index] for index in range(loops.SAMPLES)])  # type: ignore[arg-type]
+
+
+def test_workers_that_would_be_seeded_otherwise_are_refused() -> None:
+    sampler = Drawing()
+    first, second = (data(DataLoader(loops.Numbers(), batch_sampler=sampler)) for _ in range(2))
+    next(iter(first))
+    sampler.draws = 1
+    second.load_state_dict(first.state_dict())
+    with pytest.raises(MismatchError, match="epoch 0 seeded its workers with"):
+        iter(second)
+
+
 def test_a_sampler_that_ends_early_is_refused() -> None:
     class Shrinking(loops.EagerSampler):
         count = loops.SAMPLES
