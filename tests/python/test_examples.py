@@ -1,0 +1,54 @@
+"""Each example runs, is killed, and goes on to the end that it has without a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+def run(*arguments: object) -> str:
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def kill_after_a_checkpoint(folder: Path, *arguments: object) -> None:
+    process = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    while process.poll() is None and not list(folder.glob("checkpoint-*")):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(folder.glob("checkpoint-*")), "it ended without a checkpoint"
+
+
+CASES = {
+    "train_gpt.py": ("README.md", "--steps", 120, "--every", 15),
+    "finetune_lora.py": ("--steps", 60),
+    "jax_train.py": ("--steps", 120),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_ends_as_if_it_had_not_been_killed(name: str, tmp_path: Path) -> None:
+    whole = run(EXAMPLES / name, *CASES[name], "--run", tmp_path / "whole").splitlines()
+    kill_after_a_checkpoint(tmp_path / "killed", EXAMPLES / name, *CASES[name], "--run", tmp_path / "killed")
+    rest = run(EXAMPLES / name, *CASES[name], "--run", tmp_path / "killed").splitlines()
+    assert whole[-1] == rest[-1], (whole, rest)
+
+
+def test_a_run_is_looked_at_as_it_was(tmp_path: Path) -> None:
+    run(EXAMPLES / "train_gpt.py", "README.md", "--steps", 45, "--every", 15, "--run", tmp_path / "run")
+    lines = run(EXAMPLES / "evaluate_history.py", "README.md", "--run", tmp_path / "run").splitlines()
+    assert [line.split(":")[0] for line in lines][-1] == "step 45" and len(lines) >= 2, lines
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines]
+    assert losses == sorted(losses, reverse=True), "it learns"
