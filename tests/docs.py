@@ -2,7 +2,7 @@
 
 In README.md, CONTRIBUTING.md, docs/*.md and tests/*/README.md an indented line that begins with `$ ` is a command; the indented lines after it are what it
 prints, where `...` stands for anything. A document's commands run one after the other in a folder of its own with a store `ckpts`; those of `make`, and
-what takes minutes, are only looked up (`make -n`). A fenced block of C is compiled with the names that it takes for granted. Of the man page the examples
+what takes minutes, are only looked up (`make -n`). Python's are run by tests/python/test_docs.py. A fenced block of C is compiled with the names that it takes for granted. Of the man page the examples
 are run, and those of --help.
 """
 
@@ -23,6 +23,7 @@ BUILD = Path(sys.argv[1]).resolve()
 # The same recipe in small.
 MAKE = {"demo": "make -C {root} --no-print-directory BUILD={build} demo DEMO='--small --dir {here}/demo'"}
 LONG = ["build/sim"]  # a part of its own in make test
+ELSEWHERE = {"pip install .": "tests/python/test_install.py"}  # run by another test
 PRELUDE = """#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,9 @@ def environment() -> dict[str, str]:
 
 def run(command: str, folder: Path, expected: list[str]) -> None:
     """expected: the lines that follow it in the document; none says nothing about its output."""
+    if command in ELSEWHERE:
+        check(f"{command}: run by {ELSEWHERE[command]}", command in (ROOT / ELSEWHERE[command]).read_text())
+        return
     target = re.match(r"make +([a-z0-9-]+)", command)
     if target and target[1] in MAKE:
         command = MAKE[target[1]].format(root=ROOT, build=BUILD, here=folder)
