@@ -5,12 +5,13 @@ No framework is imported here before one of its arrays is seen: whoever holds a 
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
 from functools import cache
 from typing import Any, NamedTuple
 
-from ._errors import UnstorableError
+from ._errors import MismatchError, UnstorableError
 
 # torch's and numpy's names. complex128 and dates, which safetensors has not, are stored as the numbers that they are made of.
 _STORED = {
@@ -20,6 +21,13 @@ _STORED = {
     "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0",
     "float8_e4m3fnuz": "F8_E4M3FNUZ", "float8_e5m2fnuz": "F8_E5M2FNUZ",
 }  # fmt: skip
+
+
+def _module(name: str) -> Any:
+    try:
+        return sys.modules.get(name) or importlib.import_module(name)
+    except ImportError:
+        raise ImportError(f"this array is one of {name}, which is not installed: pip install {name}") from None
 
 
 class Buffer(NamedTuple):
@@ -54,9 +62,10 @@ def _torch_dtypes() -> tuple[dict[Any, str], dict[str, Any]]:
 def _check_torch(tensor: Any, where: str) -> None:
     torch = sys.modules["torch"]
     kind = type(tensor)
-    if kind not in (torch.Tensor, torch.nn.Parameter) and not issubclass(kind, torch.nn.Parameter):
-        if hasattr(kind, "__torch_dispatch__") and kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-            raise UnstorableError(f"{where}: a {kind.__module__}.{kind.__qualname__} is not stored yet: pass its full tensor or its parts")
+    if torch.nn.parameter.is_lazy(tensor):
+        raise UnstorableError(f"{where}: a lazy module's tensor has no bytes yet: run one batch through the module first")
+    if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ or kind.__name__ == "FlatParameter":
+        raise UnstorableError(f"{where}: a {kind.__module__}.{kind.__qualname__} is not stored yet: pass its full tensor or its parts")
     if tensor.layout is not torch.strided:
         raise UnstorableError(f"{where}: a tensor of layout {tensor.layout} is not stored: pass tensor.to_dense() or its parts")
     if tensor.is_quantized:
@@ -84,7 +93,7 @@ def _torch_buffer(tensor: Any, where: str) -> Buffer:
 
 
 def _torch_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
-    torch = sys.modules.get("torch") or __import__("torch")
+    torch = _module("torch")
     if form == "torch.complex128":
         return torch.empty(shape[:-1], dtype=torch.complex128)
     known = _torch_dtypes()[1].get(dtype)
@@ -99,6 +108,8 @@ def _torch_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
 def _numpy_buffer(array: Any, where: str) -> Buffer:
     numpy = sys.modules["numpy"]
     name = array.dtype.name
+    if isinstance(array, numpy.ma.MaskedArray):
+        raise UnstorableError(f"{where}: a masked array is not stored: pass array.data and array.mask")
     if array.dtype.byteorder == ">":
         raise UnstorableError(f"{where}: big-endian bytes are not stored: pass array.astype(array.dtype.newbyteorder('='))")
     if name == "complex128":
@@ -122,7 +133,7 @@ def _parts(array: Any) -> Any:
 
 
 def _numpy_dtype(dtype: str) -> Any:
-    numpy = sys.modules.get("numpy") or __import__("numpy")
+    numpy = _module("numpy")
     name = next(name for name, stored in _STORED.items() if stored == dtype)
     if hasattr(numpy, name) or name == "bool":
         return numpy.dtype(name)
@@ -133,7 +144,7 @@ def _numpy_dtype(dtype: str) -> Any:
 
 
 def _numpy_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
-    numpy = sys.modules.get("numpy") or __import__("numpy")
+    numpy = _module("numpy")
     if form == "numpy.complex128":
         return numpy.empty(shape[:-1], numpy.complex128)
     if form.startswith("numpy."):
@@ -167,12 +178,13 @@ def buffer_of(array: object, where: str) -> Buffer:
 
 
 def form_of(array: Any) -> str:
-    """How an array comes back: its framework, and the dtype where safetensors has none: "torch", "numpy.complex128", "jax.key<threefry2x32>"."""
+    """How an array comes back: its framework, and the dtype where safetensors has none: "torch", "numpy.complex128", "jax.key<threefry2x32>".
+    "jax.weak" is one whose dtype gives way to others', as what was made of a Python number."""
     framework = framework_of(array) or "numpy"
     if framework == "jax":
         if _is_key(array):
             return f"jax.key<{sys.modules['jax'].random.key_impl(array)}>"
-        return "jax.complex128" if array.dtype.name == "complex128" else "jax"
+        return "jax.complex128" if array.dtype.name == "complex128" else "jax.weak" if array.weak_type else "jax"
     if framework == "torch":
         return "torch.complex128" if array.dtype is sys.modules["torch"].complex128 else "torch"
     return f"numpy.{array.dtype.name}" if array.dtype.kind in "mM" or array.dtype.name == "complex128" else "numpy"
@@ -190,7 +202,7 @@ def empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
     """Uninitialised memory for what is stored as (dtype, shape), in main memory; jax's arrays are made of numpy's by `finish`."""
     if form.startswith("torch"):
         return _torch_empty(dtype, shape, form)
-    if form.startswith("jax.key"):
+    if form.startswith(("jax.key", "jax.weak")):
         return _numpy_empty(dtype, shape, "numpy")
     return _numpy_empty(dtype, shape, form.replace("jax", "numpy", 1))
 
@@ -198,16 +210,38 @@ def empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
 def finish(array: Any, form: str, template: Any = None) -> Any:
     """What was filled, as the framework has it: on the template's device or sharding, if there is one."""
     if form.startswith("jax"):
-        jax = sys.modules.get("jax") or __import__("jax")
-        made = jax.random.wrap_key_data(array, impl=form[8:-1]) if form.startswith("jax.key") else jax.numpy.asarray(array)
+        jax = _module("jax")
         sharding = getattr(template, "sharding", None)
+        made = _finish_jax(jax, array, form)
         return made if sharding is None else jax.device_put(made, sharding)
     if form.startswith("torch") and framework_of(template) == "torch" and template.device != array.device:
         return array.to(template.device)
     return array
 
 
+def _finish_jax(jax: Any, array: Any, form: str) -> Any:
+    if form.startswith("jax.key"):
+        return jax.random.wrap_key_data(array, impl=form[8:-1])
+    if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
+        raise MismatchError(f'{array.dtype} was saved with jax_enable_x64, and now it is off: jax.config.update("jax_enable_x64", True)')
+    made = jax.numpy.asarray(array)
+    if form != "jax.weak":
+        return made
+    weak = jax.numpy.full(array.shape, array.dtype.type(0).item())
+    return weak.at[...].set(made) if weak.dtype == made.dtype else made
+
+
 # ------------------------------------------------------------------------------------------------------------------- views
+
+
+def copy_into(copy: Any, array: Any) -> None:
+    """Fills memory that `empty` made for the array's form."""
+    if framework_of(array) == "torch":
+        copy.copy_(array.detach())
+    elif framework_of(array) == "jax" and _is_key(array):
+        copy[...] = sys.modules["jax"].random.key_data(array)
+    else:
+        copy[...] = array
 
 
 def bytes_of(array: Any) -> memoryview:
@@ -220,9 +254,17 @@ def bytes_of(array: Any) -> memoryview:
     return memoryview(array.reshape(-1).view(numpy.uint8)) if array.size else memoryview(bytearray())
 
 
+def pick(array: Any, key: list[int | slice]) -> Any:
+    """array[key] for a key of zeros and of slices that have a step alone; torch knows no negative steps."""
+    if framework_of(array) == "torch":
+        array = array.flip([dim for dim, part in enumerate(key) if isinstance(part, slice) and part.step < 0])
+        key = [slice(None, None, abs(part.step)) if isinstance(part, slice) else part for part in key]
+    return array[tuple(key)]
+
+
 def numpy_view(data: memoryview, dtype: str, shape: tuple[int, ...], form: str) -> Any:
     """The bytes of a tensor as a read-only numpy array, without a copy."""
-    numpy = sys.modules.get("numpy") or __import__("numpy")
+    numpy = _module("numpy")
     if form.endswith("complex128"):
         return numpy.frombuffer(data, numpy.complex128).reshape(shape[:-1])
     kind = numpy.dtype(form.removeprefix("numpy.")) if form.startswith("numpy.") else _numpy_dtype(dtype)
@@ -231,7 +273,7 @@ def numpy_view(data: memoryview, dtype: str, shape: tuple[int, ...], form: str) 
 
 def torch_view(data: memoryview, dtype: str, shape: tuple[int, ...], form: str) -> Any:
     """The bytes of a tensor as a torch tensor, without a copy. It must not be written."""
-    torch = sys.modules.get("torch") or __import__("torch")
+    torch = _module("torch")
     made = _torch_empty(dtype, (0,) if not form.endswith("complex128") else (0, 2), form)
     if not len(data):
         return made.new_empty(shape[:-1] if form.endswith("complex128") else shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any, Self
 
 from . import _arrays, _items, _native, _tree
 from ._errors import UnsupportedError
+from ._native import TensorRef
 
 
 class Array:
@@ -23,8 +25,14 @@ class Array:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """In elements, as stored."""
-        return tuple(self._info.shape)
+        """In elements."""
+        shape = tuple(self._info.shape)
+        return shape[:-1] if self._is_pairs else shape
+
+    @property
+    def _is_pairs(self) -> bool:
+        """complex128 is stored as pairs of F64."""
+        return self._form.endswith("complex128")
 
     @property
     def dtype(self) -> str:
@@ -46,15 +54,17 @@ class Array:
 
     def read(self) -> Any:
         """All of it in new memory, every byte checked: an array of the framework that saved it."""
-        array = _arrays.empty(self.dtype, self.shape, self._form)
+        array = _arrays.empty(self.dtype, tuple(self._info.shape), self._form)
         self._checkpoint.read(self._info, _arrays.bytes_of(array))
         return _arrays.finish(array, self._form)
 
     def read_into(self, array: Any) -> None:
-        """All of it into an array of the same dtype and shape, every byte checked."""
+        """All of it into an array of torch or numpy, contiguous, of the same dtype and shape, every byte checked."""
         buffer = _arrays.buffer_of(array, self._info.name)
-        if (buffer.dtype, buffer.shape) != (self.dtype, self.shape) or buffer.strides is not None:
-            raise ValueError(f"{self!r} does not fit into a {buffer.dtype} array of shape {buffer.shape}, or that is not contiguous")
+        if (buffer.dtype, buffer.shape) != (self.dtype, tuple(self._info.shape)):
+            raise ValueError(f"{self!r} does not fit into a {buffer.dtype} array of shape {buffer.shape}")
+        if buffer.strides is not None or not _arrays.is_filled_in_place(array):
+            raise ValueError(f"{self!r} cannot be read into an array that is not contiguous, writable and in main memory")
         self._checkpoint.read(self._info, _arrays.bytes_of(array))
 
     def _map(self) -> memoryview:
@@ -67,15 +77,19 @@ class Array:
 
     def numpy(self) -> Any:
         """Without a copy, read-only. Dtypes that numpy has not are those of ml_dtypes. Raises ImportError that says what to install."""
-        return _arrays.numpy_view(self._map(), self.dtype, self.shape, self._form)
+        return _arrays.numpy_view(self._map(), self.dtype, tuple(self._info.shape), self._form)
 
     def torch(self) -> Any:
         """Without a copy. Do not write into it: the memory is read-only."""
-        return _arrays.torch_view(self._map(), self.dtype, self.shape, self._form)
+        return _arrays.torch_view(self._map(), self.dtype, tuple(self._info.shape), self._form)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self.numpy()
-        return array.astype(dtype) if dtype is not None and array.dtype != dtype else array.copy() if copy else array
+        if dtype is None or array.dtype == dtype:
+            return array.copy() if copy else array
+        if copy is False:
+            raise ValueError(f"{self!r} as {dtype} is a copy")
+        return array.astype(dtype)
 
     def __dlpack__(self, **options: Any) -> Any:
         return self.torch().__dlpack__(**options) if "torch" in sys.modules else self.numpy().copy().__dlpack__(**options)
@@ -84,35 +98,51 @@ class Array:
         return (1, 0)
 
     def __getitem__(self, key: Any) -> Any:
-        """Reads the box that the key names, and no more; steps other than 1 are applied to the box."""
+        """Reads the box that the key - integers, slices, an ellipsis - lies in and no more, each block of it checked. In new memory, as of `read`."""
         start, extent, rest = _box(key, self.shape)
-        array = _arrays.empty(self.dtype, tuple(extent), self._form.split(".")[0] if "complex" not in self._form else "numpy")
-        self._checkpoint.read_slice(self._info, start, extent, _arrays.bytes_of(array))
-        return array[rest]
+        if self._is_pairs:
+            start, extent = [*start, 0], [*extent, 2]
+        form = "numpy" if self._form.startswith("jax.key") else self._form
+        box = _arrays.empty(self.dtype, tuple(extent), form)
+        self._checkpoint.read_slice(self._info, start, extent, _arrays.bytes_of(box))
+        return _arrays.finish(_arrays.pick(box, rest), form)
 
 
-def _box(key: Any, shape: tuple[int, ...]) -> tuple[list[int], list[int], tuple[Any, ...]]:
-    """The box of a key - integers, slices, an ellipsis -, and what is left of the key within it."""
-    parts = list(key) if isinstance(key, tuple) else [key]
-    if Ellipsis in parts:
-        at = parts.index(Ellipsis)
-        parts[at : at + 1] = [slice(None)] * (len(shape) - len(parts) + 1)
-    parts += [slice(None)] * (len(shape) - len(parts))
-    if len(parts) > len(shape):
-        raise IndexError(f"{len(parts)} indices for a tensor of {len(shape)} dimensions")
-    start, extent, rest = [], [], list[Any]()
-    for part, size in zip(parts, shape, strict=True):
+def _box(key: Any, shape: tuple[int, ...]) -> tuple[list[int], list[int], list[int | slice]]:
+    """The box of a key, and what is left of the key within it."""
+    start, extent, rest = list[int](), list[int](), list[int | slice]()
+    for part, size in zip(_whole(key, len(shape)), shape, strict=True):
         if isinstance(part, slice):
             chosen = range(size)[part]
-            low, high = (min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1) if len(chosen) else (0, 0)
-            rest.append(slice(None, None, chosen.step if chosen.step > 0 or not len(chosen) else chosen.step))
+            low, high = (min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1) if chosen else (0, 0)
+            rest.append(slice(None, None, chosen.step))
         else:
             low = range(size)[part]
             high = low + 1
             rest.append(0)
         start.append(low)
         extent.append(high - low)
-    return start, extent, tuple(rest)
+    return start, extent, rest
+
+
+def _whole(key: Any, rank: int) -> list[Any]:
+    """The key with a part for each dimension."""
+    parts = [_integer_or_slice(part) for part in (key if isinstance(key, tuple) else (key,))]
+    if len([part for part in parts if part is not ...]) > rank:
+        raise IndexError(f"{len(parts)} indices for a tensor of {rank} dimensions")
+    at = parts.index(...) if ... in parts else len(parts)
+    return parts[:at] + [slice(None)] * (rank - len(parts) + (at < len(parts))) + parts[at + 1 :]
+
+
+def _integer_or_slice(part: Any) -> Any:
+    if part is ... or isinstance(part, slice):
+        return part
+    try:
+        if not isinstance(part, bool):
+            return operator.index(part)
+    except TypeError:
+        pass
+    raise TypeError(f"an Array takes integers and slices, not {type(part).__name__}: for others take numpy() or torch() first")
 
 
 class Item(Mapping[str, Any]):
@@ -122,19 +152,32 @@ class Item(Mapping[str, Any]):
         self._checkpoint, self._found = checkpoint, found
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._found.tensors:
-            return Array(self._checkpoint.native, self._found.tensors[name], self._found.forms.get(name, "torch"))
+        info = self._checkpoint.native.find(self._found.item, name)
+        if info is not None:
+            return Array(self._checkpoint.native, info, self._found.form(info.name))
         node: Any = self._found.tree
-        for part in (name,) if name in node else _tree.split(name):
-            node = node[int(part) if isinstance(node, list | tuple) else part]
+        try:
+            for part in (name,) if name in node else _tree.split(name):
+                node = node[int(part) if isinstance(node, list | tuple) else part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise KeyError(f"{self._checkpoint.info.path}: item {self._found.item} holds no {name!r}") from None
+        return self._show(node)
+
+    def _show(self, node: Any) -> Any:
+        """A part of the tree: what lies beside tensors is shown with them, as Arrays."""
+        if isinstance(node, TensorRef):
+            return self[node.name]
+        if type(node) is dict:
+            return {key: self._show(child) for key, child in node.items()}
         return _tree.decode(node)
 
     def __iter__(self) -> Iterator[str]:
         yield from self._found.tensors
+        yield from self._found.aliases
         yield from self._found.values
 
     def __len__(self) -> int:
-        return len(self._found.tensors) + len(self._found.values)
+        return len(self._found.tensors) + len(self._found.aliases) + len(self._found.values)
 
     def __repr__(self) -> str:
         return f"Item({self._found.item!r}, {len(self._found.tensors)} tensors, {len(self._found.values)} values)"
@@ -196,6 +239,8 @@ class Checkpoint(Mapping[str, Item]):
         return datetime.fromtimestamp(self._entry.time_ns / 1e9, timezone.utc)
 
     def __getitem__(self, item: str) -> Item:
+        if item not in self._all:
+            raise KeyError(f"{self.info.path}: no item {item!r}: it holds {', '.join(self._all) or 'nothing'}")
         return Item(self, self._all[item])
 
     def __iter__(self) -> Iterator[str]:
@@ -220,7 +265,7 @@ class Checkpoint(Mapping[str, Item]):
         return {item: self._tree_of(found) for item, found in self._all.items()}
 
     def _tree_of(self, found: _items.Found) -> Any:
-        arrays = {name: Array(self.native, info, found.forms.get(name, "torch")).read() for name, info in found.tensors.items()}
+        arrays = {name: Array(self.native, info, found.form(name)).read() for name, info in found.tensors.items()}
         return _tree.rebuild(found.item, found.tree, arrays, found.kinds)
 
     def load_into(self, target: Any, **rules: Any) -> Any:

@@ -79,7 +79,9 @@ class VersionError(Error):
 
 
 class MismatchError(Error, ValueError):
-    """A dtype, a shape or a name differs between the state and the checkpoint."""
+    """A dtype, a shape or a name differs between the state and the checkpoint. `differences` has each of them, where there are several."""
+
+    differences: list[str] = []
 
 
 class LockedError(Error):

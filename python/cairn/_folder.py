@@ -83,7 +83,7 @@ def load_from(checkpoint: Checkpoint, target: Any, *, allow_missing: bool = Fals
     filling: list[_items.Filling] = []
 
     def choose(found: _native.Checkpoint) -> _native.State:
-        filling.append(_items.Filling(_items.items_of(target), found))
+        filling.append(_items.Filling(_items.items_of(target), found, allow_missing))
         return filling[-1].state
 
     native = _native.load(checkpoint.info.path, _native.State(), allow_missing=allow_missing, choose=choose)

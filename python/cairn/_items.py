@@ -10,12 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from . import _arrays, _tree
 from ._data import Data
-from ._errors import UnstorableError
-from ._native import Checkpoint, State, TensorInfo
+from ._errors import MismatchError, UnstorableError
+from ._native import OPTIMIZER, TRAINABLE, Checkpoint, State, TensorInfo
+from ._report import some
 from ._rng import RNG
 
 
@@ -28,6 +29,7 @@ class Part:
     values: dict[str, object] = field(default_factory=dict)  # as they are stored; in a restore only their names count
     kinds: dict[str, object] = field(default_factory=dict)
     forms: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)  # what else a restore should know
     notes: list[str] = field(default_factory=list)  # what a user should know of this item
 
     @classmethod
@@ -41,15 +43,21 @@ class Found:
 
     item: str
     tensors: dict[str, TensorInfo]
+    aliases: list[str]  # second names of tensors
     values: list[str]
     kinds: dict[str, object]
     forms: dict[str, str]
     tree: dict[str, object]  # its values as stored, with references for tensors
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def form(self, name: str) -> str:
+        """What a tensor comes back as."""
+        return self.forms.get(name, "torch")
 
     def empty(self, name: str) -> Any:
         """New memory for a tensor, to be filled."""
         info = self.tensors[name]
-        return _arrays.empty(info.dtype, tuple(info.shape), self.forms.get(name, "torch"))
+        return _arrays.empty(info.dtype, tuple(info.shape), self.form(name))
 
 
 class Item(Protocol):
@@ -69,7 +77,8 @@ class Item(Protocol):
 
 
 class Loaded:
-    """Memory for all that a checkpoint holds of an item, and the tree that it makes when it is filled."""
+    """Memory for all that a checkpoint holds of an item, and the tree that it makes when it is filled. What stands in the item's own memory and has another
+    dtype or shape is bound all the same: so that the difference is told."""
 
     def __init__(self, found: Found, own: Callable[[str], Any] = lambda name: None) -> None:
         """`own` gives an array that stands in the item's own memory and may be filled there, or None."""
@@ -79,7 +88,7 @@ class Loaded:
 
     def _place(self, name: str) -> Any:
         template = self._templates[name]
-        if template is not None and _arrays.is_filled_in_place(template) and _fits(template, self._found, name):
+        if template is not None and (_arrays.is_filled_in_place(template) or not _fits(template, self._found, name)):
             return template
         return self._found.empty(name)
 
@@ -89,9 +98,8 @@ class Loaded:
 
     def tree(self) -> Any:
         """What it makes, filled."""
-        forms = self._found.forms
         arrays = {
-            name: array if array is self._templates[name] else _arrays.finish(array, forms.get(name, "torch"), self._templates[name])
+            name: array if array is self._templates[name] else _arrays.finish(array, self._found.form(name), self._templates[name])
             for name, array in self.arrays.items()
         }
         return _tree.rebuild(self._found.item, self._found.tree, arrays, self._found.kinds)
@@ -124,12 +132,15 @@ class Stateful:
 
 
 class Tree:
-    """Containers and arrays of the caller's own, filled where they are. What cannot be changed - jax's arrays, tuples - is new in r.state."""
+    """Containers and arrays of the caller's own, filled where they are. What cannot be changed - jax's arrays, tuples - is new in r.state. Its arrays must
+    be in the checkpoint, and of the same dtype and shape; what the checkpoint holds besides is added."""
 
     rank = 2
 
     def __init__(self, name: str, tree: Any) -> None:
-        if type(tree) in _tree.PLAIN:
+        if tree is None:
+            raise UnstorableError(f"{name}: there is nothing to save in None: leave it out")
+        if not _arrays.framework_of(tree) and not _tree.is_container(tree) and _tree.is_scalar(tree):
             raise UnstorableError(
                 f"{name}: a bare {type(tree).__name__} cannot be given back to you: use cairn.Values({name}={tree!r}), or put it into a dict"
             )
@@ -142,7 +153,12 @@ class Tree:
     def prepare(self, found: Found) -> Part:
         own = _tree.flatten(self.name, self.tree).tensors
         self._loaded = Loaded(found, own.get)
-        return self._loaded.part(0)
+        part = self._loaded.part(0)
+        part.tensors += [(name, array, TRAINABLE) for name, array in own.items() if name not in found.tensors]
+        added = [name for name in found.tensors if name not in own]
+        if own and added:
+            part.notes.append(f"{self.name}: arrays of the checkpoint that were not in the state given, added: {some(added)}")
+        return part
 
     def finish(self) -> Any:
         assert self._loaded is not None
@@ -212,8 +228,12 @@ def items_of(state: Mapping[str, object]) -> list[Item]:
 PYTHON = "python"  # the item that says how the others come back
 
 
-def _bind(state: State, item: str, part: Part) -> None:
-    rows = []
+_Row: TypeAlias = tuple[str, str, str, tuple[int, ...], int, object, int, tuple[int, ...] | None, int]
+
+
+def _bind(state: State, item: str, part: Part) -> list[_Row]:
+    """Binds all of it. Returns a row for each tensor, as State.bind_many takes it."""
+    rows: list[_Row] = []
     for name, array, flags in part.tensors:
         buffer = _arrays.buffer_of(array, f"{item}/{name}")
         rows.append((item, name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, flags, buffer.strides, 0))
@@ -222,6 +242,26 @@ def _bind(state: State, item: str, part: Part) -> None:
         state.alias(item, name, target)
     for name, value in part.values.items():
         state.set_value(item, name, value)
+    return rows
+
+
+def _differences(rows: list[_Row], checkpoint: Checkpoint, allow_missing: bool) -> list[str]:
+    """What keeps these tensors from being filled."""
+    wrong = []
+    for item, name, dtype, shape, _, _, flags, _, _ in rows:
+        info = checkpoint.find(item, name)
+        if info is None and flags & (TRAINABLE | OPTIMIZER) and not allow_missing:
+            wrong.append(f"{item}/{name} is not in the checkpoint")
+        elif info is not None and (info.dtype, tuple(info.shape)) != (dtype, shape):
+            wrong.append(f"{item}/{name} is {dtype} {shape}, in the checkpoint {info.dtype} {tuple(info.shape)}")
+    return wrong
+
+
+def mismatch(path: str, differences: list[str]) -> MismatchError:
+    """The error that names every difference."""
+    error = MismatchError(f"{path}: {some(differences, 64, '; ')}; cairn.load takes over what fits, see rename, on_shape and allow_missing")
+    error.code, error.differences = "MISMATCH", differences
+    return error
 
 
 def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[State, list[str]]:
@@ -232,7 +272,7 @@ def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[State, list
         part = item.capture()
         _bind(state, item.name, part)
         notes += part.notes
-        about[item.name] = {key: value for key, value in (("kinds", part.kinds), ("forms", part.forms)) if value}
+        about[item.name] = {key: value for key, value in (("kinds", part.kinds), ("forms", part.forms), ("facts", part.facts)) if value}
     state.set_value(PYTHON, "items", about)
     for name, value in extra.items():
         state.set_value(PYTHON, name, value)
@@ -240,22 +280,33 @@ def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[State, list
 
 
 class Filling:
-    """A restore from one checkpoint: its native state, and what is to be done when that is filled."""
+    """A restore from one checkpoint: its native state, and what is to be done when that is filled. Raises MismatchError, which names all that differs."""
 
-    def __init__(self, items: list[Item], checkpoint: Checkpoint) -> None:
+    def __init__(self, items: list[Item], checkpoint: Checkpoint, allow_missing: bool = False) -> None:
         self.state = State()
         self.python = about(checkpoint)
         self.found = dict(found_in(checkpoint))
         self.parts: list[tuple[Item, Part]] = []
         self.absent: list[str] = []
+        differences: list[str] = []
         for item in items:
             found = self.found.get(item.name)
             if found is None:
                 self.absent.append(item.name)
-                found = Found(item.name, {}, [], {}, {}, {})
+                found = Found(item.name, {}, [], [], {}, {}, {})
             part = item.prepare(found)
-            _bind(self.state, item.name, part)
+            rows = _bind(self.state, item.name, part)
             self.parts.append((item, part))
+            differences += _differences(rows, checkpoint, allow_missing)
+        if differences:
+            raise mismatch(checkpoint.info.path, differences + self._unasked())
+
+    def _unasked(self) -> list[str]:
+        """What the checkpoint holds besides: a renamed tensor is told by both of its names."""
+        bound = {(item.name, name) for item, part in self.parts for name, _, _ in part.tensors}
+        bound |= {(item.name, name) for item, part in self.parts for name, _ in part.aliases}
+        names = [f"{item.name}/{name}" for item, _ in self.parts if item.name in self.found for name in self.found[item.name].tensors if (item.name, name) not in bound]
+        return [f"{name} is only in the checkpoint" for name in names]
 
     def finish(self) -> dict[str, object]:
         """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name."""
@@ -265,7 +316,6 @@ class Filling:
                 done[item.name] = item.finish()
         self._set_numbers_at_first_batch()
         return {item.name: done.get(item.name) for item, _ in self.parts}
-
 
     def _set_numbers_at_first_batch(self) -> None:
         """Making an iterator in mid-epoch draws random numbers that the interrupted run had drawn long before: the loader sets them once more."""
@@ -294,5 +344,7 @@ def found_in(checkpoint: Checkpoint) -> Iterator[tuple[str, Found]]:
             continue
         tree: Any = values.get(item, {})
         said = items.get(item, {})
-        _, names = _tree.names_in(item, tree)
-        yield item, Found(item, infos.get(item, {}), names, said.get("kinds", {}), said.get("forms", {}), tree)
+        own = infos.get(item, {})
+        tensors, names = _tree.names_in(item, tree)
+        aliases = [name for name in tensors if name not in own]
+        yield item, Found(item, own, aliases, names, said.get("kinds", {}), said.get("forms", {}), tree, said.get("facts", {}))

@@ -301,7 +301,7 @@ class CheckpointManager:
 
         def choose(checkpoint: _native.Checkpoint) -> _native.State:
             nonlocal filling
-            filling = _items.Filling(chosen, checkpoint)
+            filling = _items.Filling(chosen, checkpoint, allow_missing)
             self._refuse_differing(filling)
             return filling.state
 

@@ -37,7 +37,7 @@ class Report:
         for what in ("missing", "unexpected", "converted", "new"):
             names = getattr(self, what)
             if names:
-                yield f"{what}: {_some(names)}"
+                yield f"{what}: {some(names)}"
         for key, (old, new) in self.differences.items():
             yield f"{key} was {old!r}, is {new!r}"
         yield from self.notes
@@ -46,8 +46,9 @@ class Report:
         return "\n".join((f"{len(self.restored)} leaves restored, {self.bytes:,} bytes in {self.seconds:.2f} s", *self.lines()))
 
 
-def _some(names: list[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def some(names: list[str], most: int = 8, between: str = ", ") -> str:
+    """The first of them, and how many more there are."""
+    return between.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import types
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from torch.optim import Optimizer
 
 from . import _arrays, _tree
-from ._errors import MismatchError, UnstorableError
-from ._items import Found, Item, Loaded, Loader, Part
+from ._errors import MismatchError, TornStateError, UnstorableError
+from ._items import Found, Item, Loaded, Loader, Part, Stateful
 from ._native import FROZEN, OPTIMIZER, TRAINABLE, VOLATILE
+from ._report import some
 
 _WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "OptimizedModule": "_orig_mod"}
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine"}
@@ -25,6 +27,8 @@ def item_of(name: str, target: Any) -> Item | None:
         return Module(name, target)
     if isinstance(target, Optimizer):
         return OptimizerState(name, target)
+    if isinstance(target, torch.optim.lr_scheduler.LRScheduler):
+        return Scheduler(name, target)
     if isinstance(target, torch.utils.data.DataLoader) and not hasattr(target, "state_dict"):
         return Loader(name, target)
     return None
@@ -48,8 +52,10 @@ def acquaint(items: Iterable[Item]) -> None:
 def _unwrap(name: str, module: Any) -> Any:
     while (inner := _WRAPPERS.get(type(module).__name__)) and hasattr(module, inner):
         module = getattr(module, inner)
-    if {kind.__name__ for kind in type(module).__mro__} & _SHARDED:
-        raise UnstorableError(f"{name}: a {type(module).__name__} lies on many ranks; saving sharded states is not supported yet")
+    for path, child in module.named_modules():
+        if {kind.__name__ for kind in type(child).__mro__} & _SHARDED:
+            where = f"{name}/{path}" if path else name
+            raise UnstorableError(f"{where}: a {type(child).__name__} lies on many ranks; saving sharded states is not supported yet")
     return module
 
 
@@ -63,17 +69,17 @@ def _prefixes(module: Any) -> list[tuple[str, str]]:
     return sorted(found, key=lambda pair: -len(pair[0]))
 
 
+_METHODS = ("state_dict", "load_state_dict", "get_extra_state", "_save_to_state_dict", "_load_from_state_dict")
+
+
 def _is_plain(module: Any) -> bool:
-    """Whether the module's state is its parameters and buffers, as they lie in memory: no hook and no method of its own takes part in loading."""
-    for child in module.modules():
-        kind = type(child)
-        if child._load_state_dict_pre_hooks or child._load_state_dict_post_hooks or child._state_dict_hooks or child._state_dict_pre_hooks:
-            return False
-        for method in ("state_dict", "load_state_dict", "get_extra_state", "_save_to_state_dict", "_load_from_state_dict"):
-            owner = next(base for base in kind.__mro__ if method in vars(base))
-            if owner is not torch.nn.Module and not owner.__module__.startswith("torch.nn.modules."):
-                return False
-    return True
+    """Whether the state of this module, without its children, is its parameters and buffers as they lie in memory: no hook and no method of its own takes
+    part in loading."""
+    if module._load_state_dict_pre_hooks or module._load_state_dict_post_hooks or module._state_dict_hooks or module._state_dict_pre_hooks:
+        return False
+    owners = [next(base for base in type(module).__mro__ if method in vars(base)) for method in _METHODS]
+    return all(owner is torch.nn.Module or owner.__module__.startswith("torch.nn.modules.") for owner in owners)
+
 
 
 def _tied_patterns(module: Any) -> list[str]:
@@ -94,6 +100,7 @@ class Module:
         self.name, self.module = name, _unwrap(name, module)
         self._loaded: Loaded | None = None
         self._copies: list[tuple[Any, Any]] = []
+        self._metadata: Mapping[str, Any] = {}
 
     def parameters(self) -> list[tuple[str, Any]]:
         """Every parameter under each of its names."""
@@ -138,17 +145,23 @@ class Module:
     def capture(self) -> Part:
         tensors, aliases, others = self._split()
         part = Part([(name, tensor, _flags(tensor)) for name, tensor in tensors.items()], aliases, kinds={"": _tree.MODULE})
-        for name, value in others.items():
-            flat = _tree.flatten(f"{self.name}/{name}", {_tree.ROOT: value})
-            if flat.tensors:
-                raise UnstorableError(f"{self.name}/{name}: an extra state with tensors inside is not stored yet")
-            part.values[name] = flat.values[_tree.ROOT]
+        part.values = {name: _tree.plain(f"{self.name}/{name}", value) for name, value in others.items()}
+        if not self._is_plain():
+            part.facts["versions"] = self._versions()
         return part
+
+    def _is_plain(self) -> bool:
+        return all(_is_plain(child) for child in self.module.modules())
+
+    def _versions(self) -> dict[str, object]:
+        """What load hooks ask for: the versions of the modules' state, other than the usual 1, by path."""
+        said = getattr(self.module.state_dict(keep_vars=True), "_metadata", {})
+        return {path: _tree.plain(f"{self.name}/{path}", dict(versions)) for path, versions in said.items() if versions != {"version": 1}}
 
     def prepare(self, found: Found) -> Part:
         tensors, aliases, others = self._split()
         self._copies = []
-        if others or not _is_plain(self.module):
+        if others or not self._is_plain():
             return self._prepare_loading(found, tensors)
         part = Part(aliases=aliases)
         for name, tensor in tensors.items():
@@ -161,7 +174,10 @@ class Module:
 
     def _prepare_loading(self, found: Found, tensors: dict[str, Any]) -> Part:
         """Where the module has a say in loading: new memory, and what the checkpoint lacks is bound to be missed."""
-        self._loaded = Loaded(found)
+        plain = {id(tensor) for child in self.module.modules() if _is_plain(child) for tensor in (*child._parameters.values(), *child._buffers.values())}
+        shapes = {name: tensor for name, tensor in tensors.items() if name in found.tensors and id(tensor) in plain}
+        self._loaded = Loaded(found, lambda name: _of_other_shape(shapes.get(name), found, name))
+        self._metadata = found.facts.get("versions", {})
         part = self._loaded.part(0)
         part.tensors = [(name, array, _flags(tensors[name]) if name in tensors else 0) for name, array, _ in part.tensors]
         part.tensors += [(name, tensor.detach(), _flags(tensor)) for name, tensor in tensors.items() if name not in found.tensors]
@@ -181,11 +197,29 @@ class Module:
         clean = self._cleaner()
         own = self.module.state_dict(keep_vars=True)
         named = {name: state[self._key(clean(name))] for name in own if self._key(clean(name)) in state}
-        named |= {name: value for name, value in state.items() if name not in {self._key(clean(key)) for key in own}}
+        known = {self._key(clean(key)) for key in own}
+        named |= {name: value for name, value in state.items() if name not in known}
         named_with_versions = type(own)(named)
         if hasattr(own, "_metadata"):
-            named_with_versions._metadata = own._metadata
-        self.module.load_state_dict(named_with_versions, strict=False)
+            named_with_versions._metadata = {**own._metadata, **{path: _tree.decode(versions) for path, versions in self._metadata.items()}}
+        try:
+            self.module.load_state_dict(named_with_versions, strict=False)
+        except RuntimeError as error:
+            raise TornStateError(f"{self.name}: its load_state_dict failed: {error}") from error
+
+
+def _of_other_shape(tensor: Any, found: Found, name: str) -> Any:
+    """The tensor, if a plain module's differs from the checkpoint, where load_state_dict would fail half-way."""
+    return tensor if tensor is not None and tuple(tensor.shape) != tuple(found.tensors[name].shape) else None
+
+
+class Scheduler(Stateful):
+    """A learning rate scheduler. Functions among its attributes are code: the scheduler that is restored has its own."""
+
+    def capture(self) -> Part:
+        code = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
+        state = {name: value for name, value in self.target.state_dict().items() if not isinstance(value, code)}
+        return Part.of(_tree.flatten(self.name, state))
 
 
 def _matches(name: str, patterns: list[str]) -> bool:
@@ -225,6 +259,7 @@ class OptimizerState:
         self.name, self.optimizer = name, unwrap_optimizer(optimizer)
         self.names: dict[int, str] = {}
         self._loaded: Loaded | None = None
+        self._loaded_keys: list[str] | None = None
 
     def _parameters(self) -> list[Any]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -238,7 +273,7 @@ class OptimizerState:
             return None
         for state in self.optimizer.state.values():
             if any(isinstance(value, list | tuple | dict) for value in state.values()):
-                return None
+                return None  # of other parameters, too, for all that is known
         names = [self.names.get(id(parameter)) for parameter in self._parameters()]
         return None if None in names or len(set(names)) < len(names) else [name for name in names if name]
 
@@ -247,64 +282,96 @@ class OptimizerState:
         rows = [f"{self.names.get(id(parameter), '')} {tuple(parameter.shape)}" for parameter in self._parameters()]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, keys: list[str] | None) -> dict[str, Any]:
         """Its state_dict, with names for positions where they count."""
         state = self.optimizer.state_dict()
-        keys = self._keys()
         if keys is None:
             return {**state, "layout": self._layout()}
         groups = [{**group, "params": [keys[index] for index in group["params"]]} for group in state["param_groups"]]
         return {"state": {keys[index]: inner for index, inner in state["state"].items()}, "param_groups": groups}
 
     def capture(self) -> Part:
-        return Part.of(_tree.flatten(self.name, self._state()), OPTIMIZER)
+        return Part.of(_tree.flatten(self.name, self._state(self._keys())), OPTIMIZER)
 
     def prepare(self, found: Found) -> Part:
         if not found.tree:  # something to be missed
             return Part([("state", torch.empty(0, dtype=torch.uint8), OPTIMIZER)])
-        self._check(found)
-        own = _tree.flatten(self.name, self._state()).tensors
-        self._loaded = Loaded(found, own.get)
-        return self._loaded.part(OPTIMIZER)
+        keys = None if "layout" in found.tree else self._keys()
+        notes = self._check(found, keys)
+        own = _tree.flatten(self.name, self._state(keys)).tensors
+        self._loaded, self._loaded_keys = Loaded(found, lambda name: _unless_cast(own.get(name), found, name)), keys
+        part = self._loaded.part(OPTIMIZER)
+        part.notes += notes
+        return part
 
-    def _check(self, found: Found) -> None:
-        """Refuses what cannot be told apart, before anything is touched."""
-        layout = found.tree.get("layout")
-        groups: Any = found.tree.get("param_groups", [])
-        if (layout is None) != (self._keys() is not None):
-            how = "by position" if layout is not None else "by name"
-            raise MismatchError(
-                f"{self.name}: its state was saved {how}, and now it is not kept so: bind the same optimizer, with the same modules beside it"
-            )
+    def _check(self, found: Found, keys: list[str] | None) -> list[str]:
+        """Refuses what cannot be told apart, before anything is touched. Returns what a user should know."""
+        layout, groups = found.tree.get("layout"), found.tree.get("param_groups", [])
+        own = self.optimizer.param_groups
+        if layout is None and keys is None:
+            raise MismatchError(f"{self.name}: its state was saved by parameter names, and now they are not known: bind the modules that have them beside it")
         if layout is not None and layout != self._layout():
-            raise MismatchError(
-                f"{self.name}: its state was saved by position, and the optimizer's parameters are others now, or in another order"
-            )
-        if len(groups) != len(self.optimizer.param_groups):
-            raise MismatchError(f"{self.name}: it has {len(self.optimizer.param_groups)} parameter groups, the checkpoint {len(groups)}")
+            raise MismatchError(f"{self.name}: its state was saved by position, and the optimizer's parameters are others now, or in another order")
+        if not isinstance(groups, list) or len(groups) != len(own):
+            raise MismatchError(f"{self.name}: it has {len(own)} parameter groups, the checkpoint {len(groups) if isinstance(groups, list) else 'none'}")
+        return [] if keys is None else self._check_groups(groups, keys)
+
+    def _check_groups(self, groups: list[Any], keys: list[str]) -> list[str]:
+        """A parameter stays in its group, for schedulers count these; within one the order is free."""
+        saved = {name: index for index, group in enumerate(groups) for name in group["params"]}
+        sizes = [index for index, group in enumerate(self.optimizer.param_groups) for _ in group["params"]]
+        own = dict(zip(keys, sizes, strict=True))
+        moved = [f"{name} from {saved[name]} to {own[name]}" for name in own if name in saved and saved[name] != own[name]]
+        if moved:
+            raise MismatchError(f"{self.name}: parameters moved between its groups: {some(moved, 64)}")
+        new, gone = [name for name in own if name not in saved], [name for name in saved if name not in own]
+        notes = [f"{self.name}: not in the checkpoint, without state as yet: {some(new)}"] if new else []
+        return notes + ([f"{self.name}: only in the checkpoint, left out: {some(gone)}"] if gone else [])
 
     def finish(self) -> Any:
         assert self._loaded is not None
         tree, self._loaded = self._loaded.tree(), None
         tree.pop("layout", None)
-        keys = self._keys()
         tree.setdefault("state", {})
-        if keys is not None:
-            positions = {name: index for index, name in enumerate(keys)}
-            tree["state"] = {positions[name]: inner for name, inner in tree["state"].items() if name in positions}
-            at = 0
-            for group, own in zip(tree["param_groups"], self.optimizer.param_groups, strict=True):
-                group["params"] = list(range(at, at + len(own["params"])))
-                at += len(own["params"])
+        if self._loaded_keys is not None:
+            self._number(tree, self._loaded_keys)
         self.optimizer.load_state_dict(tree)
-        self._keep_dtypes(tree["state"])
+        if type(self.optimizer).load_state_dict is Optimizer.load_state_dict:
+            self._keep_dtypes(tree["state"])
         return self.optimizer
 
-    def _keep_dtypes(self, saved: Mapping[int, Any]) -> None:
+    def _number(self, tree: dict[str, Any], keys: list[str]) -> None:
+        """Puts positions back for names."""
+        positions = {name: index for index, name in enumerate(keys)}
+        tree["state"] = {positions[name]: inner for name, inner in tree["state"].items() if name in positions}
+        at = 0
+        for group, own in zip(tree["param_groups"], self.optimizer.param_groups, strict=True):
+            group["params"] = list(range(at, at + len(own["params"])))
+            if "param_names" in own:
+                group["param_names"] = own["param_names"]
+            at += len(own["params"])
+
+    def _keep_dtypes(self, saved: Mapping[Any, Any]) -> None:
         """torch casts floating state to its parameter's dtype: fp32 moments of bf16 weights stay what they were."""
         parameters = self._parameters()
         for index, inner in saved.items():
-            state = self.optimizer.state[parameters[index]] if isinstance(index, int) else {}
-            for key, value in inner.items() if isinstance(inner, dict) else ():
-                if isinstance(value, torch.Tensor) and isinstance(state.get(key), torch.Tensor) and state[key].dtype != value.dtype:
-                    state[key] = value.to(state[key].device)
+            if isinstance(index, int):
+                state = self.optimizer.state
+                state[parameters[index]] = _uncast(state[parameters[index]], inner)
+
+
+def _unless_cast(tensor: Any, found: Found, name: str) -> Any:
+    """An optimizer's own tensor, to be filled; one of another dtype is replaced, as load_state_dict would."""
+    stored = found.tensors[name].dtype
+    return tensor if tensor is not None and _arrays.buffer_of(tensor, f"{found.item}/{name}").dtype == stored else None
+
+
+def _uncast(loaded: Any, saved: Any) -> Any:
+    """What was loaded, with the saved tensors where their dtype was changed."""
+    if isinstance(loaded, torch.Tensor) and isinstance(saved, torch.Tensor):
+        return loaded if loaded.dtype == saved.dtype else saved.to(loaded.device)
+    if isinstance(loaded, dict) and isinstance(saved, dict):
+        return {key: _uncast(value, saved[key]) if key in saved else value for key, value in loaded.items()}
+    if type(loaded) in (list, tuple) and type(saved) is type(loaded) and len(loaded) == len(saved):
+        return type(loaded)(_uncast(*pair) for pair in zip(loaded, saved, strict=True))
+    return loaded

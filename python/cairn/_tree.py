@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import io
 import pathlib
 import sys
 from collections import Counter, OrderedDict, deque
@@ -23,6 +24,8 @@ PLAIN = (type(None), bool, int, float, str, bytes)
 MODULE = "module"  # the kind of an item whose names are a module's
 ROOT = "value"  # the name of what is an item by itself: an array, a list
 _MIXED = object()  # said of a container with arrays in it: it was taken apart
+_MAX_DEPTH = 50  # of containers, within what the library takes
+_MAX_INLINE_BYTES = 1 << 20
 
 
 def join(path: tuple[str, ...]) -> str:
@@ -76,31 +79,79 @@ def _add(flat: Flat, item: str, path: tuple[str, ...], child: object) -> None:
         flat.values[join(path)] = value
 
 
-def _encode(flat: Flat, item: str, path: tuple[str, ...], value: object) -> object:
+def _add_array(flat: Flat, name: str, array: object) -> object:
+    flat.tensors[name] = array
+    form = _arrays.form_of(array)
+    if form != "torch":
+        flat.forms[name] = form
+    return _MIXED
+
+
+def plain(item: str, value: object) -> object:
+    """A value as it is stored, with small arrays in it as their bytes: for what no reader looks up by name."""
+    return _encode(None, item, (), value)
+
+
+def _inline(where: str, array: Any) -> Tagged:
+    buffer = _arrays.buffer_of(array, where)
+    copy = _arrays.empty(buffer.dtype, buffer.shape, _arrays.form_of(array))
+    data = _arrays.bytes_of(copy)
+    if len(data) > _MAX_INLINE_BYTES:
+        raise UnstorableError(f"{where}: {len(data):,} bytes, where only small arrays can be stored: register it as a buffer")
+    _arrays.copy_into(copy, array)
+    return Tagged("array", [_arrays.form_of(array), buffer.dtype, list(buffer.shape), bytes(data)])
+
+
+def _outline(parts: Any) -> Any:
+    form, dtype, shape, data = parts
+    array = _arrays.empty(dtype, tuple(shape), form)
+    _arrays.bytes_of(array)[:] = data
+    return _arrays.finish(array, form)
+
+
+def _encode(flat: Flat | None, item: str, path: tuple[str, ...], value: object) -> object:
     """A value as it is stored, or _MIXED: it holds arrays, and all of it has been added to flat."""
     kind = type(value)
     if kind in PLAIN:
         return value
     if _arrays.framework_of(value):
-        name = join(path)
-        flat.tensors[name] = value
-        form = _arrays.form_of(value)
-        if form != "torch":
-            flat.forms[name] = form
-        return _MIXED
+        return _inline(f"{item}/{join(path)}", value) if flat is None else _add_array(flat, join(path), value)
     parts = _parts_of(value)
     if parts is None:
         return _encode_scalar(item, path, value)
     keys, children = parts
+    _check_keys(item, path, keys)
     encoded = [_encode(flat, item, (*path, _part(key)), child) for key, child in zip(keys, children, strict=True)]
-    if _MIXED not in encoded:
+    if flat is None or _MIXED not in encoded:
         return _rebuild_plain(value, keys, encoded)
+    if len({_part(key) for key in keys}) < len(keys):
+        raise UnstorableError(f"{item}/{join(path)}: two of its keys would have one name, like 1 and '1': make them differ as text")
     for key, child in zip(keys, encoded, strict=True):
         if child is not _MIXED:
             flat.values[join((*path, _part(key)))] = child
-    if kind is not dict or any(type(key) is not str for key in keys):
+    if isinstance(value, deque):
+        flat.kinds[join(path)] = {"kind": "deque", "keys": [], "maxlen": value.maxlen}
+    elif kind is not dict or any(type(key) is not str for key in keys):
         flat.kinds[join(path)] = {"kind": _name_of(kind), "keys": [] if _is_sequence(value) else list(keys)}
     return _MIXED
+
+
+def _check_keys(item: str, path: tuple[str, ...], keys: list[object]) -> None:
+    if len(path) > _MAX_DEPTH:
+        raise UnstorableError(f"{item}/{join(path[:4])}/...: more than {_MAX_DEPTH} levels of containers; does one hold itself?")
+    for key in keys:
+        if not all(type(part) in PLAIN for part in (key if type(key) is tuple else (key,))):
+            raise UnstorableError(f"{item}/{join(path)}: a {_name_of(type(key))} cannot be stored as a key: use text or a number")
+
+
+def is_container(value: object) -> bool:
+    """Whether it has parts that are stored one by one."""
+    return _parts_of(value) is not None or isinstance(value, set)
+
+
+def is_scalar(value: object) -> bool:
+    """Whether it is one plain value, which nobody can change in place."""
+    return type(value) in PLAIN or isinstance(value, enum.Enum | frozenset | complex | pathlib.PurePath) or _of_a_framework(value) is not None
 
 
 def _part(key: object) -> str:
@@ -128,9 +179,14 @@ def _parts_of(value: object) -> tuple[list[object], list[object]] | None:
     if _is_sequence(value):
         return list(range(len(value))), list(value)  # type: ignore[arg-type, call-overload]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
+        names = [field.name for field in dataclasses.fields(value) if not _is_code(field)]
         return list(names), [getattr(value, name) for name in names]
     return None
+
+
+def _is_code(field: dataclasses.Field[Any]) -> bool:
+    """What pytrees of jax declare to be no data: flax says pytree_node=False, jax and equinox static=True."""
+    return not field.metadata.get("pytree_node", True) or bool(field.metadata.get("static", False))
 
 
 def _rebuild_plain(value: object, keys: list[object], encoded: list[object]) -> object:
@@ -150,6 +206,8 @@ def _rebuild_plain(value: object, keys: list[object], encoded: list[object]) -> 
 
 def _encode_scalar(item: str, path: tuple[str, ...], value: object) -> object:
     kind = type(value)
+    if isinstance(value, enum.Flag):
+        return Tagged(_name_of(kind), value.value)
     if isinstance(value, enum.Enum):
         return Tagged(_name_of(kind), value.name)
     if kind in (set, frozenset):
@@ -160,6 +218,8 @@ def _encode_scalar(item: str, path: tuple[str, ...], value: object) -> object:
         return Tagged("complex", [value.real, value.imag])  # type: ignore[attr-defined]
     if isinstance(value, pathlib.PurePath):
         return Tagged("Path", str(value))
+    if kind is io.BytesIO:
+        return Tagged("BytesIO", value.getvalue())  # type: ignore[attr-defined]
     if kind in (range, slice):
         return Tagged(kind.__name__, [value.start, value.stop, value.step])  # type: ignore[attr-defined]
     special = _of_a_framework(value)
@@ -170,7 +230,9 @@ def _encode_scalar(item: str, path: tuple[str, ...], value: object) -> object:
 
 def _of_a_framework(value: object) -> Tagged | None:
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
-    if numpy is not None and isinstance(value, numpy.generic) and type(value.item()) in PLAIN:
+    if numpy is not None and isinstance(value, numpy.datetime64 | numpy.timedelta64):
+        return Tagged(f"numpy.{value.dtype.name}", int(value.view("int64")))
+    if numpy is not None and isinstance(value, numpy.number | numpy.bool_) and type(value.item()) in PLAIN:
         return Tagged(f"numpy.{value.dtype.name}", value.item())
     if numpy is not None and isinstance(value, numpy.dtype):
         return Tagged("numpy.dtype", value.str)
@@ -242,6 +304,8 @@ _MAKERS: dict[str, Callable[[Any], object]] = {
     "range": lambda parts: range(*parts),
     "slice": lambda parts: slice(*parts),
     "Path": pathlib.Path,
+    "BytesIO": io.BytesIO,
+    "array": _outline,
     "torch.Size": lambda parts: sys.modules["torch"].Size(parts) if "torch" in sys.modules else tuple(parts),
     "torch.dtype": lambda name: getattr(sys.modules["torch"], name) if "torch" in sys.modules else name,
     "torch.device": lambda name: sys.modules["torch"].device(name) if "torch" in sys.modules else name,
@@ -254,7 +318,8 @@ def _decode_tagged(kind: str, value: Any) -> object:
         return _MAKERS[kind](value)
     numpy = sys.modules.get("numpy")
     if kind.startswith("numpy.") and numpy is not None and type(value) in PLAIN:
-        return numpy.dtype(kind.removeprefix("numpy.")).type(value)
+        dtype = numpy.dtype(kind.removeprefix("numpy."))
+        return numpy.int64(value).view(dtype) if dtype.kind in "mM" else dtype.type(value)
     return value
 
 
@@ -293,9 +358,9 @@ def _build(node: object, path: tuple[str, ...], arrays: Mapping[str, Any], kinds
 
 def _restore_container(parts: dict[str, object], kind: Any) -> object:
     name, keys = kind["kind"], kind["keys"]
-    if name in ("list", "tuple", "deque", "torch.Size"):
+    if name in ("list", "tuple", "deque"):
         children = [parts[index] for index in sorted(parts, key=int)]
-        return deque(children) if name == "deque" else tuple(children) if name != "list" else children
+        return deque(children, kind["maxlen"]) if name == "deque" else tuple(children) if name == "tuple" else children
     ordered = {key: parts[_part(key)] for key in keys if _part(key) in parts}
     return OrderedDict(ordered) if name == "OrderedDict" else ordered
 
@@ -305,13 +370,19 @@ def _restore_container(parts: dict[str, object], kind: Any) -> object:
 
 def write_back(template: Any, loaded: Any) -> Any:
     """Puts what was loaded into the containers that the caller holds, and returns what stands there now: the template itself where it can be changed,
-    else a new one of its class. Arrays that were filled in place are met as themselves. Keys that only the template has stay.
+    else a new one of its class. Arrays that were filled in place are met as themselves. Keys that only the template has stay where arrays are among
+    them, which may be new; a map of plain values becomes what was saved.
     """
     if template is loaded:
         return template
     if isinstance(template, dict) and isinstance(loaded, Mapping):
-        for key, value in loaded.items():
-            template[key] = write_back(template[key], value) if key in template else value
+        return _write_dict(template, loaded)
+    if isinstance(template, Mapping) and isinstance(loaded, Mapping):
+        made: Any = type(template)
+        return made(_write_dict(dict(template), loaded))
+    if isinstance(template, set) and isinstance(loaded, set):
+        template.clear()
+        template.update(loaded)
         return template
     if isinstance(template, list) and isinstance(loaded, list | tuple):
         template[:] = [write_back(old, new) for old, new in zip(template, loaded, strict=False)] + list(loaded[len(template) :])
@@ -322,14 +393,31 @@ def write_back(template: Any, loaded: Any) -> Any:
         template.extend(kept)
         return template
     if _is_namedtuple(template) and isinstance(loaded, Mapping):
-        return type(template)(**{name: write_back(getattr(template, name), loaded[name]) for name in template._fields})
+        own = template._asdict()
+        return type(template)(**{name: write_back(value, loaded[name]) if name in loaded else value for name, value in own.items()})
     if dataclasses.is_dataclass(template) and isinstance(loaded, Mapping):
         return _write_dataclass(template, loaded)
+    if isinstance(template, enum.Flag) and isinstance(loaded, int):
+        return type(template)(loaded)
     if isinstance(template, enum.Enum) and isinstance(loaded, str):
         return type(template)[loaded]
     if type(template) is tuple and isinstance(loaded, list | tuple):
         return tuple(write_back(old, new) for old, new in zip(template, loaded, strict=False)) + tuple(loaded[len(template) :])
     return loaded
+
+
+def _write_dict(template: dict[Any, Any], loaded: Mapping[Any, Any]) -> dict[Any, Any]:
+    new = {key: write_back(template[key], value) if key in template else value for key, value in loaded.items()}
+    if not holds_arrays(template):
+        template.clear()
+    template.update(new)
+    return template
+
+
+def holds_arrays(value: object) -> bool:
+    """Whether an array lies anywhere in it."""
+    parts = None if _arrays.framework_of(value) else _parts_of(value)
+    return bool(_arrays.framework_of(value)) if parts is None else any(holds_arrays(child) for child in parts[1])
 
 
 def _write_dataclass(template: Any, loaded: Mapping[str, Any]) -> Any:

@@ -1,0 +1,529 @@
+"""Any state comes back: every optimizer and scheduler of torch, modules of all kinds; what cannot be stored is refused by its path."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from state_help import bits, carry, same
+from torch import nn
+from torch.nn import functional as F
+from torch.optim import lr_scheduler
+
+import cairn
+
+# ---------------------------------------------------------------------------------------------------------------- optimizers
+
+
+def subclasses(module: Any, base: type) -> list[type]:
+    """Every public class of a module that one can make: a new one is not forgotten."""
+    found = [kind for name, kind in vars(module).items() if inspect.isclass(kind) and issubclass(kind, base) and not name.startswith("_")]
+    return [kind for kind in dict.fromkeys(found) if kind is not base]
+
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {"LBFGS": {"lr": 0.1, "max_iter": 3}, "SGD": {"lr": 0.1, "momentum": 0.9}, "RMSprop": {"momentum": 0.5, "centered": True}}
+
+
+def make_optimizer(kind: type, seed: int) -> tuple[nn.Module, Any]:
+    torch.manual_seed(seed)
+    model: nn.Module
+    if kind.__name__ == "SparseAdam":
+        model = nn.Embedding(6, 4, sparse=True)
+    else:
+        model = nn.Sequential(nn.Linear(4, 6, bias=kind.__name__ != "Muon"), nn.Tanh(), nn.Linear(6, 3, bias=kind.__name__ != "Muon"))
+    return model, kind(model.parameters(), **OPTIMIZERS.get(kind.__name__, {}))
+
+
+def train(model: nn.Module, optimizer: Any, step: int, scheduler: Any = None) -> None:
+    numbers = torch.Generator().manual_seed(step)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        inputs = torch.randint(0, 6, (5,), generator=numbers) if isinstance(model, nn.Embedding) else torch.randn(5, 4, generator=numbers)
+        loss = model(inputs).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+        scheduler.step(1.0)
+    elif scheduler is not None:
+        scheduler.step()
+
+
+def parameters(model: nn.Module) -> list[bytes]:
+    return [bits(parameter) for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("kind", subclasses(torch.optim, torch.optim.Optimizer), ids=lambda kind: kind.__name__)
+def test_every_optimizer_goes_on_with_the_same_bits(kind: type, tmp_path: Path) -> None:
+    model, optimizer = make_optimizer(kind, 1)
+    for step in range(3):
+        train(model, optimizer, step)
+    other, fresh = make_optimizer(kind, 2)
+    carry(tmp_path, {"model": model, "optimizer": optimizer}, {"model": other, "optimizer": fresh})
+    assert parameters(model) == parameters(other)
+    for step in range(3, 6):
+        train(model, optimizer, step)
+        train(other, fresh, step)
+        assert parameters(model) == parameters(other)
+    assert same(optimizer.state_dict(), fresh.state_dict())
+
+
+SCHEDULERS: dict[str, Callable[[Any], Any]] = {
+    "LambdaLR": lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 0.9**epoch),
+    "MultiplicativeLR": lambda o: lr_scheduler.MultiplicativeLR(o, lambda epoch: 0.9),
+    "StepLR": lambda o: lr_scheduler.StepLR(o, 2),
+    "MultiStepLR": lambda o: lr_scheduler.MultiStepLR(o, [2, 4, 4]),
+    "ConstantLR": lambda o: lr_scheduler.ConstantLR(o, total_iters=4),
+    "LinearLR": lambda o: lr_scheduler.LinearLR(o, total_iters=4),
+    "ExponentialLR": lambda o: lr_scheduler.ExponentialLR(o, 0.9),
+    "SequentialLR": lambda o: lr_scheduler.SequentialLR(o, [lr_scheduler.LinearLR(o, 0.1, total_iters=2), lr_scheduler.CosineAnnealingLR(o, 9)], [4]),
+    "CosineAnnealingLR": lambda o: lr_scheduler.CosineAnnealingLR(o, 9),
+    "ChainedScheduler": lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.ConstantLR(o, 0.5, 4), lr_scheduler.ExponentialLR(o, 0.9)]),
+    "ReduceLROnPlateau": lambda o: lr_scheduler.ReduceLROnPlateau(o, patience=1),
+    "CyclicLR": lambda o: lr_scheduler.CyclicLR(o, 0.01, 0.1, step_size_up=2, scale_fn=lambda x: 0.5**x),
+    "CosineAnnealingWarmRestarts": lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 3),
+    "OneCycleLR": lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=9),
+    "PolynomialLR": lambda o: lr_scheduler.PolynomialLR(o, 5, 2.0),
+    "SWALR": lambda o: torch.optim.swa_utils.SWALR(o, 0.05, anneal_epochs=4),
+}
+
+
+def test_no_scheduler_is_forgotten() -> None:
+    known = {kind.__name__ for kind in subclasses(lr_scheduler, lr_scheduler.LRScheduler)} | {"SWALR"}
+    assert known == set(SCHEDULERS)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_goes_on_with_the_same_bits(name: str, tmp_path: Path) -> None:
+    def make(seed: int) -> tuple[nn.Module, Any, Any]:
+        torch.manual_seed(seed)
+        model = nn.Linear(4, 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        return model, optimizer, SCHEDULERS[name](optimizer)
+
+    model, optimizer, scheduler = make(1)
+    for step in range(3):
+        train(model, optimizer, step, scheduler)
+    other, fresh, waiting = make(2)
+    carry(tmp_path, {"model": model, "optimizer": optimizer, "scheduler": scheduler}, {"model": other, "optimizer": fresh, "scheduler": waiting})
+    for step in range(3, 6):
+        train(model, optimizer, step, scheduler)
+        train(other, fresh, step, waiting)
+        assert [group["lr"] for group in optimizer.param_groups] == [group["lr"] for group in fresh.param_groups]
+    assert parameters(model) == parameters(other)
+
+
+class OwnSchedule(lr_scheduler.LRScheduler):
+    """Keeps a function among its attributes, as many do."""
+
+    def __init__(self, optimizer: Any) -> None:
+        self.shape = lambda step: 0.5**step
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        return [base * self.shape(self.last_epoch) for base in self.base_lrs]
+
+
+def test_a_schedulers_functions_are_code(tmp_path: Path) -> None:
+    optimizer, fresh = (torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1) for _ in range(2))
+    schedule, waiting = OwnSchedule(optimizer), OwnSchedule(fresh)
+    for _ in range(3):
+        optimizer.step()
+        schedule.step()
+    carry(tmp_path, {"scheduler": schedule}, {"scheduler": waiting})
+    assert waiting.last_epoch == 3 and callable(waiting.shape)
+
+
+# ------------------------------------------------------------------------------------------------- optimizers by names, by position
+
+
+class Half(torch.optim.Optimizer):
+    """Momentum in float32 for weights in bfloat16, also in a list."""
+
+    def __init__(self, parameters: Any, nested: bool = False) -> None:
+        super().__init__(parameters, {"lr": 0.1})
+        self.nested = nested
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                if not state:
+                    momentum = torch.zeros_like(parameter, dtype=torch.float32)
+                    state["momentum"] = [momentum] if self.nested else momentum
+                momentum = state["momentum"][0] if self.nested else state["momentum"]
+                momentum.mul_(0.9).add_(parameter.grad.float())
+                parameter.data.add_(momentum.to(parameter.dtype), alpha=-group["lr"])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_float32_state_of_bfloat16_weights_stays(nested: bool, tmp_path: Path) -> None:
+    model, other = (nn.Linear(4, 4).to(torch.bfloat16) for _ in range(2))
+    optimizer, fresh = Half(model.parameters(), nested), Half(other.parameters(), nested)
+    model(torch.randn(2, 4, dtype=torch.bfloat16)).sum().backward()
+    optimizer.step()
+    carry(tmp_path, {"model": model, "optimizer": optimizer}, {"model": other, "optimizer": fresh})
+    state = fresh.state[other.weight]["momentum"]
+    assert (state[0] if nested else state).dtype == torch.float32
+    assert same(optimizer.state_dict(), fresh.state_dict())
+
+
+class Pair(nn.Module):
+    def __init__(self, swapped: bool = False, frozen: bool = False) -> None:
+        super().__init__()
+        for name in ("b", "a") if swapped else ("a", "b"):
+            setattr(self, name, nn.Linear(3, 3))
+        if frozen:
+            self.added = nn.Linear(3, 3).requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(torch.tanh(self.a(x)))
+
+
+def trained_pair() -> tuple[Pair, torch.optim.Optimizer]:
+    torch.manual_seed(3)
+    model = Pair()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    model(torch.randn(2, 3)).sum().backward()
+    optimizer.step()
+    return model, optimizer
+
+
+def moments(model: nn.Module, optimizer: Any) -> dict[str, dict[str, bytes]]:
+    return {name: {key: bits(value) for key, value in optimizer.state[parameter].items()} for name, parameter in model.named_parameters() if optimizer.state.get(parameter)}
+
+
+@pytest.mark.parametrize("order", ["reordered", "reversed group", "added frozen"])
+def test_an_optimizer_is_known_by_names(order: str, tmp_path: Path) -> None:
+    model, optimizer = trained_pair()
+    other = Pair(swapped=order == "reordered", frozen=order == "added frozen")
+    given = list(other.parameters())
+    fresh = torch.optim.AdamW(reversed(given) if order == "reversed group" else given, lr=1.0)
+    carry(tmp_path, {"model": model, "optimizer": optimizer}, {"model": other, "optimizer": fresh})
+    assert moments(model, optimizer) == moments(other, fresh)
+    assert fresh.param_groups[0]["lr"] == 0.01
+
+
+def test_parameters_that_moved_between_groups_are_named(tmp_path: Path) -> None:
+    model, _ = trained_pair()
+    optimizer = torch.optim.SGD([{"params": model.a.parameters()}, {"params": model.b.parameters(), "lr": 0.5}], lr=0.1)
+    other = Pair()
+    fresh = torch.optim.SGD([{"params": other.b.parameters()}, {"params": other.a.parameters()}], lr=0.1)
+    before = parameters(other)
+    with pytest.raises(cairn.MismatchError, match=r"optimizer: parameters moved between its groups: b\.weight from 1 to 0, b\.bias .* a\.bias from 0 to 1"):
+        carry(tmp_path, {"model": model, "optimizer": optimizer}, {"model": other, "optimizer": fresh})
+    assert parameters(other) == before
+
+
+def test_a_parameter_without_state_yet_is_told(tmp_path: Path) -> None:
+    model, optimizer = trained_pair()
+    other = Pair(frozen=True)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer}) as manager:
+        manager.save(1, force=True)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": other, "optimizer": torch.optim.AdamW(other.parameters())}) as manager:
+        report = manager.restore().report
+    assert any("added.weight, added.bias" in note and "without state" in note for note in report.notes)
+    assert "model/added.weight" in report.new
+
+
+@pytest.mark.parametrize("saved_by, restored", [("position", "names"), ("names", "position")])
+def test_an_optimizer_whose_modules_are_not_bound_goes_by_position(saved_by: str, restored: str, tmp_path: Path) -> None:
+    model, optimizer = trained_pair()
+    other = Pair()
+    fresh = torch.optim.AdamW(other.parameters())
+    with_model: dict[str, Any] = {"model": model, "optimizer": optimizer}
+    if saved_by == "position":
+        carry(tmp_path, {"optimizer": optimizer}, {"optimizer": fresh})
+        assert moments(model, optimizer) == moments(other, fresh)
+        return
+    with pytest.raises(cairn.MismatchError, match="optimizer: its state was saved by parameter names, and now they are not known: bind the modules"):
+        carry(tmp_path, with_model, {"optimizer": fresh})
+
+
+def test_positions_are_guarded_by_the_layout(tmp_path: Path) -> None:
+    model, other = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 4)), nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 4))
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=2)
+    train(model, optimizer, 0)
+    reordered = torch.optim.LBFGS([*other[1].parameters(), *other[0].parameters()], lr=0.1)
+    with pytest.raises(cairn.MismatchError, match="optimizer: its state was saved by position, and the optimizer's parameters are others now, or in another order"):
+        carry(tmp_path, {"model": model, "optimizer": optimizer}, {"model": other, "optimizer": reordered})
+
+
+def test_a_missing_optimizer_is_an_error(tmp_path: Path) -> None:
+    model, optimizer = trained_pair()
+    with pytest.raises(cairn.MismatchError, match="optimizer/state is not in the checkpoint"):
+        carry(tmp_path, {"model": model}, {"model": model, "optimizer": optimizer})
+
+
+# ------------------------------------------------------------------------------------------------- scalers, averages, loaders
+
+
+def test_a_scaler_comes_back(tmp_path: Path) -> None:
+    scaler, fresh = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2), torch.amp.GradScaler("cpu")
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    for _ in range(3):
+        scaler.scale((weight * 2).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    carry(tmp_path, {"scaler": scaler}, {"scaler": fresh})
+    assert fresh.state_dict() == scaler.state_dict() and fresh.get_scale() == scaler.get_scale() == 16.0
+
+
+def test_an_averaged_model_comes_back(tmp_path: Path) -> None:
+    def make() -> tuple[nn.Module, Any]:
+        model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+        return model, torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9), use_buffers=True)
+
+    (model, average), (other, fresh) = make(), make()
+    for _ in range(3):
+        model(torch.randn(4, 3))
+        with torch.no_grad():
+            model[0].weight.add_(1.0)
+        average.update_parameters(model)
+    carry(tmp_path, {"model": model, "ema": average}, {"model": other, "ema": fresh})
+    assert same(average.state_dict(), fresh.state_dict()) and fresh.n_averaged == 3
+    assert fresh.module[0].weight is not other[0].weight
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stateful_loader_goes_on_where_it_was(workers: int, tmp_path: Path) -> None:
+    loader_of = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+
+    def make(seed: int) -> Any:
+        return loader_of(list(range(12)), batch_size=2, shuffle=True, num_workers=workers, generator=torch.Generator().manual_seed(seed))
+
+    loader, fresh = make(1), make(2)
+    batches = iter(loader)
+    for _ in range(2):
+        next(batches)
+    carry(tmp_path, {"data": loader}, {"data": fresh})
+    assert [batch.tolist() for batch in fresh] == [batch.tolist() for batch in batches]
+
+
+# ------------------------------------------------------------------------------------------------------------------- modules
+
+
+class Tied(nn.Module):
+    def __init__(self, keys: Any) -> None:
+        super().__init__()
+        if keys is not None:
+            self._tied_weights_keys = keys
+        self.head, self.words = nn.Linear(3, 5, bias=False), nn.Embedding(5, 3)
+        self.head.weight = self.words.weight
+
+
+@pytest.mark.parametrize(
+    "keys, stored",
+    [(None, "head.weight"), (["head.weight"], "words.weight"), ([r"head\.w.*"], "words.weight"), ({"head.weight": "words.weight"}, "words.weight")],
+    ids=["none", "list", "pattern", "dict"],
+)
+def test_tied_weights_are_stored_once(keys: Any, stored: str, tmp_path: Path) -> None:
+    model, other = Tied(keys), Tied(keys)
+    carry(tmp_path, {"model": model}, {"model": other})
+    assert same(model.words.weight, other.words.weight) and other.head.weight is other.words.weight
+    with cairn.Checkpoint(tmp_path / "run" / "checkpoint-1") as checkpoint:
+        assert [info.name for info in checkpoint.native.tensors] == [stored]
+        assert bits(checkpoint["model"]["head.weight"].torch()) == bits(checkpoint["model"]["words.weight"].torch()) == bits(model.words.weight)
+        assert set(checkpoint.state()["model"]) == {"head.weight", "words.weight"}
+
+
+class Shapes(nn.Module):
+    """Tensors that are laid out in other ways than row by row, or hold nothing."""
+
+    def __init__(self, fill: float) -> None:
+        super().__init__()
+        whole = torch.full((6, 8), fill)
+        self.register_buffer("view", whole[1:3, ::2])
+        self.register_buffer("column", whole.t()[2])
+        self.register_buffer("images", torch.full((2, 3, 4, 5), fill).contiguous(memory_format=torch.channels_last))
+        self.register_buffer("expanded", torch.full((1, 4), fill).expand(3, 4))
+        self.register_buffer("scalar", torch.tensor(fill))
+        self.register_buffer("empty", torch.empty(0, 7))
+        self.register_buffer("kept", torch.full((2,), fill), persistent=False)
+        self.weight = nn.Parameter(torch.full((2, 2), fill))
+
+
+def test_views_and_layouts_keep_their_memory(tmp_path: Path) -> None:
+    model, other = Shapes(1.5), Shapes(0.0)
+    places = {name: (tensor.data_ptr(), tensor.stride()) for name, tensor in other.state_dict().items()}
+    carry(tmp_path, {"model": model}, {"model": other})
+    assert same(model.state_dict(), other.state_dict())
+    assert places == {name: (tensor.data_ptr(), tensor.stride()) for name, tensor in other.state_dict().items()}
+    assert other.kept.tolist() == [0.0, 0.0], "what a state_dict has not is not touched"
+    with cairn.Checkpoint(tmp_path / "run" / "checkpoint-1") as checkpoint:
+        assert {info.name: info.size_bytes for info in checkpoint.native.tensors}["view"] == 2 * 4 * 4, "views store their own bytes only"
+
+
+def test_parameters_frozen_by_name_alone_may_change(tmp_path: Path) -> None:
+    """An average without gradients changes at each save, whatever its flag says."""
+    model = nn.Linear(600, 600).requires_grad_(False)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        for step in (1, 2, 3):
+            model.weight.add_(1.0)
+            saved = bits(model.weight)
+            manager.save(step, force=True)
+    other = nn.Linear(600, 600).requires_grad_(False)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": other}) as manager:
+        manager.restore()
+    assert bits(other.weight) == saved
+
+
+def names_on_disk(tmp_path: Path) -> list[str]:
+    with cairn.Checkpoint(tmp_path / "run" / "checkpoint-1") as checkpoint:
+        return sorted(info.name for info in checkpoint.native.tensors if info.item == "model")
+
+
+def test_wrappers_never_reach_the_disk(tmp_path: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        wrapped: list[Callable[[nn.Module], Any]] = [
+            nn.parallel.DistributedDataParallel,
+            nn.DataParallel,
+            lambda module: torch.compile(module, backend="eager"),
+            lambda module: nn.parallel.DistributedDataParallel(torch.compile(module, backend="eager")),
+        ]
+        for number, wrap in enumerate(wrapped):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            inside, other = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), Pair()), nn.Sequential(nn.Linear(3, 3), nn.ReLU(), Pair())
+            plain = copy.deepcopy(inside)
+            inside[0], inside[2].a = wrap(inside[0]), wrap(inside[2].a)
+            model = wrap(inside)
+            optimizer = torch.optim.AdamW(model.parameters())
+            model(torch.ones(2, 3)).sum().backward()
+            optimizer.step()
+            fresh = torch.optim.AdamW(other.parameters())
+            carry(folder, {"model": model, "optimizer": optimizer}, {"model": other, "optimizer": fresh})
+            assert names_on_disk(folder) == sorted(plain.state_dict())
+            assert parameters(model) == parameters(other)
+            assert len(moments(other, fresh)) == len(list(other.parameters()))
+            with cairn.Checkpoint(folder / "run" / "checkpoint-1") as checkpoint:  # and back into the wrapped one
+                with torch.no_grad():
+                    next(model.parameters()).zero_()
+                checkpoint.load_into({"model": model, "optimizer": optimizer})
+            assert parameters(model) == parameters(other)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+class Scaled(nn.Linear):
+    """Keeps tensors and values in an extra state, as modules of float8 training do."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__(3, 3)
+        self.history, self.scale = torch.full((4,), scale), scale
+
+    def get_extra_state(self) -> Any:
+        return {"history": self.history, "scale": self.scale, "more": (None, [b"\0\1"])}
+
+    def set_extra_state(self, state: Any) -> None:
+        assert state["more"] == (None, [b"\0\1"])
+        self.history, self.scale = state["history"], state["scale"]
+
+
+class Hooked(nn.Linear):
+    """Is saved in another form than it is held."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3)
+        self._register_state_dict_hook(self._transpose)
+        self._register_load_state_dict_pre_hook(self._transpose_back)
+        self.versions: list[Any] = []
+
+    @staticmethod
+    def _transpose(module: Any, state: Any, prefix: str, metadata: Any) -> None:
+        state[prefix + "turned"] = state.pop(prefix + "weight").detach().t().contiguous()
+        metadata["turned"] = 7
+
+    def _transpose_back(self, state: Any, prefix: str, metadata: Any, *others: Any) -> None:
+        self.versions.append(metadata.get("turned"))
+        state[prefix + "weight"] = state.pop(prefix + "turned").t()
+
+
+def test_modules_that_have_a_say_are_loaded_by_their_own_code(tmp_path: Path) -> None:
+    model, other = nn.Sequential(Scaled(2.0), Hooked(), nn.Linear(3, 3)), nn.Sequential(Scaled(1.0), Hooked(), nn.Linear(3, 3))
+    carry(tmp_path, {"net": model}, {"net": other})
+    assert same(list(model.parameters()), list(other.parameters()))
+    assert same(model[0].history, other[0].history) and other[0].scale == 2.0
+    assert other[1].versions == [7], "a load hook is given the version that was saved"
+
+
+def test_an_extra_state_of_bytes_comes_back(tmp_path: Path) -> None:
+    class Pickled(nn.Module):
+        def __init__(self, data: bytes) -> None:
+            super().__init__()
+            self.data = data
+
+        def get_extra_state(self) -> Any:
+            import io
+
+            return io.BytesIO(self.data)
+
+        def set_extra_state(self, state: Any) -> None:
+            self.data = state.read()
+
+    other = Pickled(b"")
+    carry(tmp_path, {"model": Pickled(b"\x80\x04.")}, {"model": other})
+    assert other.data == b"\x80\x04."
+
+
+@pytest.mark.parametrize(
+    "normed",
+    [
+        lambda: nn.utils.spectral_norm(nn.Linear(4, 4)),
+        lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)),
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)),
+        lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)),
+    ],
+    ids=["old spectral", "spectral", "weight", "orthogonal"],
+)
+def test_normed_weights_go_on_with_the_same_bits(normed: Callable[[], nn.Module], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model, other = normed(), normed()
+    optimizers = [torch.optim.SGD(module.parameters(), lr=0.1) for module in (model, other)]
+
+    def step(module: nn.Module, optimizer: Any) -> None:
+        optimizer.zero_grad()
+        module(torch.ones(2, 4)).square().sum().backward()
+        optimizer.step()
+
+    step(model, optimizers[0])
+    carry(tmp_path, {"model": model}, {"model": other})
+    for _ in range(3):
+        for module, optimizer in zip((model, other), optimizers, strict=True):
+            step(module, optimizer)
+    assert same(dict(model.state_dict()), dict(other.state_dict()))
+
+
+def test_another_architecture_is_told_difference_by_difference(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    other = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 4), nn.Linear(4, 4, dtype=torch.float64))
+    before = parameters(other)
+    with pytest.raises(cairn.MismatchError) as told:
+        carry(tmp_path, {"model": model, "old": nn.Linear(1, 1)}, {"model": other, "old": nn.Linear(1, 1, bias=False)})
+    assert told.value.differences == [
+        "model/0.weight is F32 (5, 4), in the checkpoint F32 (4, 4)",
+        "model/0.bias is F32 (5,), in the checkpoint F32 (4,)",
+        "model/1.weight is F32 (4, 5), in the checkpoint F32 (4, 4)",
+        "model/2.weight is not in the checkpoint",
+        "model/2.bias is not in the checkpoint",
+        "old/bias is only in the checkpoint",
+    ]
+    assert all(difference in str(told.value) for difference in told.value.differences)
+    assert parameters(other) == before
+
+
+def test_another_architecture_of_a_module_with_hooks_is_told_before_anything_is_touched(tmp_path: Path) -> None:
+    model, other = nn.Sequential(Hooked(), nn.Linear(3, 4)), nn.Sequential(Hooked(), nn.Linear(3, 5))
+    before = parameters(other)
+    with pytest.raises(cairn.MismatchError, match=r"model/1\.bias is .*; model/1\.weight is F32 \(5, 3\), in the checkpoint F32 \(4, 3\)"):
+        carry(tmp_path, {"model": model}, {"model": other})
+    assert parameters(other) == before
