@@ -59,7 +59,8 @@ def _torch_dtypes() -> tuple[dict[Any, str], dict[str, Any]]:
     return names, {stored: dtype for dtype, stored in names.items()}
 
 
-def _check_torch(tensor: Any, where: str) -> None:
+def check_torch(tensor: Any, where: str) -> None:
+    """Raises UnstorableError for a tensor whose bytes cannot be had as they are."""
     torch = sys.modules["torch"]
     kind = type(tensor)
     if torch.nn.parameter.is_lazy(tensor):
@@ -71,11 +72,11 @@ def _check_torch(tensor: Any, where: str) -> None:
     if tensor.is_quantized:
         raise UnstorableError(f"{where}: a quantized tensor is not stored: pass tensor.int_repr() with its scale and zero point")
     if tensor.is_meta:
-        raise UnstorableError(f"{where}: a tensor on the meta device has no bytes")
+        raise UnstorableError(f"{where}: a tensor on the meta device has no bytes: give it memory, as module.to_empty(device=\"cpu\") does")
 
 
 def _torch_buffer(tensor: Any, where: str) -> Buffer:
-    _check_torch(tensor, where)
+    check_torch(tensor, where)
     torch = sys.modules["torch"]
     tensor = tensor.detach()
     if tensor.is_conj() or tensor.is_neg():
@@ -100,6 +101,11 @@ def _torch_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
     if known is None:
         raise UnstorableError(f"this version of torch has no dtype for {dtype}")
     return torch.empty(shape, dtype=known)
+
+
+def torch_dtype_name(tensor: Any) -> str:
+    """As safetensors would have it; "C128" for what is stored as pairs."""
+    return "C128" if tensor.dtype is sys.modules["torch"].complex128 else _torch_dtypes()[0].get(tensor.dtype, str(tensor.dtype))
 
 
 # ----------------------------------------------------------------------------------------------------------- numpy and jax

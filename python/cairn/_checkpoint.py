@@ -36,8 +36,8 @@ class Array:
 
     @property
     def dtype(self) -> str:
-        """As safetensors names it: "F32"."""
-        return self._info.dtype
+        """As safetensors names it: "F32"; "C128" is stored as pairs of F64."""
+        return "C128" if self._is_pairs else self._info.dtype
 
     @property
     def info(self) -> _native.TensorInfo:
@@ -54,14 +54,18 @@ class Array:
 
     def read(self) -> Any:
         """All of it in new memory, every byte checked: an array of the framework that saved it."""
-        array = _arrays.empty(self.dtype, tuple(self._info.shape), self._form)
+        array = _arrays.empty(self._info.dtype, tuple(self._info.shape), self._form)
         self._checkpoint.read(self._info, _arrays.bytes_of(array))
         return _arrays.finish(array, self._form)
+
+    def for_torch(self) -> Array:
+        """The same tensor, given as tensors of torch, whatever saved it."""
+        return Array(self._checkpoint, self._info, "torch.complex128" if self._is_pairs else "torch")
 
     def read_into(self, array: Any) -> None:
         """All of it into an array of torch or numpy, contiguous, of the same dtype and shape, every byte checked."""
         buffer = _arrays.buffer_of(array, self._info.name)
-        if (buffer.dtype, buffer.shape) != (self.dtype, tuple(self._info.shape)):
+        if (buffer.dtype, buffer.shape) != (self._info.dtype, tuple(self._info.shape)):
             raise ValueError(f"{self!r} does not fit into a {buffer.dtype} array of shape {buffer.shape}")
         if buffer.strides is not None or not _arrays.is_filled_in_place(array):
             raise ValueError(f"{self!r} cannot be read into an array that is not contiguous, writable and in main memory")
@@ -77,11 +81,11 @@ class Array:
 
     def numpy(self) -> Any:
         """Without a copy, read-only. Dtypes that numpy has not are those of ml_dtypes. Raises ImportError that says what to install."""
-        return _arrays.numpy_view(self._map(), self.dtype, tuple(self._info.shape), self._form)
+        return _arrays.numpy_view(self._map(), self._info.dtype, tuple(self._info.shape), self._form)
 
     def torch(self) -> Any:
         """Without a copy. Do not write into it: the memory is read-only."""
-        return _arrays.torch_view(self._map(), self.dtype, tuple(self._info.shape), self._form)
+        return _arrays.torch_view(self._map(), self._info.dtype, tuple(self._info.shape), self._form)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self.numpy()
@@ -103,7 +107,7 @@ class Array:
         if self._is_pairs:
             start, extent = [*start, 0], [*extent, 2]
         form = "numpy" if self._form.startswith("jax.key") else self._form
-        box = _arrays.empty(self.dtype, tuple(extent), form)
+        box = _arrays.empty(self._info.dtype, tuple(extent), form)
         self._checkpoint.read_slice(self._info, start, extent, _arrays.bytes_of(box))
         return _arrays.finish(_arrays.pick(box, rest), form)
 
@@ -130,6 +134,8 @@ def _whole(key: Any, rank: int) -> list[Any]:
     parts = [_integer_or_slice(part) for part in (key if isinstance(key, tuple) else (key,))]
     if len([part for part in parts if part is not ...]) > rank:
         raise IndexError(f"{len(parts)} indices for a tensor of {rank} dimensions")
+    if parts.count(...) > 1:
+        raise TypeError("an Array takes integers and slices, and one ellipsis")
     at = parts.index(...) if ... in parts else len(parts)
     return parts[:at] + [slice(None)] * (rank - len(parts) + (at < len(parts))) + parts[at + 1 :]
 
@@ -178,6 +184,17 @@ class Item(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._found.tensors) + len(self._found.aliases) + len(self._found.values)
+
+    @property
+    def kind(self) -> str | None:
+        """"module" for a module's weights; else as its container was called, None for a plain dict."""
+        kind = self._found.kinds.get("")
+        return kind if isinstance(kind, str) else None
+
+    @property
+    def has_tensors(self) -> bool:
+        """Whether there is a tensor in it."""
+        return bool(self._found.tensors)
 
     def __repr__(self) -> str:
         return f"Item({self._found.item!r}, {len(self._found.tensors)} tensors, {len(self._found.values)} values)"
@@ -237,6 +254,12 @@ class Checkpoint(Mapping[str, Item]):
     def time(self) -> datetime:
         """When it was saved, in UTC."""
         return datetime.fromtimestamp(self._entry.time_ns / 1e9, timezone.utc)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What another program's .safetensors file says of itself; empty for Cairn's own."""
+        said: Any = self.native.values().get(_items.METADATA, {}) if self.info.source != "checkpoint" else {}
+        return dict(said)
 
     def __getitem__(self, item: str) -> Item:
         if item not in self._all:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from . import _arrays, _tree
 from ._data import Data
 from ._errors import MismatchError, UnstorableError
-from ._native import OPTIMIZER, TRAINABLE, Checkpoint, State, TensorInfo
+from ._native import OPTIMIZER, TRAINABLE, Checkpoint, State, TensorInfo, TensorRef
 from ._report import some
 from ._rng import RNG
 
@@ -31,6 +31,7 @@ class Part:
     forms: dict[str, object] = field(default_factory=dict)
     facts: dict[str, object] = field(default_factory=dict)  # what else a restore should know
     notes: list[str] = field(default_factory=list)  # what a user should know of this item
+    file_stem: str | None = None  # of its files, where that is not the item's name
 
     @classmethod
     def of(cls, flat: _tree.Flat, flags: int = 0) -> Part:
@@ -203,15 +204,20 @@ class Loader:
 # --------------------------------------------------------------------------------------------------------- many of them
 
 
-def items_of(state: Mapping[str, object]) -> list[Item]:
-    """An item for each entry of the state, in its order. Raises UnstorableError for what cannot be one, TypeError if state is no mapping of names."""
+def named(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a state. Raises TypeError if it is no mapping of names."""
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise TypeError('the state is a dict of names and what to save under them: {"model": model, "optimizer": optimizer}')
+    return dict(state)
+
+
+def items_of(state: Mapping[str, object]) -> list[Item]:
+    """An item for each entry of the state, in its order. Raises UnstorableError for what cannot be one."""
     items: list[Item] = []
     torch = sys.modules.get("torch")
     if torch is not None:
         from . import _torch
-    for name, target in state.items():
+    for name, target in named(state).items():
         if name == PYTHON:
             raise UnstorableError(f'"{PYTHON}" is what Cairn calls its own entry: choose another name')
         made = _torch.item_of(name, target) if torch is not None else None
@@ -226,6 +232,7 @@ def items_of(state: Mapping[str, object]) -> list[Item]:
 
 
 PYTHON = "python"  # the item that says how the others come back
+METADATA = "__metadata__"  # of a file that Cairn did not write
 
 
 _Row: TypeAlias = tuple[str, str, str, tuple[int, ...], int, object, int, tuple[int, ...] | None, int]
@@ -271,6 +278,8 @@ def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[State, list
     for item in items:
         part = item.capture()
         _bind(state, item.name, part)
+        if part.file_stem is not None:
+            state.set_file_stem(item.name, part.file_stem)
         notes += part.notes
         about[item.name] = {key: value for key, value in (("kinds", part.kinds), ("forms", part.forms), ("facts", part.facts)) if value}
     state.set_value(PYTHON, "items", about)
@@ -340,11 +349,13 @@ def found_in(checkpoint: Checkpoint) -> Iterator[tuple[str, Found]]:
     values = checkpoint.values() or {}
     items = about(checkpoint).get("items", {})
     for item in dict.fromkeys((*infos, *values, *items)):
-        if item == PYTHON:
+        if item == PYTHON or (item == METADATA and checkpoint.info.source != "checkpoint"):
             continue
         tree: Any = values.get(item, {})
         said = items.get(item, {})
         own = infos.get(item, {})
+        if checkpoint.info.source != "checkpoint":  # names of somebody's weights are no paths
+            tree, said = {name: TensorRef(name) for name in own}, {"kinds": {"": _tree.MODULE}}
         tensors, names = _tree.names_in(item, tree)
         aliases = [name for name in tensors if name not in own]
         yield item, Found(item, own, aliases, names, said.get("kinds", {}), said.get("forms", {}), tree, said.get("facts", {}))

@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 from typing import Any, Literal, Self, SupportsFloat
 
 from . import _environment, _items, _native
+from ._attachments import Attached, Attachments
 from ._checkpoint import Checkpoint
 from ._errors import Error, MismatchError, NotFoundError, UsageError
 from ._policy import Keep, Save
@@ -42,7 +43,8 @@ class CheckpointManager:
 
     directory: the run's folder, made if it is missing; the folder above it is the store. mode: "eager", or "sync" to return when durable. config: recorded
     with secrets redacted and compared at a restore; differing says what to do about a key that differs: "keep" what it is now, "override" it by what was
-    saved, or "error", for all or by key. attachments: files to lie beside the weights, by name: paths, or their bytes. on_commit: called with the
+    saved, or "error", for all or by key. attachments: files to lie beside the weights, by name: paths, or their bytes; or a tokenizer, whose files are
+    attached. A transformers or peft model as entry "model" attaches its config by itself. shard_bytes: larger files are split, with the Hub's index; 0: 5 GB. on_commit: called with the
     checkpoint's path when one is durable, on a thread of its own. on_error "warn" logs a failed save and goes on, `tolerate` times in a row at most.
     take_over: go on though another process writes the run; that one is fenced. stop_signals: each makes the next `save` save, then `should_stop` true.
     """
@@ -57,7 +59,7 @@ class CheckpointManager:
         mode: Mode = "eager",
         config: dict[str, Any] | None = None,
         differing: Differing | Mapping[str, Differing] = "keep",
-        attachments: Mapping[str, str | bytes | os.PathLike[str]] | None = None,
+        attachments: Attachments | None = None,
         on_commit: Callable[[Path], None] | None = None,
         on_error: Literal["raise", "warn"] = "raise",
         tolerate: int = 0,
@@ -65,6 +67,7 @@ class CheckpointManager:
         stop_signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGUSR1),
         arena_bytes: int = 0,
         io_threads: int = 0,
+        shard_bytes: int = 0,
     ) -> None:
         if mode not in ("eager", "sync"):
             raise ValueError(f'mode is "eager" or "sync", not {mode!r}')
@@ -73,9 +76,9 @@ class CheckpointManager:
         self.directory = Path(directory)
         self._save_rule, self._keep_rule, self._mode = save or Save(), keep or Keep(), mode
         self._config, self._differing = config, differing
-        self._attachments = {name: data if isinstance(data, bytes) else os.fspath(data) for name, data in (attachments or {}).items()}
+        self._attached = Attached(attachments)
         self._on_commit, self._on_error, self._tolerate = on_commit, on_error, tolerate
-        self._take_over, self._arena_bytes, self._io_threads = take_over, arena_bytes, io_threads
+        self._take_over, self._arena_bytes, self._io_threads, self._shard_bytes = take_over, arena_bytes, io_threads, shard_bytes
         self._stop_signals = tuple(stop_signals)
         self._handlers: dict[signal.Signals, Any] = {}
         self._run: _native.Run | None = None
@@ -83,7 +86,7 @@ class CheckpointManager:
         self._last_step: int | None = None
         self._failures = 0
         self._position = (0, 0)
-        self._state = dict(state) if state is not None else {}
+        self._state = _items.named(state) if state is not None else {}
         self._items = _items.items_of(self._state)
         if state is not None:
             self._open()
@@ -107,6 +110,7 @@ class CheckpointManager:
                 take_over=self._take_over,
                 arena_bytes=self._arena_bytes,
                 io_threads=self._io_threads,
+                shard_bytes=self._shard_bytes,
             )
             self._watch_signals()
             atexit.register(self._close_at_exit)
@@ -212,7 +216,7 @@ class CheckpointManager:
             "mode": self._mode,
             "epoch": epoch,
             "metrics": {name: _number(value) for name, value in (metrics or {}).items()},
-            "attachments": self._attachments,
+            "attachments": self._attached.files(self._state),
             "tags": tuple(tags),
             "config": json.dumps(_environment.redact(self._config), default=repr) if self._config is not None else None,
         }
@@ -236,7 +240,7 @@ class CheckpointManager:
             raise UsageError("there is nothing to save: give the state to CheckpointManager(directory, state), or to save(step, state)")
         if state is None:
             return self._items
-        self._state |= state
+        self._state |= _items.named(state)
         self._items = _items.items_of(self._state)
         return self._items
 
@@ -293,7 +297,7 @@ class CheckpointManager:
             raise TypeError(f"restore({state}): name the step, restore(step={state})")
         run = self._open()
         if state is not None:
-            self._state |= state
+            self._state |= _items.named(state)
             self._items = _items.items_of(self._state)
         wanted = None if items is None else list(items)
         chosen = [item for item in self._items if wanted is None or item.name in wanted]

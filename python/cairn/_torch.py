@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from . import _arrays, _tree
+from . import _arrays, _attachments, _tree
 from ._errors import MismatchError, TornStateError, UnstorableError
 from ._items import Found, Item, Loaded, Loader, Part, Stateful
 from ._native import FROZEN, OPTIMIZER, TRAINABLE, VOLATILE
@@ -24,7 +24,7 @@ _SHARDED = {"FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine"}
 def item_of(name: str, target: Any) -> Item | None:
     """The item of a module, an optimizer or a loader; None for anything else."""
     if isinstance(target, torch.nn.Module):
-        return Module(name, target)
+        return _module_item(name, target)
     if isinstance(target, Optimizer):
         return OptimizerState(name, target)
     if isinstance(target, torch.optim.lr_scheduler.LRScheduler):
@@ -34,8 +34,16 @@ def item_of(name: str, target: Any) -> Item | None:
     return None
 
 
+def _module_item(name: str, target: Any) -> Module:
+    if _attachments.is_peft(unwrap(name, target)):
+        from ._peft import Adapter
+
+        return Adapter(name, target)
+    return Module(name, target)
+
+
 def acquaint(items: Iterable[Item]) -> None:
-    """Tells optimizers by which names the bound modules know their parameters."""
+    """Tells optimizers by which names the bound modules know their parameters, and modules what others save of theirs."""
     names: dict[int, str] = {}
     modules = [item for item in items if isinstance(item, Module)]
     for module in modules:
@@ -44,12 +52,15 @@ def acquaint(items: Iterable[Item]) -> None:
     for item in items:
         if isinstance(item, OptimizerState):
             item.names = names
+    for module in modules:
+        module.saved_elsewhere = {id(parameter) for other in modules if type(other) is Module and other is not module for _, parameter in other.parameters()}
 
 
 # ------------------------------------------------------------------------------------------------------------------ modules
 
 
-def _unwrap(name: str, module: Any) -> Any:
+def unwrap(name: str, module: Any) -> Any:
+    """The module without wrappers. Raises UnstorableError for what lies on many ranks."""
     while (inner := _WRAPPERS.get(type(module).__name__)) and hasattr(module, inner):
         module = getattr(module, inner)
     for path, child in module.named_modules():
@@ -97,10 +108,11 @@ class Module:
     rank = 0
 
     def __init__(self, name: str, module: Any) -> None:
-        self.name, self.module = name, _unwrap(name, module)
+        self.name, self.module = name, unwrap(name, module)
         self._loaded: Loaded | None = None
         self._copies: list[tuple[Any, Any]] = []
         self._metadata: Mapping[str, Any] = {}
+        self.saved_elsewhere: set[int] = set()  # parameters that other entries save
 
     def parameters(self) -> list[tuple[str, Any]]:
         """Every parameter under each of its names."""
@@ -125,7 +137,7 @@ class Module:
         clean = self._cleaner()
         return {self._key(clean(name)): value for name, value in self.module.state_dict(keep_vars=True).items()}
 
-    def _split(self) -> tuple[dict[str, Any], list[tuple[str, str]], dict[str, object]]:
+    def split(self) -> tuple[dict[str, Any], list[tuple[str, str]], dict[str, object]]:
         """Tensors, each once; other names of theirs; what is no tensor."""
         state = self._state()
         patterns = _tied_patterns(self.module)
@@ -143,7 +155,7 @@ class Module:
         return tensors, aliases, others
 
     def capture(self) -> Part:
-        tensors, aliases, others = self._split()
+        tensors, aliases, others = self.split()
         part = Part([(name, tensor, _flags(tensor)) for name, tensor in tensors.items()], aliases, kinds={"": _tree.MODULE})
         part.values = {name: _tree.plain(f"{self.name}/{name}", value) for name, value in others.items()}
         if not self._is_plain():
@@ -159,7 +171,7 @@ class Module:
         return {path: _tree.plain(f"{self.name}/{path}", dict(versions)) for path, versions in said.items() if versions != {"version": 1}}
 
     def prepare(self, found: Found) -> Part:
-        tensors, aliases, others = self._split()
+        tensors, aliases, others = self.split()
         self._copies = []
         if others or not self._is_plain():
             return self._prepare_loading(found, tensors)

@@ -242,10 +242,10 @@ def _of_a_framework(value: object) -> Tagged | None:
 
 
 def _advice(value: object) -> str:
-    if callable(value):
-        return ": a function has no form outside of its program; keep it in the code"
     if hasattr(value, "state_dict"):
         return ": make it an entry of the state of its own, or put its state_dict() here"
+    if callable(value):
+        return ": a function has no form outside of its program; keep it in the code"
     return ": keep plain values, containers and arrays in the state"
 
 

@@ -527,3 +527,67 @@ def test_another_architecture_of_a_module_with_hooks_is_told_before_anything_is_
     with pytest.raises(cairn.MismatchError, match=r"model/1\.bias is .*; model/1\.weight is F32 \(5, 3\), in the checkpoint F32 \(4, 3\)"):
         carry(tmp_path, {"model": model}, {"model": other})
     assert parameters(other) == before
+
+
+# ------------------------------------------------------------------------------------------------- refused before anything is written
+
+
+def refused(tmp_path: Path, state: Any, match: str, kind: type[Exception] = cairn.UnstorableError) -> None:
+    """By the path in the state, and nothing has been written."""
+    with pytest.raises(kind, match=match), cairn.CheckpointManager(tmp_path / "run", stop_signals=()) as manager:
+        manager.save(1, state=state, force=True)
+    assert not list(tmp_path.glob("run/checkpoint-*"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.bfloat16, torch.float16, torch.uint16, torch.uint64])
+def test_rare_dtypes_come_back(dtype: torch.dtype, tmp_path: Path) -> None:
+    saved = torch.arange(1, 25, dtype=torch.float32).reshape(4, 6).to(dtype)
+    fresh = torch.zeros(4, 6, dtype=dtype)
+    carry(tmp_path, {"at": {"x": saved, "turned": saved.t()}}, {"at": {"x": fresh, "turned": torch.zeros(6, 4, dtype=dtype)}})
+    assert bits(fresh) == bits(saved)
+
+
+def test_complex_numbers_come_back(tmp_path: Path) -> None:
+    saved = {str(dtype): torch.randn(3, 4, dtype=dtype) for dtype in (torch.complex64, torch.complex128)}
+    saved |= {"conjugate": saved["torch.complex128"].conj().t(), "scalar": torch.tensor(1 + 2j, dtype=torch.complex128)}
+    fresh = {name: torch.zeros(tensor.shape, dtype=tensor.dtype) for name, tensor in saved.items()}
+    places = {name: tensor.data_ptr() for name, tensor in fresh.items()}
+    carry(tmp_path, {"waves": saved}, {"waves": fresh})
+    assert all(torch.equal(saved[name], fresh[name]) for name in saved)
+    assert places == {name: tensor.data_ptr() for name, tensor in fresh.items()}
+
+
+def test_tensors_that_cannot_be_stored_are_refused_by_their_path(tmp_path: Path) -> None:
+    quantized = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
+    for tensor, match in (
+        (torch.eye(3).to_sparse(), r"^data/x/0: a tensor of layout torch.sparse_coo is not stored: pass tensor.to_dense\(\)"),
+        (torch.eye(3).to_sparse_csr(), "^data/x/0: a tensor of layout torch.sparse_csr"),
+        (torch.empty(3, device="meta"), "^data/x/0: a tensor on the meta device has no bytes"),
+        (quantized, r"^data/x/0: a quantized tensor is not stored: pass tensor.int_repr\(\)"),
+        (torch.zeros(2, dtype=torch.complex32), "^data/x/0: torch.complex32 has no form in safetensors"),
+        (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "^data/x/0: a torch.nested.*NestedTensor is not stored"),
+    ):
+        refused(tmp_path, {"data": {"x": [tensor]}}, match)
+    refused(tmp_path, {"model": nn.LazyLinear(3)}, "^model/weight: a lazy module's tensor has no bytes yet: run one batch")
+
+
+def test_states_of_many_ranks_are_refused_by_name(tmp_path: Path) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+    from torch.distributed.tensor import distribute_tensor
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        refused(tmp_path, {"data": {"x": distribute_tensor(torch.ones(4), mesh)}}, r"^data/x: a torch.distributed.tensor.DTensor is not stored")
+        refused(tmp_path, {"model": fully_shard(nn.Linear(3, 3), mesh=mesh)}, "^model: a FSDPLinear lies on many ranks")
+        inside = nn.Sequential(FullyShardedDataParallel(nn.Linear(3, 3), device_id=torch.device("cpu")))
+        refused(tmp_path, {"model": inside}, "^model/0: a FullyShardedDataParallel lies on many ranks")
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_names_that_no_item_can_have_are_refused(tmp_path: Path) -> None:
+    refused(tmp_path, {"python": {"x": 1}}, '"python" is what Cairn calls its own entry')
+    refused(tmp_path, {"state": {"x": 1}}, "state", cairn.UsageError)
+    refused(tmp_path, {"a/b": {"x": 1}}, "a/b", cairn.Error)

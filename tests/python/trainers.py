@@ -203,7 +203,9 @@ def train_lora(run: str, steps: int, log: Log, every: int) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    base = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=16, n_embd=32, n_layer=2, n_head=4))
+    with torch.random.fork_rng():  # the base is what it always is, as if it were loaded
+        torch.manual_seed(11)
+        base = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=16, n_embd=32, n_layer=2, n_head=4))
     model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, lora_dropout=0.1, target_modules=["c_attn"], fan_in_fan_out=True))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     data = cairn.data(DataLoader(Tokens(60, 16, 64), batch_size=4, shuffle=True, num_workers=1))

@@ -1,0 +1,224 @@
+"""Weights of a checkpoint, or of somebody's published file, into a module whose names, shapes or dtypes may be others.
+
+All of it is matched before a byte of the module is touched. What fits as it is the library reads straight into the module's memory; what must be cast or
+cut goes through blocks of a few megabytes: there is never a second copy of the model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from . import _arrays, _native, _tree
+from ._checkpoint import Array, Checkpoint
+from ._errors import MismatchError
+from ._report import Report, some
+from ._torch import Module
+
+OnShape: TypeAlias = Literal["error", "skip", "slice", "pad"]
+Rename: TypeAlias = Mapping[str, str] | Callable[[str], str | None]
+_BLOCK_ELEMENTS = 2 << 20  # of what is converted at a time
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How names, shapes and dtypes of a source become a module's: see cairn.load."""
+
+    rename: Rename | None = None
+    only: str | Iterable[str] | None = None
+    skip: str | Iterable[str] | None = None
+    on_shape: OnShape = "error"
+    dtype: torch.dtype | None = None
+    min_coverage: float = 0.95
+    item: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.on_shape not in ("error", "skip", "slice", "pad"):
+            raise ValueError(f'on_shape is "error", "skip", "slice" or "pad", not {self.on_shape!r}')
+        if self.dtype is not None and not (isinstance(self.dtype, torch.dtype) and self.dtype.is_floating_point):
+            raise TypeError(f"dtype is a floating dtype of torch, for the module's floating tensors, not {self.dtype!r}")
+        if not 0 <= self.min_coverage <= 1:
+            raise ValueError(f"min_coverage is a share of the module's elements, 0 to 1, not {self.min_coverage!r}")
+
+    def target_name(self, name: str) -> str | None:
+        """The module's name for one of the source; None: it is left out."""
+        if (self.only is not None and not _found(self.only, name)) or (self.skip is not None and _found(self.skip, name)):
+            return None
+        if callable(self.rename):
+            return self.rename(name)
+        for pattern, replacement in (self.rename or {}).items():
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    def box(self, source: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...] | None:
+        """How much is taken over, in each dimension from the start; None: the shapes do not go together."""
+        if source == target:
+            return target
+        pairs = list(zip(source, target, strict=False))
+        may = self.on_shape in ("slice", "pad") and len(source) == len(target)
+        if may and all(old >= new if self.on_shape == "slice" else old <= new for old, new in pairs):
+            return tuple(min(pair) for pair in pairs)
+        return None
+
+
+def _found(patterns: str | Iterable[str], name: str) -> bool:
+    return any(re.search(pattern, name) for pattern in ((patterns,) if isinstance(patterns, str) else patterns))
+
+
+@dataclass
+class Move:
+    """One tensor on its way: the first `box` of the source fills that of the target."""
+
+    source: Array
+    target: Any
+    box: tuple[int, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        return self.source.shape == tuple(self.target.shape)
+
+    @property
+    def is_exact(self) -> bool:
+        """The library can read it straight into the module's memory."""
+        if not self.is_whole or not _arrays.is_filled_in_place(self.target):
+            return False
+        return _arrays.torch_dtype_name(self.target) == self.source.dtype
+
+    def convert(self) -> None:
+        """Block by block."""
+        target = self.target.detach()
+        for block in blocks(self.box, _BLOCK_ELEMENTS):
+            target[block].copy_(self.source[block])
+
+
+def blocks(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice | int, ...]]:
+    """Keys that cover a shape, each of at most so many elements."""
+    if not shape:
+        yield ()
+        return
+    row = 1
+    for size in shape[1:]:
+        row *= size
+    if row > most:
+        for index in range(shape[0]):
+            for rest in blocks(shape[1:], most):
+                yield (index, *rest)
+        return
+    rows = max(1, most // max(row, 1))
+    for start in range(0, shape[0], rows):
+        yield (slice(start, min(start + rows, shape[0])), *(slice(0, size) for size in shape[1:]))
+
+
+@dataclass
+class Transfer:
+    """One source into one module."""
+
+    checkpoint: Checkpoint
+    module: Any
+    rules: Rules
+    report: Report = field(default_factory=Report)
+
+    def run(self) -> Report:
+        """Fills the module. Raises MismatchError before anything is touched."""
+        item = Module("model", self.module)
+        own, aliases, _ = item.split()
+        for name, tensor in own.items():
+            _arrays.check_torch(tensor, name)
+        moves = self._match(own, dict(aliases))
+        self._check_coverage(own, moves)
+        if self.rules.dtype is not None:
+            item.module.to(self.rules.dtype)
+            own, _, _ = item.split()
+            moves = {name: Move(move.source, own[name], move.box) for name, move in moves.items()}
+        firsts = {move.source.info.name: name for name, move in reversed(moves.items())}  # a tied source may fill several
+        exact = {name: move for name, move in moves.items() if move.is_exact and firsts[move.source.info.name] == name}
+        self._fill(exact)
+        for name, move in moves.items():
+            if name not in exact:
+                move.convert()
+                self._tell(name, move)
+        self.report.missing = [name for name in own if name not in moves]
+        return self.report
+
+    def _source(self) -> dict[str, Array]:
+        """The tensors of one item: of item "model", else of the only module, else of the only item that has any."""
+        items = self.checkpoint
+        name = self.rules.item
+        if name is None:
+            modules = [name for name in items if items[name].kind == _tree.MODULE] or [name for name in items if items[name].has_tensors]
+            if "model" not in items and len(modules) != 1:
+                raise MismatchError(f"{items.info.path}: it has {', '.join(modules) or 'nothing'} to load weights from: name the item, as in load(..., item=)")
+            name = "model" if "model" in items else modules[0]
+        return {key: value.for_torch() for key in items[name] if isinstance(value := items[name][key], Array)}
+
+    def _match(self, own: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Move]:
+        moves: dict[str, Move] = {}
+        wrong: list[str] = []
+        for source, array in self._source().items():
+            given = self.rules.target_name(source)
+            if given is None:
+                self.report.skipped.append(source)
+                continue
+            name = aliases.get(given, given)
+            if name in moves and (given != name or array.info.name == moves[name].source.info.name):
+                continue  # tied: another name of what is filled already
+            if name in moves and source != name:
+                raise MismatchError(f"{moves[name].source.info.name} and {source} would both become {name}: correct `rename`")
+            if name not in own:
+                self.report.unexpected.append(source)
+                continue
+            self._add(moves, wrong, name, array, own[name])
+        if wrong:
+            raise MismatchError(f"{self.checkpoint.info.path}: {some(wrong, 64, '; ')}; see `on_shape`, `skip`")
+        return moves
+
+    def _add(self, moves: dict[str, Move], wrong: list[str], name: str, array: Array, tensor: Any) -> None:
+        box = self.rules.box(array.shape, tuple(tensor.shape))
+        if box is None and self.rules.on_shape == "skip":
+            self.report.skipped.append(array.info.name)
+        elif box is None:
+            wrong.append(f"{name} is of shape {tuple(tensor.shape)}, in the source {array.shape}")
+        elif _kind(array.dtype) != _kind(_arrays.torch_dtype_name(tensor)):
+            wrong.append(f"{name} is {tensor.dtype}, in the source {array.dtype}, which is a number of another kind")
+        else:
+            moves[name] = Move(array, tensor, box)
+
+    def _check_coverage(self, own: Mapping[str, Any], moves: Mapping[str, Move]) -> None:
+        total = sum(tensor.numel() for tensor in own.values())
+        covered = sum(move.target.numel() for move in moves.values())
+        if moves and covered >= self.rules.min_coverage * total:
+            return
+        missing = [name for name in own if name not in moves]
+        how = f"only {covered / max(total, 1):.1%} of the module is in it (min_coverage {self.rules.min_coverage:.0%})" if moves else "no name of it is one of the module's"
+        raise MismatchError(
+            f"{self.checkpoint.info.path}: {how}; the module lacks {some(missing, 4) or 'nothing'}; not taken of the source: "
+            f"{some(self.report.unexpected + self.report.skipped, 4) or 'nothing'}; see `rename`"
+        )
+
+    def _fill(self, moves: Mapping[str, Move]) -> None:
+        """In place, by the library's own threads."""
+        if not moves:
+            return
+        state = _native.State()
+        for name, move in moves.items():
+            buffer, info = _arrays.buffer_of(move.target, name), move.source.info
+            state.bind(info.item, info.name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, strides=buffer.strides)
+        native = _native.load(self.checkpoint.info.path, state)
+        self.report.bytes += native.bytes
+        self.report.seconds += native.elapsed_ns / 1e9
+        self.report.restored += moves
+
+    def _tell(self, name: str, move: Move) -> None:
+        (self.report.restored if move.source.dtype == _arrays.torch_dtype_name(move.target) else self.report.converted).append(name)
+        self.report.bytes += move.source.info.size_bytes
+        if not move.is_whole:
+            self.report.notes.append(f"{name}: {move.source.shape} of the source into {tuple(move.target.shape)}")
+
+
+def _kind(dtype: str) -> str:
+    """Between which dtypes a cast keeps the meaning."""
+    return "float" if dtype.startswith(("F", "BF")) else "complex" if dtype.startswith("C") else "bool" if dtype == "BOOL" else "int"

@@ -1,0 +1,259 @@
+"""Looking into checkpoints: nothing is read before it is asked for, and what was taken stays."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import gc
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from state_help import bits, same
+from torch import nn
+
+import cairn
+
+WRITER = """
+import sys, torch, cairn
+torch.set_num_threads(1)
+model = torch.nn.Linear(3, 2)
+with cairn.CheckpointManager(sys.argv[1], {"model": model}) as manager:
+    step = manager.restore().step
+    for line in sys.stdin:  # one more save for each line
+        step += 1
+        with torch.no_grad():
+            model.weight.fill_(step)
+        manager.save(step, metrics={"loss": 1 / step}, force=True)
+        manager.wait_until_finished()
+"""
+
+
+def grown(folder: Path, steps: int = 3) -> nn.Module:
+    """A run with a checkpoint for each step, whose weights are the step."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    with cairn.CheckpointManager(folder, {"model": model, "run": cairn.Values(epoch=0)}) as manager:
+        for step in range(1, steps + 1):
+            with torch.no_grad():
+                model[0].weight.fill_(step)
+            manager.save(step, metrics={"loss": torch.tensor(1 / step)}, force=True, tags=["first"] if step == 1 else ())
+    return model
+
+
+def test_every_kept_step_is_evaluated_in_four_lines(tmp_path: Path) -> None:
+    grown(tmp_path / "run")
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    seen = {}
+    for checkpoint in cairn.CheckpointManager(tmp_path / "run"):
+        report = checkpoint.load_into(model)
+        seen[checkpoint.step] = (model[0].weight.mean().item(), checkpoint.metrics["loss"], len(report.restored))
+    assert seen == {step: (float(step), float(torch.tensor(1 / step)), 7) for step in (1, 2, 3)}
+
+
+def test_what_is_known_of_a_checkpoint(tmp_path: Path) -> None:
+    grown(tmp_path / "run")
+    with cairn.Checkpoint("run@1", tmp_path) as checkpoint:
+        assert (checkpoint.step, checkpoint.metrics, checkpoint.tags) == (1, {"loss": 1.0}, ("first",))
+        assert checkpoint.path == tmp_path / "run" / "checkpoint-1"
+        assert abs(checkpoint.time - datetime.datetime.now(datetime.timezone.utc)) < datetime.timedelta(minutes=10)
+        assert list(checkpoint) == ["model", "run"] and len(checkpoint) == 2
+        assert checkpoint["run"]["epoch"] == 0 and len(checkpoint["model"]) == 7
+        assert "step 1" in repr(checkpoint) and "7 tensors" in repr(checkpoint["model"]) and "F32, (3, 4)" in repr(checkpoint["model"]["0.weight"])
+        assert checkpoint["model"]["0.weight"].info.statistics == pytest.approx((1.0, 12**0.5, 0, 0))
+        with pytest.raises(KeyError, match="no item 'optimizer': it holds model, run"):
+            checkpoint["optimizer"]
+        with pytest.raises(KeyError, match="item model holds no '0.wait'"):
+            checkpoint["model"]["0.wait"]
+    with pytest.raises(cairn.NotFoundError, match="3"):
+        cairn.Checkpoint("run@7", tmp_path)
+
+
+def test_values_inside_of_others_are_found_by_their_path(tmp_path: Path) -> None:
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.5)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    cairn.save(tmp_path / "one", {"model": model, "optimizer": optimizer, "run": {"a/b": torch.ones(1), "c": [1, {"d": 2}]}})
+    with cairn.Checkpoint(tmp_path / "one") as checkpoint:
+        item = checkpoint["optimizer"]
+        assert item["param_groups/0/lr"] == 0.5 and item["param_groups"][0]["lr"] == 0.5
+        assert bits(item["state/weight/exp_avg"].read()) == bits(optimizer.state[model.weight]["exp_avg"])
+        assert {name for name in item if name.startswith("state/bias")} == {"state/bias/step", "state/bias/exp_avg", "state/bias/exp_avg_sq"}
+        assert isinstance(item["state"]["bias"]["exp_avg"], cairn.Array)
+        assert checkpoint["run"]["c/1/d"] == 2 and checkpoint["run"]["a~1b"].read().item() == 1.0
+        with pytest.raises(KeyError):
+            item["param_groups/3"]
+
+
+def arrays() -> dict[str, Any]:
+    numbers = torch.Generator().manual_seed(1)
+    return {
+        "torch": torch.randn(5, 6, 7, generator=numbers), "half": torch.randn(5, 6, generator=numbers).bfloat16(), "complex": torch.randn(4, 5, dtype=torch.complex128, generator=numbers),
+        "numpy": numpy.arange(60.0).reshape(3, 4, 5), "pairs": numpy.arange(12).reshape(3, 4) + 1j, "dates": numpy.arange(9).reshape(3, 3).astype("datetime64[h]"),
+        "flags": torch.rand(4, 5, generator=numbers) > 0.5, "line": numpy.arange(9, dtype=numpy.int16),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> cairn.Checkpoint:
+    folder = tmp_path_factory.mktemp("arrays") / "one"
+    cairn.save(folder, {"data": arrays() | {"scalar": torch.tensor(2.5), "empty": numpy.zeros((0, 3)), "whole": numpy.array(7)}})
+    return cairn.Checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", arrays())
+def test_slices_are_as_numpy_has_them(name: str, opened: cairn.Checkpoint) -> None:
+    whole, array = arrays()[name], opened["data"][name]
+    rank = len(whole.shape)
+    one = [0, -1, slice(None), slice(1, 3), slice(None, None, 2), slice(None, None, -1), slice(-1, 0, -2), slice(3, 1), slice(-2, None)]
+    for key in (*one, ..., *itertools.islice(itertools.product(one, repeat=rank), 0, None, 7), (..., 1), (1, ...), (..., slice(None, None, -2)), ()):
+        want = numpy.asarray(whole.view(torch.int16) if name == "half" else whole)[key]
+        got = array[key]
+        assert isinstance(got, torch.Tensor) == isinstance(whole, torch.Tensor)
+        got = numpy.asarray(got.view(torch.int16) if name == "half" else got)
+        assert want.shape == got.shape and want.dtype == got.dtype and want.tobytes() == got.tobytes(), key
+
+
+def test_keys_that_name_no_box_are_refused(opened: cairn.Checkpoint) -> None:
+    array = opened["data"]["torch"]
+    for key in (numpy.array([1, 2]), True, None, "x", 1.5, (0, [1]), (..., 0, ...)):
+        with pytest.raises(TypeError, match="an Array takes integers and slices"):
+            array[key]
+    for key in (5, (0, 0, 0, 0), (0, 6)):
+        with pytest.raises(IndexError):
+            array[key]
+
+
+def test_a_slice_reads_its_box_alone(tmp_path: Path) -> None:
+    """Damage outside of the box is not met; inside it is, with its file and place."""
+    cairn.save(tmp_path / "one", {"model": {"w": numpy.zeros((4, 4 << 20), numpy.uint8)}})
+    with cairn.Checkpoint(tmp_path / "one") as checkpoint:
+        info = checkpoint["model"]["w"].info
+        file = tmp_path / "one" / info.file
+        with open(file, "r+b") as damaged:
+            damaged.seek(info.file_offset + (8 << 20) + 5)
+            damaged.write(b"\1")
+        assert not checkpoint["model"]["w"][1].any() and not checkpoint["model"]["w"][3, ::-2].any()
+        with pytest.raises(cairn.CorruptError, match="model.safetensors") as told:
+            checkpoint["model"]["w"][2, :3]
+        assert told.value.offset is not None and info.file_offset + (8 << 20) <= told.value.offset < info.file_offset + (12 << 20)
+        for read in (checkpoint["model"]["w"].read, checkpoint.state):
+            with pytest.raises(cairn.CorruptError):
+                read()
+
+
+def test_arrays_of_all_shapes_and_libraries(opened: cairn.Checkpoint) -> None:
+    data, whole = opened["data"], arrays()
+    assert data["scalar"][()].item() == data["scalar"][...].item() == float(data["scalar"].torch()) == 2.5 and data["whole"][()] == 7
+    with pytest.raises(TypeError, match="without dimensions"):
+        len(data["scalar"])
+    assert data["empty"].read().shape == data["empty"].torch().shape == data["empty"][:, 1:].shape[:1] + (3,) == (0, 3)
+    assert len(data["torch"]) == 5 and data["complex"].shape == (4, 5) and data["dates"].numpy().dtype == "datetime64[h]"
+    assert bits(data["torch"].torch()) == bits(whole["torch"]) == numpy.asarray(data["torch"]).tobytes()
+    assert torch.equal(data["complex"].torch(), whole["complex"]) and (data["pairs"].numpy() == whole["pairs"]).all()
+    assert bits(data["half"].torch()) == bits(whole["half"]) and data["half"].numpy().dtype.name == "bfloat16"
+    assert [bits(row) for row in data["line"]] == [bits(row) for row in whole["line"]]
+    assert torch.equal(torch.from_dlpack(data["torch"]), whole["torch"]) and numpy.from_dlpack(data["torch"]).tobytes() == bits(whole["torch"])
+    assert numpy.asarray(data["line"], dtype=numpy.float32).dtype == numpy.float32
+    assert not numpy.asarray(data["line"]).flags.writeable and numpy.array(data["line"]).flags.writeable
+    with pytest.raises(ValueError, match="is a copy"):
+        data["line"].__array__(numpy.float32, copy=False)
+
+
+def test_an_array_is_read_into_memory_of_ones_own(opened: cairn.Checkpoint) -> None:
+    place = torch.zeros(5, 6, 7)
+    opened["data"]["torch"].read_into(place)
+    assert same(place, arrays()["torch"])
+    for wrong in (torch.zeros(5, 6, 8), torch.zeros(5, 6, 7, dtype=torch.float64), torch.zeros(7, 6, 5).permute(2, 1, 0), numpy.broadcast_to(numpy.float32(0), (5, 6, 7))):
+        with pytest.raises(ValueError, match="fit into|cannot be read into"):
+            opened["data"]["torch"].read_into(wrong)
+
+
+def test_views_outlive_the_checkpoint_and_its_folder(tmp_path: Path) -> None:
+    saved = torch.randn(300, 40)
+    cairn.save(tmp_path / "one", {"model": {"w": saved}})
+    checkpoint = cairn.Checkpoint(tmp_path / "one")
+    views = [checkpoint["model"]["w"].numpy(), checkpoint["model"]["w"].torch(), numpy.asarray(checkpoint["model"]["w"]), torch.from_dlpack(checkpoint["model"]["w"])]
+    checkpoint.close()
+    for file in sorted((tmp_path / "one").rglob("*"), reverse=True):
+        file.unlink() if file.is_file() else file.rmdir()
+    del checkpoint
+    gc.collect()
+    assert all(bits(view) == bits(saved) for view in views)
+
+
+def test_files_of_other_programs_are_looked_into(tmp_path: Path) -> None:
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    saved = {"a.weight": torch.randn(3, 4), "b": torch.ones(2, dtype=torch.bfloat16)}
+    save_file(saved, tmp_path / "x.safetensors", {"who": "somebody"})
+    with cairn.Checkpoint(tmp_path / "x.safetensors") as checkpoint:
+        (item,) = checkpoint
+        assert same(checkpoint[item]["a.weight"].torch(), saved["a.weight"]) and same(checkpoint[item]["b"][:1], saved["b"][:1])
+        assert same(checkpoint.state()[item], saved) and checkpoint.metadata == {"who": "somebody"}
+        with pytest.raises(cairn.Error, match="Cairn did not write it, so it has no step"):
+            checkpoint.metrics
+
+
+def test_a_state_is_given_back_without_templates(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.randn(4, 4)).sum().backward()
+    optimizer.step()
+    cairn.save(tmp_path / "one", {"model": model, "optimizer": optimizer, "run": cairn.Values(epoch=3, seen=[1, 2])})
+    with cairn.Checkpoint(tmp_path / "one") as checkpoint:
+        state = checkpoint.state()
+    assert same(state["model"], {name: tensor.detach() for name, tensor in model.state_dict().items()})
+    assert state["run"] == {"epoch": 3, "seen": [1, 2]}
+    other = copy.deepcopy(model)
+    other.load_state_dict(state["model"])
+    assert bits(state["optimizer"]["state"]["0.weight"]["momentum_buffer"]) == bits(optimizer.state[model[0].weight]["momentum_buffer"])
+    assert same(cairn.load(tmp_path / "one"), state)
+
+
+def test_new_checkpoints_are_seen_while_another_process_writes(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "run")], stdin=subprocess.PIPE, text=True) as writer:
+        assert writer.stdin is not None
+        manager = cairn.CheckpointManager(tmp_path / "run")
+        assert manager.wait_for_new(timeout=0.05) is None
+        model = nn.Linear(3, 2)
+        for step in (1, 2, 3):
+            print(file=writer.stdin, flush=True)
+            checkpoint = manager.wait_for_new(timeout=120)
+            assert checkpoint is not None
+            with checkpoint:
+                assert checkpoint.step == step and checkpoint.metrics == {"loss": 1 / step}
+                checkpoint.load_into(model)
+                assert model.weight.unique().tolist() == [step]
+        assert manager.wait_for_new(timeout=0.05) is None
+        writer.stdin.close()
+        assert writer.wait(timeout=60) == 0
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    model = grown(tmp_path / "run")
+    file = tmp_path / "run" / "checkpoint-2" / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.unlink()  # which other checkpoints may share
+    file.write_bytes(data)
+    manager = cairn.CheckpointManager(tmp_path / "run")
+    good = []
+    for checkpoint in manager:
+        try:
+            checkpoint.load_into(model)
+            good.append(checkpoint.step)
+        except cairn.Error as error:
+            assert "model.safetensors" in str(error) and error.offset is not None
+            with pytest.raises(cairn.CorruptError, match=r"checkpoint-2.*model\.safetensors") as told:
+                checkpoint.state()
+            assert told.value.offset is not None
+    assert good == [1, 3]
+    (tmp_path / "run" / "checkpoint-1" / "manifest.json").write_text("{")
+    assert manager.all_steps() == [2, 3], "what cannot be opened is not iterated over"
+    with pytest.raises(cairn.CorruptError, match="manifest.json"):
+        cairn.Checkpoint(tmp_path / "run" / "checkpoint-1")

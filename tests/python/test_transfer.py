@@ -1,0 +1,306 @@
+"""Weights of others into a model of one's own: names, shapes and dtypes may differ; nothing is touched before all of it is matched."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from safetensors.torch import save_file
+from state_help import bits, same
+from torch import nn
+
+import cairn
+from cairn import _transfer
+
+
+def network(width: int = 4, bias: bool = True) -> nn.Module:
+    return nn.Sequential(nn.Linear(4, width, bias=bias), nn.LayerNorm(width), nn.Linear(width, 3, bias=bias))
+
+
+def cairn_folder(folder: Path, weights: dict[str, torch.Tensor]) -> Path:
+    cairn.save(folder / "one", {"model": weights, "run": {"step": 3}})
+    return folder / "one"
+
+
+def one_file(folder: Path, weights: dict[str, torch.Tensor]) -> Path:
+    save_file(weights, folder / "x.safetensors", {"format": "pt"})
+    return folder / "x.safetensors"
+
+
+def hub_folder(folder: Path, weights: dict[str, torch.Tensor]) -> Path:
+    """As huggingface_hub splits it."""
+    names = list(weights)
+    files = {name: f"model-0000{1 + 2 * number // len(names)}-of-00002.safetensors" for number, name in enumerate(names)}
+    for file in set(files.values()):
+        save_file({name: weights[name] for name in names if files[name] == file}, folder / file, {"format": "pt"})
+    size = sum(tensor.nbytes for tensor in weights.values())
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": size}, "weight_map": files}))
+    return folder
+
+
+def single_folder(folder: Path, weights: dict[str, torch.Tensor]) -> Path:
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("written", [cairn_folder, one_file, hub_folder, single_folder])
+def test_weights_come_from_any_source(written: Callable[[Path, Any], Path], tmp_path: Path) -> None:
+    model, other = network(), network()
+    places = [parameter.data_ptr() for parameter in other.parameters()]
+    report = cairn.load(written(tmp_path, weights_of(model)), other)
+    assert same(weights_of(model), weights_of(other))
+    assert sorted(report.restored) == sorted(weights_of(model)) and not report.missing + report.unexpected + report.converted + report.skipped
+    assert report.bytes == sum(tensor.nbytes for tensor in weights_of(model).values())
+    assert places == [parameter.data_ptr() for parameter in other.parameters()]
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        {r"^net\.": "", r"\.gamma$": ".weight"},
+        lambda name: name.removeprefix("net.").replace("gamma", "weight") if name != "net.more" else None,
+    ],
+    ids=["patterns", "callable"],
+)
+def test_names_are_rewritten(rename: Any, tmp_path: Path) -> None:
+    model, other = network(), network()
+    source = {"net." + name.replace("1.weight", "1.gamma"): tensor for name, tensor in weights_of(model).items()} | {"net.more": torch.ones(1)}
+    report = cairn.load(one_file(tmp_path, source), other, rename=rename)
+    assert same(weights_of(model), weights_of(other))
+    assert (report.unexpected, report.skipped) == ((["net.more"], []) if isinstance(rename, dict) else ([], ["net.more"]))
+
+
+def test_two_that_become_one_are_refused(tmp_path: Path) -> None:
+    source = weights_of(network()) | {"a0.weight": torch.ones(4, 4)}
+    before = weights_of(other := network())
+    with pytest.raises(cairn.MismatchError, match="would both become 0.weight: correct `rename`"):
+        cairn.load(one_file(tmp_path, source), other, rename={"^a": ""})
+    assert same(before, weights_of(other))
+
+
+def test_only_and_skip_choose_by_names_of_the_source(tmp_path: Path) -> None:
+    model = network()
+    path = one_file(tmp_path, weights_of(model))
+    for rules, taken in (({"only": r"^0\."}, {"0.weight", "0.bias"}), ({"skip": [r"\.bias$", "^1"]}, {"0.weight", "2.weight"}), ({"only": ["0", "2"], "skip": "bias"}, {"0.weight", "2.weight"})):
+        other = network()
+        report = cairn.load(path, other, min_coverage=0.1, **rules)
+        assert set(report.restored) == taken and set(report.missing) == set(report.skipped) == set(weights_of(model)) - taken
+        assert all(same(tensor, weights_of(model)[name]) == (name in taken) or name.startswith("1") for name, tensor in weights_of(other).items())
+
+
+def test_another_shape_is_an_error_that_names_each(tmp_path: Path) -> None:
+    path = one_file(tmp_path, weights_of(network(6)))
+    before = weights_of(other := network(4))
+    with pytest.raises(cairn.MismatchError) as told:
+        cairn.load(path, other)
+    for name, shapes in {"0.weight": "(4, 4), in the source (6, 4)", "0.bias": "(4,), in the source (6,)", "1.weight": "(4,)", "1.bias": "(4,)", "2.weight": "(3, 4), in the source (3, 6)"}.items():
+        assert f"{name} is of shape {shapes}" in str(told.value)
+    assert "on_shape" in str(told.value) and same(before, weights_of(other))
+
+
+def test_another_shape_is_skipped_cut_or_filled_up(tmp_path: Path) -> None:
+    large, small = network(6), network(4)
+    path = one_file(tmp_path, weights_of(large))
+    skipped = network(4)
+    report = cairn.load(path, skipped, on_shape="skip", min_coverage=0.0)
+    assert report.restored == ["2.bias"] and len(report.skipped) == 5 and same(skipped[2].bias.data, large[2].bias.data)
+    cut = network(4)
+    report = cairn.load(path, cut, on_shape="slice")
+    assert torch.equal(cut[0].weight, large[0].weight[:4]) and torch.equal(cut[2].weight, large[2].weight[:, :4])
+    assert "0.weight: (6, 4) of the source into (4, 4)" in report.notes and len(report.restored) == 6
+    (tmp_path / "small").mkdir()
+    path = one_file(tmp_path / "small", weights_of(small))
+    padded = network(6)
+    before = weights_of(padded)
+    cairn.load(path, padded, on_shape="pad")
+    assert torch.equal(padded[0].weight[:4], small[0].weight) and torch.equal(padded[0].weight[4:], before["0.weight"][4:])
+    assert torch.equal(padded[2].weight[:, :4], small[2].weight) and torch.equal(padded[2].weight[:, 4:], before["2.weight"][:, 4:])
+    with pytest.raises(cairn.MismatchError, match="0.weight is of shape"):
+        cairn.load(path, network(6), on_shape="slice")
+    with pytest.raises(ValueError, match='on_shape is "error", "skip", "slice" or "pad", not \'crop\''):
+        cairn.load(path, network(6), on_shape="crop")  # type: ignore[arg-type]
+
+
+def test_values_are_cast_to_what_the_module_holds(tmp_path: Path) -> None:
+    model = network()
+    half = {name: tensor.bfloat16() for name, tensor in weights_of(model).items()} | {"1.bias": torch.ones(4)}
+    other = network()
+    report = cairn.load(one_file(tmp_path, half), other)
+    assert report.restored == ["1.bias"] and sorted(report.converted) == ["0.bias", "0.weight", "1.weight", "2.bias", "2.weight"]
+    assert all(same(tensor, half[name].float()) for name, tensor in weights_of(other).items())
+
+
+def test_the_module_becomes_the_dtype_that_is_asked_for(tmp_path: Path) -> None:
+    model = network()
+    other = nn.Sequential(*network(), nn.BatchNorm1d(3))
+    report = cairn.load(one_file(tmp_path, weights_of(model)), other, dtype=torch.bfloat16, min_coverage=0.5)
+    assert {tensor.dtype for name, tensor in other.state_dict().items() if name != "3.num_batches_tracked"} == {torch.bfloat16}
+    assert all(torch.equal(other.state_dict()[name], tensor.bfloat16()) for name, tensor in weights_of(model).items())
+    assert sorted(report.converted) == sorted(weights_of(model)) and "3.running_mean" in report.missing
+    with pytest.raises(TypeError, match="dtype is a floating dtype of torch"):
+        cairn.load(tmp_path / "x.safetensors", other, dtype="bfloat16")  # type: ignore[arg-type]
+
+
+def test_a_failed_load_leaves_the_dtype_alone(tmp_path: Path) -> None:
+    other = network()
+    with pytest.raises(cairn.MismatchError):
+        cairn.load(one_file(tmp_path, {"x": torch.ones(1)}), other, dtype=torch.bfloat16)
+    assert other[0].weight.dtype == torch.float32
+
+
+def test_numbers_of_another_kind_are_not_cast(tmp_path: Path) -> None:
+    source = weights_of(network()) | {"0.weight": torch.ones(4, 4, dtype=torch.int8)}
+    with pytest.raises(cairn.MismatchError, match="0.weight is torch.float32, in the source I8, which is a number of another kind"):
+        cairn.load(one_file(tmp_path, source), network())
+
+
+def test_too_little_is_an_error(tmp_path: Path) -> None:
+    model = network()
+    path = one_file(tmp_path, {name: tensor for name, tensor in weights_of(model).items() if name != "0.weight"})
+    before = weights_of(other := network())
+    with pytest.raises(cairn.MismatchError, match=r"only 62\.\d% of the module is in it \(min_coverage 95%\); the module lacks 0\.weight"):
+        cairn.load(path, other)
+    assert same(before, weights_of(other))
+    assert cairn.load(path, other, min_coverage=0.6).missing == ["0.weight"]
+    with pytest.raises(ValueError, match="min_coverage is a share"):
+        cairn.load(path, other, min_coverage=95)
+
+
+@pytest.mark.parametrize("rules", [{}, {"min_coverage": 0.0}, {"only": "nothing", "min_coverage": 0.0}, {"rename": {"^": "x."}, "min_coverage": 0.0}])
+def test_nothing_at_all_is_always_an_error(rules: Any, tmp_path: Path) -> None:
+    names = weights_of(network()) if "only" in rules or "rename" in rules else {"encoder.w": torch.ones(2)}
+    with pytest.raises(cairn.MismatchError, match="no name of it is one of the module's; the module lacks 0.weight, 0.bias.*see `rename`"):
+        cairn.load(one_file(tmp_path, names), network(), **rules)
+
+
+class Tied(nn.Module):
+    def __init__(self, tied: bool = True) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+        if tied:
+            self.head.weight = self.words.weight
+
+
+def test_tied_weights_go_both_ways(tmp_path: Path) -> None:
+    cairn.save(tmp_path / "tied", {"model": Tied()})
+    one = weights_of(Tied())["words.weight"]
+    for number, names in enumerate((["words.weight"], ["head.weight"], ["words.weight", "head.weight"])):
+        other = Tied()
+        (tmp_path / str(number)).mkdir()
+        report = cairn.load(one_file(tmp_path / str(number), {name: one.clone() for name in names}), other)
+        assert same(other.words.weight.data, one) and other.head.weight is other.words.weight
+        assert report.restored == ["words.weight"]
+    untied = Tied(tied=False)
+    assert sorted(cairn.load(tmp_path / "tied", untied).restored) == ["head.weight", "words.weight"]
+    assert torch.equal(untied.words.weight, untied.head.weight) and untied.words.weight is not untied.head.weight
+    assert cairn.load(tmp_path / "tied", Tied()).restored == ["words.weight"]
+
+
+def test_the_item_is_found_or_named(tmp_path: Path) -> None:
+    student, teacher = network(), network()
+    cairn.save(tmp_path / "one", {"optimizer": {"w": torch.ones(2)}, "student": student, "run": {"x": 1}})
+    other = network()
+    cairn.load(tmp_path / "one", other)
+    assert same(weights_of(student), weights_of(other))
+    cairn.save(tmp_path / "two", {"student": student, "teacher": teacher})
+    with pytest.raises(cairn.MismatchError, match=r"it has student, teacher to load weights from: name the item, as in load\(..., item=\)"):
+        cairn.load(tmp_path / "two", other)
+    cairn.load(tmp_path / "two", other, item="teacher")
+    assert same(weights_of(teacher), weights_of(other))
+
+
+def test_a_state_takes_no_rules(tmp_path: Path) -> None:
+    model, other = network(), network()
+    cairn.save(tmp_path / "one", {"model": model, "run": (run := cairn.Values(epoch=4))})
+    run.epoch = 0
+    assert cairn.load(tmp_path / "one", {"model": other, "run": run}).missing == []
+    assert run.epoch == 4 and same(weights_of(model), weights_of(other))
+    with pytest.raises(cairn.UsageError, match="rename, only: for loading into a module; a state is filled as it was saved"):
+        cairn.load(tmp_path / "one", {"model": other}, rename={"a": "b"}, only="x")
+    with pytest.raises(cairn.UsageError, match="skip: for loading into a module"):
+        cairn.load(tmp_path / "one", skip="x")
+    with pytest.raises(TypeError, match="into is a module, or a state"):
+        cairn.load(tmp_path / "one", [other])
+
+
+def test_weights_of_numpy_and_of_bfloat16_in_jax(tmp_path: Path) -> None:
+    jnp = pytest.importorskip("jax").numpy
+    model = network(bias=False)
+    values = {name: numpy.asarray(tensor) for name, tensor in weights_of(model).items()}
+    cairn.save(tmp_path / "one", {"model": values | {"0.weight": jnp.asarray(values["0.weight"], jnp.bfloat16)}})
+    other = network(bias=False)
+    cairn.load(tmp_path / "one", other)
+    assert same(weights_of(other), weights_of(model) | {"0.weight": model[0].weight.detach().bfloat16().float()})
+
+
+def test_a_module_without_memory_is_refused(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        empty = network()
+    with pytest.raises(cairn.UnstorableError, match=r"0.weight: a tensor on the meta device has no bytes: give it memory, as module.to_empty"):
+        cairn.load(one_file(tmp_path, weights_of(network())), empty)
+
+
+def test_wrapped_modules_and_layouts_are_filled_where_they_lie(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    other = nn.DataParallel(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last))
+    cairn.load(one_file(tmp_path, weights_of(model)), other)
+    assert same(weights_of(model), weights_of(other.module)) and other.module[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (3, 5), (1, 40), (2, 3, 17), (4, 0, 3), (1, 1, 1, 50)])
+def test_blocks_cover_each_element_once(shape: tuple[int, ...]) -> None:
+    seen = numpy.zeros(shape, int)
+    for block in _transfer.blocks(shape, 8):
+        assert seen[block].size <= 8
+        seen[block] += 1
+    assert (seen == 1).all()
+
+
+MEASURE = """
+import resource, sys, torch, cairn
+torch.set_num_threads(1)
+model = torch.nn.Sequential(*[torch.nn.Linear(2560, 2560, bias=False, device="meta") for _ in range(11)], torch.nn.Embedding(1, 5000000, device="meta"))
+model.to_empty(device="cpu")
+for source in sys.argv[1:]:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report = cairn.load(source, model)
+    assert len(report.restored + report.converted) == 12, report
+    assert all(parameter.reshape(-1)[-1] == 3.0 for parameter in model.parameters())
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_there_is_never_a_second_copy_of_the_model(tmp_path: Path) -> None:
+    """300 MiB - as they are, without digests, and cast -: less than 64 MiB more."""
+    shapes = {f"{number}.weight": (2560, 2560) for number in range(11)} | {"11.weight": (1, 5000000)}
+    for name, dtype in (("whole", torch.float32), ("half", torch.bfloat16)):
+        cairn.save(tmp_path / name, {"model": {key: torch.full(shape, 3.0, dtype=dtype) for key, shape in shapes.items()}})
+    sources = [str(tmp_path / name) for name in ("whole", "whole/model.safetensors", "half")]
+    done = subprocess.run([sys.executable, "-c", MEASURE, *sources], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    grown = [int(line) for line in done.stdout.split()]
+    assert len(grown) == 3 and sum(grown) < 64, f"{grown} MiB beside the model"
+
+
+def test_damage_is_told(tmp_path: Path) -> None:
+    path = cairn_folder(tmp_path, weights_of(network()))
+    data = bytearray((path / "model.safetensors").read_bytes())
+    data[-3] ^= 1
+    (path / "model.safetensors").write_bytes(data)
+    with pytest.raises(cairn.Error, match=r"model\.safetensors") as told:
+        cairn.load(path, network())
+    assert told.value.offset is not None and bits(torch.zeros(1)) == b"\0" * 4

@@ -1,0 +1,273 @@
+"""A saved model's folder opens with the stock readers of the field: safetensors, transformers, peft, gguf."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from state_help import bits, carry, same
+from torch import nn
+from torch.nn import functional as F
+
+import cairn
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+safetensors = pytest.importorskip("safetensors.torch")
+transformers = pytest.importorskip("transformers")
+
+
+def gpt(seed: int = 1, **options: Any) -> Any:
+    torch.manual_seed(seed)
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=64, n_positions=16, n_embd=16, n_layer=2, n_head=2, **options)).eval()
+
+
+def llama(seed: int = 1) -> Any:
+    torch.manual_seed(seed)
+    config = transformers.LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, tie_word_embeddings=False)
+    return transformers.LlamaForCausalLM(config).to(torch.bfloat16).eval()
+
+
+def words() -> Any:
+    tokenizers = pytest.importorskip("tokenizers")
+    model = tokenizers.models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(model), unk_token="?")
+
+
+TOKENS = torch.arange(8).reshape(1, 8)
+
+
+@pytest.mark.parametrize("make", [gpt, llama])
+def test_a_saved_model_is_a_model_folder(make: Any, tmp_path: Path) -> None:
+    model = make()
+    tokenizer = words()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "run": cairn.Values(epoch=1)}, attachments={"tokenizer": tokenizer, "notes.txt": b"hello"}) as manager:
+        manager.save(1, force=True)
+    folder = tmp_path / "run" / "checkpoint-1"
+    loaded = type(model).from_pretrained(folder)
+    assert bits(loaded(TOKENS).logits) == bits(model(TOKENS).logits)
+    inner = transformers.AutoModel.from_pretrained(folder)
+    assert type(inner).__name__ == type(model).__name__.replace("LMHeadModel", "Model").replace("ForCausalLM", "Model") and inner.dtype == model.dtype
+    assert same(dict(inner.state_dict()), dict(model.base_model.state_dict()))
+    assert type(transformers.AutoModelForCausalLM.from_pretrained(folder)) is type(model)
+    assert transformers.AutoTokenizer.from_pretrained(folder)("a b x")["input_ids"] == tokenizer("a b x")["input_ids"] == [0, 1, 2]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["architectures"] == [type(model).__name__] and config["dtype"] == str(model.dtype).removeprefix("torch.")
+    assert transformers.GenerationConfig.from_pretrained(folder).to_dict() == model.generation_config.to_dict()
+    weights = safetensors.load_file(folder / "model.safetensors")
+    state = model.state_dict()
+    assert set(weights) == set(state) - ({"lm_head.weight"} if model.config.tie_word_embeddings else set())
+    assert all(same(tensor, state[name]) for name, tensor in weights.items())
+    assert (folder / "notes.txt").read_bytes() == b"hello" and not list(folder.glob("*.bin")) + list(folder.glob("*.pt"))
+
+
+def test_wrapped_models_and_own_tokenizers_attach_their_files(tmp_path: Path) -> None:
+    model = gpt()
+    model.tokenizer = words()
+    cairn.save(tmp_path / "one", {"model": nn.DataParallel(model)}, attachments={"config.json": b'{"model_type": "gpt2", "mine": 1}'})
+    names = {file.name for file in (tmp_path / "one").iterdir()}
+    assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"} <= names
+    assert json.loads((tmp_path / "one" / "config.json").read_text())["mine"] == 1, "what is given goes first"
+
+
+def test_attachments_that_are_none_are_refused(tmp_path: Path) -> None:
+    class Silent:
+        def save_pretrained(self, folder: str) -> None:
+            pass
+
+    with pytest.raises(cairn.UsageError, match="save_pretrained of a Silent wrote no file to attach"):
+        cairn.save(tmp_path / "one", {"model": {"w": torch.ones(1)}}, attachments={"tokenizer": Silent()})
+    with pytest.raises(TypeError):
+        cairn.save(tmp_path / "one", {"model": {"w": torch.ones(1)}}, attachments={"x": 3})  # type: ignore[dict-item]
+    with pytest.raises(cairn.Error, match="model.safetensors"):
+        cairn.save(tmp_path / "one", {"model": {"w": torch.ones(1)}}, attachments={"model.safetensors": b"x"})
+    assert not (tmp_path / "one").exists()
+
+
+def loaded_by_rules(folder: Path, rule: str) -> set[str]:
+    """Which files a server reads, by the rules that vLLM, TGI and mlx-lm follow; of their code only this is needed."""
+    top = {file.name for file in folder.glob("*.safetensors")}
+    index = folder / "model.safetensors.index.json"
+    if rule == "vllm":
+        assert not any(name.startswith("consolidated") for name in top)
+        return set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else top
+    if rule == "tgi":
+        return {name for name in top if not {"arguments", "args", "training"} & set(name.split("."))}
+    return {file.name for file in folder.glob("model*.safetensors")}
+
+
+@pytest.mark.parametrize("shard_bytes", [0, 20_000])
+def test_a_large_model_is_sharded_as_the_hub_has_it(shard_bytes: int, tmp_path: Path) -> None:
+    model = gpt()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": torch.optim.SGD(model.parameters(), 0.1)}, shard_bytes=shard_bytes) as manager:
+        manager.save(1, force=True)
+    cairn.save(tmp_path / "one", {"model": model}, shard_bytes=shard_bytes)
+    for folder in (tmp_path / "run" / "checkpoint-1", tmp_path / "one"):
+        shards = sorted(file.name for file in folder.glob("*.safetensors"))
+        if shard_bytes:
+            assert len(shards) > 1 and shards[0] == f"model-00001-of-{len(shards):05}.safetensors"
+            index = json.loads((folder / "model.safetensors.index.json").read_text())
+            assert index["metadata"]["total_size"] == sum(tensor.nbytes for name, tensor in model.state_dict().items() if name != "lm_head.weight")
+            assert all(name in safetensors.load_file(folder / file) for name, file in index["weight_map"].items())
+        else:
+            assert shards == ["model.safetensors"] and not (folder / "model.safetensors.index.json").exists()
+        for rule in ("vllm", "tgi", "mlx"):
+            files = loaded_by_rules(folder, rule)
+            names = [name for file in files for name in safetensors.load_file(folder / file)]
+            assert sorted(names) == sorted(set(model.state_dict()) - {"lm_head.weight"}), rule
+        assert bits(transformers.AutoModelForCausalLM.from_pretrained(folder)(TOKENS).logits) == bits(model(TOKENS).logits)
+    other = gpt(2)
+    cairn.load(tmp_path / "one", other)
+    assert same(dict(model.state_dict()), dict(other.state_dict()))
+
+
+def test_gguf_reads_the_weights(tmp_path: Path) -> None:
+    local = pytest.importorskip("gguf.utility").SafetensorsLocal
+    model = gpt()
+    cairn.save(tmp_path / "one", {"model": model})
+    with local(tmp_path / "one" / "model.safetensors") as weights:
+        assert all(bytes(tensor.mmap_bytes()) == bits(model.state_dict()[name]) for name, tensor in weights.items()) and len(weights) > 20
+
+
+# --------------------------------------------------------------------------------------------------------------------- peft
+
+
+def tuned(seed: int = 1, base: Any = None, **options: Any) -> Any:
+    peft = pytest.importorskip("peft")
+    base = base or gpt()
+    base.name_or_path = "somebody/gpt"
+    torch.manual_seed(seed)
+    return peft.get_peft_model(base, peft.LoraConfig(**({"r": 2, "target_modules": ["c_attn"], "fan_in_fan_out": True, "init_lora_weights": False} | options)))
+
+
+def step(model: Any, optimizer: Any) -> None:
+    F.cross_entropy(model(TOKENS).logits.flatten(0, 1), TOKENS.flatten()).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def trained(model: Any) -> list[Any]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+@pytest.mark.parametrize("options", [{}, {"modules_to_save": ["ln_f"]}, {"bias": "lora_only"}, {"use_dora": True}], ids=["lora", "modules", "bias", "dora"])
+def test_an_adapter_is_a_folder_of_peft(options: Any, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model = tuned(**options).eval()
+    optimizer = torch.optim.AdamW(trained(model), lr=0.1)
+    step(model, optimizer)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer}) as manager:
+        manager.save(1, force=True)
+    folder = tmp_path / "run" / "checkpoint-1"
+    assert {file.name for file in folder.iterdir()} == {"adapter_model.safetensors", "adapter_config.json", "manifest.json", "training"}
+    model.save_pretrained(tmp_path / "theirs", save_embedding_layers=False)
+    theirs, ours = safetensors.load_file(tmp_path / "theirs" / "adapter_model.safetensors"), safetensors.load_file(folder / "adapter_model.safetensors")
+    assert set(theirs) <= set(ours) and all(same(tensor, ours[name]) for name, tensor in theirs.items())
+    assert options.get("bias") or set(theirs) == set(ours)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "somebody/gpt" and config["inference_mode"] is True and config["r"] == 2
+    loaded = peft.PeftModel.from_pretrained(gpt(), folder).eval()
+    assert bits(loaded(TOKENS).logits) == bits(model(TOKENS).logits)
+
+
+def test_an_adapter_resumes_exactly_on_the_same_base(tmp_path: Path) -> None:
+    model, other = tuned(1).eval(), tuned(2).eval()
+    optimizer, fresh = torch.optim.AdamW(trained(model), lr=0.1), torch.optim.AdamW(trained(other), lr=0.1)
+    for _ in range(2):
+        step(model, optimizer)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer}) as manager:
+        manager.save(1, force=True)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": other, "optimizer": fresh}) as manager:
+        report = manager.restore().report
+    assert not report.missing + report.unexpected + report.new
+    for _ in range(3):
+        step(model, optimizer)
+        step(other, fresh)
+    assert same(dict(model.state_dict()), dict(other.state_dict()))
+
+
+def test_another_base_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
+    model, other = tuned(1), tuned(2, gpt(5))
+    before = [bits(parameter) for parameter in other.parameters()]
+    with pytest.raises(cairn.MismatchError, match=r"model: its base has other weights than the one that was trained on \(somebody/gpt\): load that one"):
+        carry(tmp_path, {"model": model}, {"model": other})
+    assert before == [bits(parameter) for parameter in other.parameters()]
+
+
+def test_a_base_that_is_an_entry_is_saved_once(tmp_path: Path) -> None:
+    model, other = tuned(1), tuned(2, gpt(5))
+    carry(tmp_path, {"model": model, "base": model.get_base_model()}, {"model": other, "base": other.get_base_model()})
+    assert same(dict(model.state_dict()), dict(other.state_dict()))
+    with pytest.raises(cairn.MismatchError, match=r'its base was saved as an entry of the state of its own: bind it, too: \{"base": model.get_base_model\(\)\}'):
+        with cairn.CheckpointManager(tmp_path / "run", {"model": tuned(3)}) as manager:
+            manager.restore()
+
+
+def test_a_base_that_changed_is_seen(tmp_path: Path) -> None:
+    """The digest is not made again at each save, but is where torch counts a change."""
+    model = tuned(1)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        manager.save(1, force=True)
+        with torch.no_grad():
+            model.get_base_model().transformer.wte.weight.add_(1.0)
+        manager.save(2, force=True)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        with pytest.raises(cairn.MismatchError, match="its base has other weights"):
+            manager.restore(step=1)
+        assert manager.restore(step=2).step == 2
+
+
+def test_what_is_trained_beside_the_adapter_and_buffers_are_saved(tmp_path: Path) -> None:
+    def make(seed: int) -> Any:
+        peft = pytest.importorskip("peft")
+        torch.manual_seed(7)
+        base = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+        torch.manual_seed(seed)
+        model = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["0"], init_lora_weights=False))
+        model.get_base_model()[2].weight.requires_grad_(True)
+        return model
+
+    model, other = make(1), make(2)
+    with torch.no_grad():
+        model(torch.randn(8, 4))
+        model.get_base_model()[2].weight.add_(1.0)
+    carry(tmp_path, {"model": model}, {"model": other})
+    assert same(dict(model.state_dict()), dict(other.state_dict()))
+
+
+def test_a_merged_adapter_is_refused(tmp_path: Path) -> None:
+    model = tuned(1)
+    model.merge_adapter()
+    with pytest.raises(cairn.UnstorableError, match=r"model/base_model.*: the adapter is merged into its base: call unmerge_adapter\(\)"):
+        cairn.save(tmp_path / "one", {"model": model})
+    model.unmerge_adapter()
+    cairn.save(tmp_path / "one", {"model": model})
+
+
+def test_prompts_and_second_adapters_come_back(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+
+    def prompted(seed: int) -> Any:
+        base = gpt()
+        torch.manual_seed(seed)
+        return peft.get_peft_model(base, peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)).eval()
+
+    model, other = prompted(1), prompted(2)
+    carry(tmp_path, {"model": model}, {"model": other})
+    assert same(dict(model.state_dict()), dict(other.state_dict()))
+    loaded = peft.PeftModel.from_pretrained(gpt(), tmp_path / "run" / "checkpoint-1").eval()
+    assert bits(loaded(TOKENS).logits) == bits(model(TOKENS).logits)
+    (tmp_path / "two").mkdir()
+    model, other = tuned(1), tuned(2)
+    for each in (model, other):
+        each.add_adapter("second", peft.LoraConfig(r=3, target_modules=["c_proj"], fan_in_fan_out=True, init_lora_weights=False))
+        each.set_adapter("second")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora" in name)
+    for name, parameter in other.named_parameters():
+        parameter.requires_grad_("lora" in name)
+    carry(tmp_path / "two", {"model": model}, {"model": other})
+    assert same(dict(model.state_dict()), dict(other.state_dict()))
