@@ -266,6 +266,9 @@ struct cairn_save_report;
 typedef void (*cairn_progress_fn)(void *user, const cairn_status *status); /* about ten times a second, and at the end */
 typedef void (*cairn_message_fn)(void *user, const char *message);         /* a warning: one line */
 typedef void (*cairn_committed_fn)(void *user, const struct cairn_save_report *report); /* a checkpoint is durable */
+/* Asked when all that a lazy save stages late is staged, before the fence opens: NULL, or the name of a tensor that was written to since the save, which
+ * then fails with EARLY_WRITE. The name must live until the next call. */
+typedef const char *(*cairn_written_fn)(void *user);
 
 typedef struct cairn_run_options {
     size_t struct_size;
@@ -289,8 +292,9 @@ typedef struct cairn_run_options {
     uint32_t keep_best;        /* after each save keep the best K by best_metric, too, as cairn_keep does; 0: only what `best` leads to */
     uint64_t save_every_steps; /* for cairn_run_is_due: when a multiple of it was crossed; 0: not by steps */
     uint64_t save_every_ms;    /* or when the last save began, or the run was opened, so long ago; 0: not by time */
+    cairn_written_fn written;  /* for counters of changes that have no address; may be NULL */
 } cairn_run_options;
-#define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, 0, 0 }
+#define CAIRN_RUN_OPTIONS_INIT { sizeof(cairn_run_options), 0, 0, NULL, 0, CAIRN_IO_AUTO, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL }
 
 /* Opens a run for writing; the last part of path is the run's name, the folder above it the store. Both are made if missing.
  * LOCKED: another process writes it. VERSION: a newer format. FOREIGN: holds another tool's checkpoint-N folders.

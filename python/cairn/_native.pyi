@@ -283,6 +283,9 @@ class ProbeReport(NamedTuple):
 class Run:
     """A run that is open for writing; the last part of `path` is its name. The folders are made where they are missing.
 
+    `written()` is asked on a thread of the library when a lazy save is staged: None, or the name of what was written to since the save, which then fails
+    with EarlyWriteError; so it does if `written` raises.
+
     One call at a time works on it; other threads wait, but `status` and `cancel` may be called at any time. `message(text)`, `progress(Status)` and
     `committed(SaveReport)` run on threads of the library, one at a time; what they raise goes to sys.unraisablehook, and calls on the run from them, or from a
     signal's handler while the run waits, raise UsageError. A run that is collected, or left open at the end of the program, is closed with a
@@ -311,6 +314,7 @@ class Run:
         keep_best: int = 0,
         save_every_steps: int = 0,
         save_every_ms: int = 0,
+        written: Callable[[], str | None] | None = None,
     ) -> Run: ...
     def is_due(self, step: int, /) -> bool:
         """Whether a save of this step is due: by steps where a multiple of save_every_steps was crossed since the step that was asked about before, by time, or

@@ -43,6 +43,20 @@ void py_callback_report(PyObject *callable, PyObject *(*make)(const void *report
     PyGILState_Release(gil);
 }
 
+const char *py_callback_text(PyObject *callable, PyObject **held)
+{
+    if (!is_given(callable)) return NULL;
+    const char *text = "?";
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyObject *said = PyObject_CallNoArgs(callable);
+    const char *name = said && said != Py_None ? PyUnicode_AsUTF8AndSize(said, NULL) : NULL;
+    if (name || said == Py_None) text = name;
+    if (PyErr_Occurred()) PyErr_WriteUnraisable(callable);
+    py_replace(held, said);
+    PyGILState_Release(gil);
+    return text;
+}
+
 int py_callback_check(PyObject *callable, const char *what)
 {
     if (!callable || callable == Py_None || PyCallable_Check(callable)) return 0;

@@ -107,6 +107,7 @@ extern atomic_bool py_callback_ended; /* the interpreter goes: nothing is called
 void py_callback_message(PyObject *callable, const char *message);
 void py_callback_progress(PyObject *callable, uint64_t done_bytes, uint64_t total_bytes);
 void py_callback_report(PyObject *callable, PyObject *(*make)(const void *report), const void *report);
+const char *py_callback_text(PyObject *callable, PyObject **held); /* what it says, as long as held lives; NULL: None */
 int py_callback_check(PyObject *callable, const char *what); /* callable, NULL or None */
 
 /* value.c */

@@ -20,7 +20,8 @@ struct run {
     pid_t process;
     PyThread_type_lock lock;
     unsigned long owner; /* the thread that holds it; 0: none */
-    PyObject *path, *message, *progress, *committed;
+    PyObject *path, *message, *progress, *committed, *written;
+    PyObject *name;  /* that written said last */
     PyObject *state; /* of a lazy save: may not be staged yet */
     pthread_mutex_t mutex;
     pthread_cond_t ticked; /* the library told its progress; the last time when a job has ended */
@@ -65,6 +66,17 @@ static void on_committed(void *user, const cairn_save_report *report)
     calling_back = self;
     py_callback_report(self->committed, py_report_save, report);
     calling_back = outer;
+}
+
+/* For a check that fails to say: all of it counts as written. */
+static const char *on_written(void *user)
+{
+    struct run *self = user;
+    const struct run *outer = calling_back;
+    calling_back = self;
+    const char *name = py_callback_text(self->written, &self->name);
+    calling_back = outer;
+    return name;
 }
 
 /* ----------------------------------------------------------------------------------------------------- one at a time */
@@ -445,6 +457,7 @@ static PyObject *open_run(PyObject *object, PyObject *path, cairn_run_options *o
     options->message = on_message;
     options->progress = on_progress;
     options->committed = on_committed;
+    if (self->written) options->written = on_written;
     options->user = self;
     PY_UNLOCKED(code = cairn_run_open(PyBytes_AsString(path), options, &self->handle, &error));
     if (code) {
@@ -461,21 +474,22 @@ static PyObject *run_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     (void)type; /* there are no subclasses */
     static char *names[] = { "path",       "take_over",   "keep_last",   "best_metric", "best_is_max",        "io_mode",
                              "io_threads", "arena_bytes", "piece_bytes", "shard_bytes", "check_early_writes", "message",
-                             "progress",   "committed",   "keep_best",   "save_every_steps", "save_every_ms", NULL };
+                             "progress",   "committed",   "keep_best",   "save_every_steps", "save_every_ms", "written", NULL };
     const char *io_mode = "auto";
     int io_mode_index;
-    PyObject *message = NULL, *progress = NULL, *committed = NULL;
+    PyObject *message = NULL, *progress = NULL, *committed = NULL, *written = NULL;
     PY_AUTO PyObject *path = NULL;
     cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|$pO&zpsO&O&O&O&pOOOO&O&O&:Run", names, PyUnicode_FSConverter, &path, &options.take_over,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|$pO&zpsO&O&O&O&pOOOO&O&O&O:Run", names, PyUnicode_FSConverter, &path, &options.take_over,
                                      py_convert_small, &options.keep_last, &options.best_metric, &options.best_is_max, &io_mode,
                                      py_convert_small, &options.io_threads, py_convert_count, &options.arena_bytes, py_convert_count,
                                      &options.piece_bytes, py_convert_count, &options.shard_bytes, &options.check_early_writes, &message,
                                      &progress, &committed, py_convert_small, &options.keep_best, py_convert_count,
-                                     &options.save_every_steps, py_convert_count, &options.save_every_ms))
+                                     &options.save_every_steps, py_convert_count, &options.save_every_ms, &written))
         return NULL;
     if (py_choose(&py_io_modes, io_mode, &io_mode_index)) return NULL;
-    if (py_callback_check(message, "message") || py_callback_check(progress, "progress") || py_callback_check(committed, "committed"))
+    if (py_callback_check(message, "message") || py_callback_check(progress, "progress") || py_callback_check(committed, "committed") ||
+        py_callback_check(written, "written"))
         return NULL;
     options.io_mode = (cairn_io_mode)io_mode_index;
     PyObject *object = new_object();
@@ -484,6 +498,7 @@ static PyObject *run_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     cast(object)->message = Py_XNewRef(message);
     cast(object)->progress = Py_XNewRef(progress);
     cast(object)->committed = Py_XNewRef(committed);
+    cast(object)->written = written == Py_None ? NULL : Py_XNewRef(written);
     if (cast(object)->path) return open_run(object, path, &options);
     Py_DECREF(object);
     return NULL;
@@ -500,6 +515,7 @@ static int run_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(cast(self)->message);
     Py_VISIT(cast(self)->progress);
     Py_VISIT(cast(self)->committed);
+    Py_VISIT(cast(self)->written);
     Py_VISIT(cast(self)->state);
     return 0;
 }
@@ -509,6 +525,8 @@ static int run_clear(PyObject *self)
     Py_CLEAR(cast(self)->message);
     Py_CLEAR(cast(self)->progress);
     Py_CLEAR(cast(self)->committed);
+    Py_CLEAR(cast(self)->written);
+    Py_CLEAR(cast(self)->name);
     Py_CLEAR(cast(self)->state);
     return 0;
 }

@@ -237,6 +237,12 @@ static void captured(void *user)
     cn_job_reach(user, CN_JOB_CAPTURED);
 }
 
+static const char *written(void *user)
+{
+    const cairn_run_options *options = &((struct cn_job *)user)->run->options;
+    return options->written(options->user);
+}
+
 /* Told once per run: a state that does not fit holds training for as long as the disk needs for the rest. */
 static void tell_stall(struct cn_job *job)
 {
@@ -285,6 +291,7 @@ static struct cn_job *new_job(cairn_run *run, cairn_state *state, const cairn_sa
                                   .open = open_staging,
                                   .tick = tick,
                                   .captured = captured,
+                                  .written = run->options.written ? written : NULL,
                                   .staged = staged,
                                   .user = job };
     return job;

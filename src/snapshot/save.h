@@ -63,9 +63,10 @@ struct cn_save {
     struct cn_scratch *early; /* for copies and witnesses; lazily only */
     struct cn_buf *table;     /* tensors.json, its memory kept from job to job; NULL: this job's alone */
     bool behind; /* the caller waits for the staging alone: it comes first, if the arena holds all, and writers let others go first */
-    int (*open)(void *user, cairn_error *err); /* makes the staging folder, once, before the first file; these four may be NULL */
+    int (*open)(void *user, cairn_error *err); /* makes the staging folder, once, before the first file; these five may be NULL */
     void (*tick)(void *user);                  /* about ten times a second while run works */
     void (*captured)(void *user);              /* lazily: the caller may go on, but must not modify */
+    const char *(*written)(void *user);        /* lazily: NULL, or what was written to since the capture */
     void (*staged)(void *user);                /* the caller may modify */
     void *user;
     /* the job's own */

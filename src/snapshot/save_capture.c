@@ -38,12 +38,17 @@ static uint64_t witness_offset(const struct cn_leaf *leaf, int i)
     return cn_align_down(last * (uint64_t)i / (CN_WITNESSES - 1), CN_WITNESS_BYTES);
 }
 
-static int too_early(const struct cn_save *save, uint64_t tensor, const char *how, cairn_error *err)
+static int refuse(const char *name, const char *how, cairn_error *err)
 {
     struct cn_shown shown;
     return cn_error_set(err, CAIRN_E_EARLY_WRITE,
                         "tensor '%s' was written to before it was staged (%s): call cairn_fence before the first change after a lazy save",
-                        cn_show_text(&shown, save->plan.tensors[tensor].leaf->key), how);
+                        cn_show_text(&shown, name), how);
+}
+
+static int too_early(const struct cn_save *save, uint64_t tensor, const char *how, cairn_error *err)
+{
+    return refuse(save->plan.tensors[tensor].leaf->key, how, err);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ at the save */
@@ -204,6 +209,8 @@ int cn_save_check_witnesses(const struct cn_save *save, uint64_t tensor, uint64_
 int cn_save_check_all(const struct cn_save *save, cairn_error *err)
 {
     if (!save->lazy) return CAIRN_OK;
+    const char *written = save->written ? save->written(save->user) : NULL;
+    if (written) return refuse(written, "its counter of changes moved", err);
     for (uint64_t i = 0; i < save->plan.tensors_count; i++) {
         const struct cn_leaf *leaf = save->plan.tensors[i].leaf;
         if (save->sources[i].late && leaf->generation && *leaf->generation != save->sources[i].generation)
