@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._native import version
@@ -74,6 +74,15 @@ def differences(saved: Mapping[str, object], now: Mapping[str, object]) -> dict[
         elif _plain(old) != _plain(new) or type(_plain(old)) is not type(_plain(new)):
             found[key] = (old, new)
     return found
+
+
+def override(config: dict[str, Any], saved: Mapping[str, object], is_asked: Callable[[str], bool], above: str = "") -> None:
+    """Puts into the config what was saved, key by key, where that was asked for. What was redacted stays as it is."""
+    for key, old in saved.items():
+        if isinstance(old, Mapping) and isinstance(config.get(key), dict):
+            override(config[key], old, is_asked, f"{above}{key}.")
+        elif old != REDACTED and is_asked(f"{above}{key}") and _plain(config.get(key)) != _plain(old):
+            config[key] = old
 
 
 def _plain(value: object) -> object:

@@ -146,11 +146,21 @@ _CLASSES: dict[str, type[Error]] = {
     "NOMEM": OutOfMemory,
 }
 
+# What the library advises, in this package's words.
+_ADVICE = {
+    "call cairn_restore before": "call restore() before",
+    "call cairn_fence before": "call fence() before",
+    "use cairn_checkpoint_read": "read it",
+    "save with cairn_save,": "save it through its CheckpointManager,",
+}
+
 _ERRNOS = {"NOSPACE": errno.ENOSPC, "NOTFOUND": errno.ENOENT, "EXISTS": errno.EEXIST}
 
 
 def make(code: str, message: str, os_errno: int = 0, offset: int | None = None) -> Error:
     """The exception for a code of the library ("CORRUPT"), not raised yet; `Error` itself for a code that is not known."""
+    for said, meant in _ADVICE.items():
+        message = message.replace(said, meant)
     error = _CLASSES.get(code, Error)(message)
     error.code = code
     error.os_errno = os_errno

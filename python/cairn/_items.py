@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from . import _arrays, _tree
 from ._data import Data
 from ._errors import MismatchError, UnstorableError
-from ._native import OPTIMIZER, TRAINABLE, Checkpoint, State, TensorInfo, TensorRef
+from ._native import OPTIMIZER, TRAINABLE, VOLATILE, Checkpoint, State, TensorInfo, TensorRef
 from ._report import some
 from ._rng import RNG
 
@@ -238,11 +238,13 @@ METADATA = "__metadata__"  # of a file that Cairn did not write
 _Row: TypeAlias = tuple[str, str, str, tuple[int, ...], int, object, int, tuple[int, ...] | None, int]
 
 
-def _bind(state: State, item: str, part: Part) -> list[_Row]:
+def _bind(state: State, item: str, part: Part, is_late: Callable[[str, Any], bool] | None = None) -> list[_Row]:
     """Binds all of it. Returns a row for each tensor, as State.bind_many takes it."""
     rows: list[_Row] = []
     for name, array, flags in part.tensors:
         buffer = _arrays.buffer_of(array, f"{item}/{name}")
+        if is_late is not None and not is_late(f"{item}/{name}", array):
+            flags |= VOLATILE
         rows.append((item, name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, flags, buffer.strides, 0))
     state.bind_many(rows)
     for name, target in part.aliases:
@@ -271,13 +273,16 @@ def mismatch(path: str, differences: list[str]) -> MismatchError:
     return error
 
 
-def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[State, list[str]]:
-    """A native state of all that is to be saved, and notes. `extra`: values beside what the items say of themselves."""
+def capture(
+    items: list[Item], extra: Mapping[str, object], is_late: Callable[[str, Any], bool] | None = None
+) -> tuple[State, list[str]]:
+    """A native state of all that is to be saved, and notes. `extra`: values beside what the items say of themselves. `is_late`: for a lazy save, whether an
+    array, of which it is given the name, is staged behind the caller."""
     state, notes = State(), list[str]()
     about: dict[str, dict[str, object]] = {}
     for item in items:
         part = item.capture()
-        _bind(state, item.name, part)
+        _bind(state, item.name, part, is_late)
         if part.file_stem is not None:
             state.set_file_stem(item.name, part.file_stem)
         notes += part.notes

@@ -1,0 +1,102 @@
+"""Lazy saves: what may be staged behind the training loop, and what tells that it was written to too early.
+
+A tensor is staged late only if whoever changes it waits first. An optimizer does: torch calls our hook before any of them steps, and the hook waits until
+the save is staged. So late are the parameters and the state of optimizers that were seen stepping through the hook, between each two of the last three
+saves; arrays of jax are, for they never change. All else - buffers, averages, learning rates in tensors, whatever is below 64 KiB - is copied before a save
+returns.
+
+What writes without asking - manual SGD, an embedding that renormalises its rows - raises torch's counter of changes, which is looked at when the save is
+staged; fused optimizers, `.data` and numpy do not raise it, and are left to the library's witnesses: 16 cache lines of each tensor. Both only ever make a
+save fail. Neither sees a write through `.data` to a few rows of a parameter: CheckpointManager(check_early_writes=True) does, and is slow.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from weakref import WeakSet
+
+from . import _arrays
+
+_LEAST_BYTES = 64 << 10  # of what the library stages late
+
+
+class Watch:
+    """Watches optimizers step, and what a lazy save stages late."""
+
+    def __init__(self, fence: Callable[[], None]) -> None:
+        """fence: returns when the save that runs is staged; must not raise, for it is called in the middle of a training step."""
+        self._fence, self._process = fence, os.getpid()
+        self._hook: Any = None
+        self._saves = 0
+        self._stepping: WeakSet[Any] = WeakSet()  # since the last save
+        self._stepped: WeakSet[Any] = WeakSet()  # between the two before
+        self._guarded: set[int] = set()  # ids of tensors that may be late in the save that begins
+        self._late: list[tuple[str, Any, int]] = []  # name, array, torch's counter at the save
+        self.is_pending = False  # a lazy save may not be staged yet
+        self.is_trusted = True  # nothing was written too early so far
+
+    def watch(self) -> None:
+        """From now on, if torch is there. The hook of all optimizers is the first to be called, and knows also those that nobody gave to us."""
+        if self._hook is None and "torch" in sys.modules:
+            from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+            self._hook = register_optimizer_step_pre_hook(self._before_step)
+
+    def close(self) -> None:
+        """No longer."""
+        hook, self._hook = self._hook, None
+        if hook is not None:
+            hook.remove()
+        self._late.clear()
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        self._stepping.add(optimizer)
+        if self.is_pending and os.getpid() == self._process:
+            self.is_pending = False
+            self._fence()
+
+    def begin(self) -> bool:
+        """A save begins, and the one before is staged. Whether it may be lazy."""
+        self.watch()
+        steady = self._stepping & self._stepped
+        self._stepped = self._stepping if self._saves else WeakSet()  # what was before the first save is no interval
+        self._stepping = WeakSet()
+        self._saves += 1
+        self._late.clear()
+        self._guarded = {id(tensor) for optimizer in steady for tensor in _tensors_of(optimizer)}
+        return self.is_trusted and self._saves > 2
+
+    def is_late(self, where: str, array: Any) -> bool:
+        """Whether this array is staged late in the save that begins; it is watched then."""
+        version = _version_of(array)
+        if version is None or (id(array) not in self._guarded and version != IMMUTABLE) or array.nbytes < _LEAST_BYTES:
+            return False
+        self._late.append((where, array, version))
+        return True
+
+    def written(self) -> str | None:
+        """What was written to since the save, or donated; None: nothing is known to have been. Called on a thread of the library, when all is staged."""
+        late, self._late = self._late, []
+        return next((where for where, array, version in late if _version_of(array) != version), None)
+
+
+IMMUTABLE = -1  # the counter of a jax array
+
+
+def _version_of(array: Any) -> int | None:
+    """torch's counter of changes. None: it has none, or a jax array is gone."""
+    framework = _arrays.framework_of(array)
+    if framework == "jax":
+        return None if array.is_deleted() else IMMUTABLE
+    return None if framework != "torch" or array.is_inference() else int(array._version)
+
+
+def _tensors_of(optimizer: Any) -> Iterator[Any]:
+    """What its step changes: parameters, and tensors that stand in their state by themselves."""
+    for group in optimizer.param_groups:
+        yield from group["params"]
+    for state in optimizer.state.values():
+        yield from state.values() if isinstance(state, Mapping) else ()
