@@ -39,11 +39,13 @@ class Watch:
         self.is_trusted = True  # nothing was written too early so far
 
     def watch(self) -> None:
-        """From now on, if torch is there. The hook of all optimizers is the first to be called, and knows also those that nobody gave to us."""
-        if self._hook is None and "torch" in sys.modules:
+        """From now on, if torch is there. The hook of all optimizers is called before those of each, and for optimizers that nobody gave to us, too. A compiled
+        step must not remember what the hook found when it was compiled."""
+        torch = sys.modules.get("torch")
+        if self._hook is None and torch is not None:
             from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-            self._hook = register_optimizer_step_pre_hook(self._before_step)
+            self._hook = register_optimizer_step_pre_hook(torch.compiler.disable(self._before_step))
 
     def close(self) -> None:
         """No longer."""
