@@ -27,7 +27,7 @@ Differing = Literal["keep", "override", "error"]
 log = logging.getLogger("cairn")
 
 _NO_ATTEMPT = (UsageError, ForkedError, LockedError)  # refused: nothing was to be saved that is lost now
-_open_managers: list[CheckpointManager] = []
+_open_managers: list[CheckpointManager] = []  # not to be collected: a save may run, and somebody must be told what became of it
 _unsaved: dict[Path, Error] = {}  # runs whose last save failed while something else went wrong: the program does not end well
 
 
@@ -51,9 +51,10 @@ class CheckpointManager:
     config: recorded with secrets redacted and compared at a restore; differing says what to do about a key that differs: "keep" what it is now, "override"
     it by what was saved, or "error", for all or by key ("optimizer.lr", or "optimizer" for all below). attachments: files to lie beside the weights, by
     name: paths, or their bytes; or a tokenizer, whose files are attached. A transformers or peft model as entry "model" attaches its config by itself.
-    shard_bytes: larger files are split, with the Hub's index; 0: 5 GB. on_commit: called with the checkpoint's path when one is durable, on a thread of the library's, one at a time; what it
-    raises is logged. on_error "warn" logs a failed save and goes on, `tolerate` times in a row at most. take_over: go on though another process writes the
-    run; that one is fenced. check_early_writes: lazy saves digest everything twice, to be sure that nothing writes too early; slow.
+    shard_bytes: larger files are split, with the Hub's index; 0: 5 GB. on_commit: called with the checkpoint's path when one is durable, on a thread of the
+    library's, one at a time; what it raises is logged. on_error "warn" logs a failed save and goes on, `tolerate` times in a row at most (None: always).
+    take_over: go on though another process writes the run; that one is fenced. check_early_writes: lazy saves digest everything twice, to be sure that
+    nothing writes too early; slow.
 
     stop_signals: each makes the next `save` save, then `should_stop` true. They are watched from the main thread only, while the manager is open for
     writing. An earlier handler of Python's is called after that; what was ignored, or would have ended the process, does not any more. Handlers that
@@ -73,7 +74,7 @@ class CheckpointManager:
         attachments: Attachments | None = None,
         on_commit: Callable[[Path], object] | None = None,
         on_error: Literal["raise", "warn"] = "raise",
-        tolerate: int = 0,
+        tolerate: int | None = None,
         take_over: bool = False,
         stop_signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGUSR1),
         check_early_writes: bool = False,
@@ -343,7 +344,8 @@ class CheckpointManager:
         self._failure = error
         self._failures += 1
         self._distrust(error)
-        if self._on_error == "raise" or self._failures > self._tolerate or isinstance(error, FencedError):
+        is_tolerated = self._on_error == "warn" and (self._tolerate is None or self._failures <= self._tolerate)
+        if not is_tolerated or isinstance(error, FencedError):  # who was overtaken will never save again
             raise error
         log.warning("a save failed, %d in a row: %s", self._failures, error)
 

@@ -108,7 +108,7 @@ void py_callback_message(PyObject *callable, const char *message);
 void py_callback_progress(PyObject *callable, uint64_t done_bytes, uint64_t total_bytes);
 void py_callback_report(PyObject *callable, PyObject *(*make)(const void *report), const void *report);
 const char *py_callback_text(PyObject *callable, PyObject **held); /* what it says, as long as held lives; NULL: None */
-int py_callback_check(PyObject *callable, const char *what); /* callable, NULL or None */
+int py_callback_check(PyObject *callable, const char *what);       /* callable, NULL or None */
 
 /* value.c */
 cairn_value *py_value_read(PyObject *object, const char *item, const char *name); /* the names are for messages */

@@ -472,20 +472,21 @@ static PyObject *open_run(PyObject *object, PyObject *path, cairn_run_options *o
 static PyObject *run_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     (void)type; /* there are no subclasses */
-    static char *names[] = { "path",       "take_over",   "keep_last",   "best_metric", "best_is_max",        "io_mode",
-                             "io_threads", "arena_bytes", "piece_bytes", "shard_bytes", "check_early_writes", "message",
-                             "progress",   "committed",   "keep_best",   "save_every_steps", "save_every_ms", "written", NULL };
+    static char *names[] = { "path",       "take_over",   "keep_last",   "best_metric",      "best_is_max",        "io_mode",
+                             "io_threads", "arena_bytes", "piece_bytes", "shard_bytes",      "check_early_writes", "message",
+                             "progress",   "committed",   "keep_best",   "save_every_steps", "save_every_ms",      "written",
+                             NULL };
     const char *io_mode = "auto";
     int io_mode_index;
     PyObject *message = NULL, *progress = NULL, *committed = NULL, *written = NULL;
     PY_AUTO PyObject *path = NULL;
     cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|$pO&zpsO&O&O&O&pOOOO&O&O&O:Run", names, PyUnicode_FSConverter, &path, &options.take_over,
-                                     py_convert_small, &options.keep_last, &options.best_metric, &options.best_is_max, &io_mode,
-                                     py_convert_small, &options.io_threads, py_convert_count, &options.arena_bytes, py_convert_count,
-                                     &options.piece_bytes, py_convert_count, &options.shard_bytes, &options.check_early_writes, &message,
-                                     &progress, &committed, py_convert_small, &options.keep_best, py_convert_count,
-                                     &options.save_every_steps, py_convert_count, &options.save_every_ms, &written))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&|$pO&zpsO&O&O&O&pOOOO&O&O&O:Run", names, PyUnicode_FSConverter, &path,
+                                     &options.take_over, py_convert_small, &options.keep_last, &options.best_metric, &options.best_is_max,
+                                     &io_mode, py_convert_small, &options.io_threads, py_convert_count, &options.arena_bytes,
+                                     py_convert_count, &options.piece_bytes, py_convert_count, &options.shard_bytes,
+                                     &options.check_early_writes, &message, &progress, &committed, py_convert_small, &options.keep_best,
+                                     py_convert_count, &options.save_every_steps, py_convert_count, &options.save_every_ms, &written))
         return NULL;
     if (py_choose(&py_io_modes, io_mode, &io_mode_index)) return NULL;
     if (py_callback_check(message, "message") || py_callback_check(progress, "progress") || py_callback_check(committed, "committed") ||

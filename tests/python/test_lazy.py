@@ -55,7 +55,7 @@ class Training:
     """Trains and saves in turn."""
 
     def __init__(self, path: Path, state: dict[str, Any], **options: Any) -> None:
-        self.manager = cairn.CheckpointManager(path, state, mode="lazy", on_error="warn", tolerate=99, **options)
+        self.manager = cairn.CheckpointManager(path, state, mode="lazy", on_error="warn", **options)
         self.state, self.step = state, 0
         self.bits: dict[int, dict[str, str]] = {}
         self.late: dict[int, set[str]] = {}  # what each save staged late
@@ -156,6 +156,19 @@ def test_a_step_waits_until_a_large_state_is_staged(tmp_path: Path, is_bound: bo
 
     training.run(train, between, count=3).check()
     assert training.late[3] == WEIGHTS
+
+
+def test_weights_that_do_not_lie_in_rows_are_staged_late_too(tmp_path: Path) -> None:
+    model = nn.Conv2d(64, 64, 3).to(memory_format=torch.channels_last)
+    optimizer = adam(model)
+    training = Training(tmp_path / "run", {"model": model, "optimizer": optimizer})
+
+    def train() -> None:
+        model(torch.randn(1, 64, 8, 8)).square().mean().backward()
+        optimizer.step()
+
+    training.run(train).check()
+    assert training.late[4] == WEIGHTS and not model.weight.is_contiguous()
 
 
 def test_batch_norm_changes_its_statistics_in_the_forward_pass(tmp_path: Path) -> None:

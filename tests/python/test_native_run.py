@@ -631,3 +631,34 @@ def test_a_fork_at_exit_leaves_the_parents_run_alone(tmp_path: Path) -> None:
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert [entry.step for entry in native.listing(tmp_path / "run")] == [1, 2]
+
+
+@pytest.mark.parametrize("said", [None, "model/w", 7, RuntimeError("no answer")])
+def test_who_counts_changes_is_asked_when_a_lazy_save_is_staged(tmp_path: Path, said: object) -> None:
+    asked: list[threading.Thread] = []
+    raised: list[object] = []
+
+    def written() -> object:
+        asked.append(threading.current_thread())
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    run = native.Run(tmp_path / "run", written=written)
+    array = np.zeros(1 << 16, np.float32)
+    run.save(state_of(w=array), 1)
+    assert not asked, "an eager save is staged when it returns"
+    hook, sys.unraisablehook = sys.unraisablehook, raised.append
+    try:
+        run.save(state_of(w=array + 1), 2, mode="lazy")
+        if said is None:
+            run.wait()
+        else:
+            with pytest.raises(errors.EarlyWriteError, match="model/w" if said == "model/w" else r"tensor '\?'"):
+                run.wait()
+    finally:
+        sys.unraisablehook = hook
+    assert len(asked) == 1 and asked[0] is not threading.main_thread()
+    assert len(raised) == (said not in (None, "model/w"))
+    run.close()
+    assert [entry.step for entry in native.listing(tmp_path / "run")] == ([1, 2] if said is None else [1])
