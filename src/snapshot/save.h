@@ -46,6 +46,7 @@ struct cn_save_file {
     enum cn_file_fate fate;
     const struct cn_base_file *base; /* the last checkpoint's file with the same header; NULL */
     atomic_bool changed;             /* a block differs from the base's */
+    bool early;                      /* holds bytes that are to be safe before the caller goes on */
     struct cn_outfile out;
 };
 
@@ -116,7 +117,8 @@ int cn_save_fetch(const struct cn_save *save, uint64_t tensor, uint64_t offset, 
 int cn_save_check_witnesses(const struct cn_save *save, uint64_t tensor, uint64_t from, uint64_t to, const unsigned char *bytes,
                             cairn_error *err);
 int cn_save_check_all(const struct cn_save *save, cairn_error *err); /* everything is staged: counters, and digests again if asked */
-int cn_save_link_unchanged(struct cn_save *save, cairn_error *err);  /* settles the fate of files expected to be unchanged */
+/* Settles the fate of files expected to be unchanged: of the early ones, or of all that are left. */
+int cn_save_link_unchanged(struct cn_save *save, bool early, cairn_error *err);
 int cn_save_link_equal(struct cn_save *save, uint32_t index, cairn_error *err); /* a file that was written and is equal after all */
 void cn_save_match_base(struct cn_save *save);
 

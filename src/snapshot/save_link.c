@@ -72,18 +72,23 @@ static void link_file(struct cn_save *save, uint32_t index)
     atomic_fetch_add(&save->figures->linked_bytes, planned->size_bytes);
 }
 
-int cn_save_link_unchanged(struct cn_save *save, cairn_error *err)
+static bool is_awaited(const struct cn_save_file *file, bool early)
+{
+    return file->fate == CN_FATE_EXPECT_LINK && (file->early || !early);
+}
+
+int cn_save_link_unchanged(struct cn_save *save, bool early, cairn_error *err)
 {
     struct cn_pump pump = { .consume = digest_piece, .user = save, .arena = save->arena, .threads = save->threads, .cancel = save->cancel };
     save->list_count = 0;
     for (uint64_t i = 0; i < save->plan.pieces_count; i++)
-        if (save->files[save->plan.pieces[i].file].fate == CN_FATE_EXPECT_LINK) save->list[save->list_count++] = i;
+        if (is_awaited(&save->files[save->plan.pieces[i].file], early)) save->list[save->list_count++] = i;
     pump.pieces = save->list_count;
     if (!pump.pieces) return CAIRN_OK;
     int code = cn_pump_run(&pump, err);
     if (!code) code = cn_save_open(save, err);
     for (uint32_t i = 0; i < save->plan.files_count && !code; i++)
-        if (save->files[i].fate == CN_FATE_EXPECT_LINK) link_file(save, i);
+        if (is_awaited(&save->files[i], early)) link_file(save, i);
     return code;
 }
 

@@ -175,13 +175,13 @@ static int move_pieces(struct cn_save *save, bool early, cairn_error *err)
     return pump.pieces || !early ? cn_pump_run(&pump, err) : CAIRN_OK;
 }
 
-/* A file that holds early pieces is written, whatever was expected of it. */
+/* Whether to link a file that holds early pieces is decided before the caller goes on, too. */
 static bool mark_early(struct cn_save *save)
 {
     bool any = false;
     for (uint64_t i = 0; i < save->plan.pieces_count; i++) {
         if (!cn_save_is_early(save, &save->plan.pieces[i])) continue;
-        save->files[save->plan.pieces[i].file].fate = CN_FATE_WRITE;
+        save->files[save->plan.pieces[i].file].early = true;
         any = true;
     }
     return any;
@@ -192,7 +192,10 @@ static int move_early(struct cn_save *save, cairn_error *err)
 {
     int code = CAIRN_OK;
     if (!save->lazy) return CAIRN_OK;
-    if (mark_early(save)) { code = move_pieces(save, true, err); }
+    if (mark_early(save)) {
+        code = cn_save_link_unchanged(save, true, err);
+        if (!code) code = move_pieces(save, true, err);
+    }
     if (!code && save->captured) save->captured(save->user);
     return code;
 }
@@ -201,7 +204,7 @@ int cn_save_run(struct cn_save *save, cairn_error *err)
 {
     cn_arena_start(save->arena);
     int code = move_early(save, err);
-    if (!code) code = cn_save_link_unchanged(save, err);
+    if (!code) code = cn_save_link_unchanged(save, false, err);
     if (!code) code = move_pieces(save, false, err);
     return code ? code : finish_files(save, err);
 }

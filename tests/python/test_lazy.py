@@ -179,6 +179,21 @@ def test_batch_norm_changes_its_statistics_in_the_forward_pass(tmp_path: Path) -
     assert training.late[3] >= {"model/0.weight", "model/1.weight"} and not any("running" in name for name in training.late[3])
 
 
+def test_a_frozen_base_is_compared_and_linked_not_copied(tmp_path: Path) -> None:
+    model = nn.Sequential(linear(1024).requires_grad_(False), linear(1024))
+    optimizer = adam(model[1])
+    training = Training(tmp_path / "run", {"model": model, "optimizer": optimizer})
+
+    def between() -> None:
+        training.manager.wait_until_finished()
+        linked.append(training.manager.poll().linked_bytes)
+
+    linked: list[int] = []
+    training.run(stepper(model, optimizer, width=1024), between, count=5).check()
+    assert training.late[5] == {name.replace("weight", "1.weight") for name in WEIGHTS}
+    assert [size > 4 << 20 for size in linked] == [False, True, True, True, True]
+
+
 def test_an_average_may_be_updated_at_once(tmp_path: Path) -> None:
     model = linear()
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))

@@ -321,6 +321,39 @@ static void what_stands_still_is_learnt(void **unused)
     close_model(&m);
 }
 
+static void save_lazily(cairn_run *run, struct model *m, int step)
+{
+    cairn_save_options options = CAIRN_SAVE_OPTIONS_INIT;
+    train(m, step);
+    options.step = (uint64_t)step;
+    options.mode = CAIRN_SAVE_LAZY;
+    test_ok(cairn_save(run, m->state, &options, NULL, &err));
+}
+
+/* Lazily, what may change at once is compared before the save returns: linked where it stood still, and else as it was then. */
+static void what_may_change_at_once_is_linked_lazily_too(void **unused)
+{
+    struct model m;
+    cairn_status status = CAIRN_STATUS_INIT;
+    (void)unused;
+    open_model(&m, CAIRN_FROZEN | CAIRN_VOLATILE);
+    cairn_run *run = open_run("lazily");
+    for (int step = 1; step <= 3; step++) {
+        if (step == 3) m.frozen[0][5] ^= 0xff;
+        save_lazily(run, &m, step);
+        m.frozen[1][7] ^= 0xff; /* before the fence */
+        test_ok(cairn_fence(run, &err));
+        test_ok(cairn_wait(run, &err));
+        m.frozen[1][7] ^= 0xff;
+        assert_int_equal(cairn_run_status(run, &status), 0);
+        assert_true(step == 2 ? status.linked_bytes > FROZEN * FROZEN_BYTES && status.staged_bytes <= TRAINED_BYTES : !status.linked_bytes);
+        expect_whole(step, &m);
+    }
+    assert_true(is_linked(2, 1));
+    test_ok(cairn_run_close(run, &err));
+    close_model(&m);
+}
+
 /* A gate in the trained tensor: when the job waits there the frozen files are linked already. */
 static atomic_bool open_gate, at_gate;
 
@@ -431,6 +464,7 @@ int main(void)
         cmocka_unit_test(a_file_changed_by_hand_is_not_linked),
         cmocka_unit_test(every_refused_link_means_writing),
         cmocka_unit_test(what_stands_still_is_learnt),
+        cmocka_unit_test(what_may_change_at_once_is_linked_lazily_too),
         cmocka_unit_test(want_of_descriptors_or_memory_is_no_damage),
         cmocka_unit_test(removing_all_others_in_the_middle_of_a_save_is_harmless),
     };
