@@ -1,4 +1,5 @@
-"""Fine-tunes a language model with LoRA (peft) from somebody's published weights, and resumes exactly. The base is frozen: it is written once.
+"""Fine-tunes a language model with LoRA (peft) from somebody's published weights, and resumes exactly. The base is frozen: a checkpoint
+holds the adapter alone, and resumes on the same base only.
 
     python examples/finetune_lora.py BASE --run ckpts/lora       BASE: a folder or a .safetensors file, or nothing for a small one made up here
 """
