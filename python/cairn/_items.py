@@ -319,8 +319,8 @@ class Filling:
         """What the checkpoint holds besides: a renamed tensor is told by both of its names."""
         bound = {(item.name, name) for item, part in self.parts for name, _, _ in part.tensors}
         bound |= {(item.name, name) for item, part in self.parts for name, _ in part.aliases}
-        names = [f"{item.name}/{name}" for item, _ in self.parts if item.name in self.found for name in self.found[item.name].tensors if (item.name, name) not in bound]
-        return [f"{name} is only in the checkpoint" for name in names]
+        held = [(item.name, name) for item, _ in self.parts if item.name in self.found for name in self.found[item.name].tensors]
+        return [f"{item}/{name} is only in the checkpoint" for item, name in held if (item, name) not in bound]
 
     def finish(self) -> dict[str, object]:
         """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name."""

@@ -193,7 +193,9 @@ class Transfer:
         if moves and covered >= self.rules.min_coverage * total:
             return
         missing = [name for name in own if name not in moves]
-        how = f"only {covered / max(total, 1):.1%} of the module is in it (min_coverage {self.rules.min_coverage:.0%})" if moves else "no name of it is one of the module's"
+        how = "no name of it is one of the module's"
+        if moves:
+            how = f"only {covered / max(total, 1):.1%} of the module is in it (min_coverage {self.rules.min_coverage:.0%})"
         raise MismatchError(
             f"{self.checkpoint.info.path}: {how}; the module lacks {some(missing, 4) or 'nothing'}; not taken of the source: "
             f"{some(self.report.unexpected + self.report.skipped, 4) or 'nothing'}; see `rename`"
