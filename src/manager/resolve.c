@@ -122,25 +122,33 @@ static int say_what_there_is(const struct cn_rundir *run, const struct cn_catalo
                         cn_show_text(&shown, selector), used ? steps : "none");
 }
 
+static int select_in(const struct cn_rundir *run, const char *selector, char *ret_path, size_t size, char ret_id[CN_ID_BYTES],
+                     cairn_error *err)
+{
+    struct cn_catalog catalog;
+    int code = cn_catalog_load(run, &catalog, err);
+    if (code) return code;
+    const struct cn_catalog_entry *entry = select_entry(run, &catalog, selector);
+    if (!entry)
+        code = say_what_there_is(run, &catalog, selector, err);
+    else if (entry >= catalog.entries + catalog.readable)
+        code = cn_error_set(err, entry->problem_code, "%s@%s: %s cannot be read: %s", run->path, selector, entry->name, entry->problem);
+    else if (snprintf(ret_path, size, "%s/%s", run->path, entry->name) >= (int)size)
+        code = cn_error_set(err, CAIRN_E_LIMIT, "%s: the path is too long", run->path);
+    else
+        memcpy(ret_id, entry->manifest.id, CN_ID_BYTES);
+    cn_catalog_done(&catalog);
+    return code;
+}
+
+/* What is not there is looked for once more: a listing that takes its time misses marks that are replaced meanwhile, and their tags with them. */
 static int select_path(const char *run_path, const char *selector, char *ret_path, size_t size, char ret_id[CN_ID_BYTES], cairn_error *err)
 {
     struct cn_rundir run;
-    struct cn_catalog catalog;
     int code = cn_rundir_open_read(run_path, &run, err);
     if (code) return code;
-    code = cn_catalog_load(&run, &catalog, err);
-    if (!code) {
-        const struct cn_catalog_entry *entry = select_entry(&run, &catalog, selector);
-        if (!entry)
-            code = say_what_there_is(&run, &catalog, selector, err);
-        else if (entry >= catalog.entries + catalog.readable)
-            code = cn_error_set(err, entry->problem_code, "%s@%s: %s cannot be read: %s", run.path, selector, entry->name, entry->problem);
-        else if (snprintf(ret_path, size, "%s/%s", run.path, entry->name) >= (int)size)
-            code = cn_error_set(err, CAIRN_E_LIMIT, "%s: the path is too long", run.path);
-        else
-            memcpy(ret_id, entry->manifest.id, CN_ID_BYTES);
-        cn_catalog_done(&catalog);
-    }
+    code = select_in(&run, selector, ret_path, size, ret_id, err);
+    if (code == CAIRN_E_NOTFOUND) code = select_in(&run, selector, ret_path, size, ret_id, err);
     cn_rundir_close(&run);
     return code;
 }
