@@ -32,11 +32,19 @@ int cn_remains_look_in(cn_file dir, enum cn_remains *ret_remains)
     return 0;
 }
 
-int cn_remains_look(cn_file run_dir, const char *name, enum cn_remains *ret_remains)
+static int look_once(cn_file run_dir, const char *name, enum cn_remains *ret_remains)
 {
     cn_auto_close cn_file dir = CN_NO_FILE;
     int rc = cn_os_open_dir(run_dir, name, &dir);
     if (!rc) return cn_remains_look_in(dir, ret_remains);
     *ret_remains = rc == -ENOENT ? CN_REMAINS_NONE : CN_REMAINS_FOREIGN;
     return rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP ? 0 : rc;
+}
+
+/* A checkpoint that is moved into trash once it is open loses its manifest there, and the others of its files: by its name it is not found any more. */
+int cn_remains_look(cn_file run_dir, const char *name, enum cn_remains *ret_remains)
+{
+    int rc = look_once(run_dir, name, ret_remains);
+    bool may_have_gone = !rc && (*ret_remains == CN_REMAINS_LOST || *ret_remains == CN_REMAINS_FOREIGN);
+    return may_have_gone ? look_once(run_dir, name, ret_remains) : rc;
 }

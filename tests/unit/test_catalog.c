@@ -9,6 +9,7 @@
 
 #include "store/check.h"
 #include "store/held.h"
+#include "store/remains.h"
 #include "store/smallfile.h"
 
 static cairn_error err = CAIRN_ERROR_INIT;
@@ -178,6 +179,7 @@ static void a_listing_sees_each_once(void **unused)
 /* A pruner as fast as the listing: every other checkpoint goes right before it is read. */
 static bool pruning;
 
+static const char *taking; /* the name of which a checkpoint is taken */
 int __real_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
 int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir);
 int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
@@ -185,8 +187,31 @@ int __wrap_cn_os_open_dir(cn_file dir, const char *name, cn_file *ret_dir)
     char aside[CN_FOLDER_NAME_BYTES + 8];
     uint64_t step, term;
     snprintf(aside, sizeof aside, "gone-%s", name);
+    if (taking && !strcmp(name, taking)) { /* moved into trash when it has been opened, and emptied there but for one file */
+        int rc = __real_cn_os_open_dir(dir, name, ret_dir);
+        taking = NULL;
+        test_shell("cd %s && mv %s .cairn/trash/taken && rm .cairn/trash/taken/manifest.json && touch .cairn/trash/taken/model.safetensors",
+                   path, name);
+        return rc;
+    }
     if (pruning && cn_layout_parse_folder(name, &step, &term) && step % 2) (void)cn_os_rename_new(dir, name, dir, aside);
     return __real_cn_os_open_dir(dir, name, ret_dir);
+}
+
+static void what_goes_while_it_is_looked_at_has_gone(void **unused)
+{
+    enum cn_remains remains = CN_REMAINS_FOREIGN;
+    (void)unused;
+    make("taken");
+    taking = "checkpoint-40";
+    assert_int_equal(cn_remains_look(writer.run.dir, "checkpoint-40", &remains), 0);
+    assert_null(taking);
+    assert_int_equal(remains, CN_REMAINS_NONE);
+    taking = "checkpoint-30";
+    test_shell("mv %s/.cairn/trash/taken %s/.cairn/trash/earlier", path, path);
+    test_ok(cn_rundir_refuse_foreign(&writer.run, &err));
+    assert_null(taking);
+    cn_rundir_close(&writer.run);
 }
 
 static void a_listing_beside_a_pruner_ends(void **unused)
@@ -314,12 +339,16 @@ static void no_descriptors_is_no_damage(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(manifests_are_the_truth),           cmocka_unit_test(the_head_is_healthy_and_exact),
-        cmocka_unit_test(what_lost_its_manifest_is_damaged), cmocka_unit_test(odd_names_are_told),
-        cmocka_unit_test(odd_folders_are_set_aside),         cmocka_unit_test(a_listing_sees_each_once),
-        cmocka_unit_test(a_listing_beside_a_pruner_ends),    cmocka_unit_test(what_is_held_stays_itself),
-        cmocka_unit_test(the_quick_check_tells_all),         cmocka_unit_test(no_descriptors_is_no_damage)
-    };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(manifests_are_the_truth),
+                                        cmocka_unit_test(the_head_is_healthy_and_exact),
+                                        cmocka_unit_test(what_lost_its_manifest_is_damaged),
+                                        cmocka_unit_test(odd_names_are_told),
+                                        cmocka_unit_test(odd_folders_are_set_aside),
+                                        cmocka_unit_test(a_listing_sees_each_once),
+                                        cmocka_unit_test(what_goes_while_it_is_looked_at_has_gone),
+                                        cmocka_unit_test(a_listing_beside_a_pruner_ends),
+                                        cmocka_unit_test(what_is_held_stays_itself),
+                                        cmocka_unit_test(the_quick_check_tells_all),
+                                        cmocka_unit_test(no_descriptors_is_no_damage) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
