@@ -6,13 +6,14 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ._native import version
 
 _PACKAGES = ("torch", "numpy", "jax", "jaxlib", "optax", "flax", "transformers", "peft", "torchdata", "accelerate")
 _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NCCL_ALGO", "NCCL_PROTO", "XLA_FLAGS", "TF32_OVERRIDE")
+_OPTION = re.compile(r"--?[A-Za-z]")  # "-1" is a number
 _SECRET = re.compile(r"(token|key|secret|password)", re.IGNORECASE)
 REDACTED = "(redacted)"
 
@@ -51,6 +52,36 @@ def _torch_facts() -> dict[str, object]:
     if torch.cuda.is_available():
         facts |= {"torch.cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
     return facts
+
+
+def arguments(command: Sequence[str] | None = None) -> dict[str, object]:
+    """The command line by option, with secrets redacted: {"script": "train.py", "--lr": "0.1", "--bf16": True, "1": "data.txt"}. An option's value is what
+    follows it, unless that is an option, too; what is given several times is a list; what follows no option is told by its place."""
+    script, *words = command if command is not None else sys.argv or [""]
+    found: dict[str, object] = {"script": script}
+    option: str | None = None
+    for place, word in enumerate(words, 1):
+        name, equals, value = word.partition("=")
+        if _OPTION.match(word):
+            option = None if equals else word
+            _note(found, name, value if equals else True)
+        elif option is not None:
+            _note(found, option, word, instead=True)
+            option = None
+        else:
+            _note(found, name if equals else str(place), value if equals else word)  # hydra's way: lr=0.1
+    return {name: redact(value, name) for name, value in found.items()}
+
+
+def _note(found: dict[str, object], name: str, value: object, instead: bool = False) -> None:
+    """instead: of the True that the option's name alone meant."""
+    earlier = found.get(name)
+    if earlier is None or (instead and earlier is True):
+        found[name] = value
+    elif instead and isinstance(earlier, list):
+        earlier[-1] = value
+    else:
+        found[name] = [*earlier, value] if isinstance(earlier, list) else [earlier, value]
 
 
 def redact(config: object, name: str = "") -> Any:

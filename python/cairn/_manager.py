@@ -323,7 +323,7 @@ class CheckpointManager:
         return _environment.redact(self._config or {})
 
     def _facts(self) -> dict[str, object]:
-        return {"environment": _environment.environment(), "config": json.loads(json.dumps(self._recorded(), default=repr))}
+        return {"environment": _environment.environment(), "arguments": _environment.arguments(), "config": json.loads(json.dumps(self._recorded(), default=repr))}
 
     # ----------------------------------------------------------------------------------------------------- what became of a save
 
@@ -480,6 +480,8 @@ class CheckpointManager:
         report.notes += [note for _, part in filling.parts for note in part.notes]
         report.new += [item for item in filling.absent if item not in {name.split("/")[0] for name in report.missing}]
         report.differences = _environment.differences(filling.python.get("environment", {}), _environment.environment())
+        arguments = _environment.differences(filling.python.get("arguments", {}), _environment.arguments())
+        report.differences |= {f"arguments.{key}": pair for key, pair in arguments.items()}
         report.differences |= {f"config.{key}": pair for key, pair in self._differences(filling).items()}
         if self._config is not None:
             _environment.override(self._config, filling.python.get("config", {}), lambda key: self._policy_for(key) == "override")

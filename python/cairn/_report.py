@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Report:
     """Leaves by what became of them, each as "item/name"; `differences` are settings as (saved, now); `notes` are sentences."""
 
@@ -28,7 +28,7 @@ class Report:
     def of(cls, native: Any) -> Report:
         report = cls(bytes=native.bytes, seconds=native.elapsed_ns / 1e9, skipped_damaged=native.skipped_damaged)
         for item, name, outcome in native.leaves:
-            if item != "python":
+            if item not in ("python", "ranks"):  # what is Cairn's own
                 getattr(report, outcome).append(f"{item}/{name}")
         return report
 
@@ -39,11 +39,24 @@ class Report:
             if names:
                 yield f"{what}: {some(names)}"
         for key, (old, new) in self.differences.items():
-            yield f"{key} was {old!r}, is {new!r}"
+            yield f"{key} was {_shown(old)}, is {_shown(new)}"
+        if self.skipped_damaged:
+            yield f"{self.skipped_damaged} newer checkpoint(s) passed over, for they are damaged"
         yield from self.notes
+
+    def __repr__(self) -> str:
+        counts = {"restored": self.restored, "missing": self.missing, "unexpected": self.unexpected, "converted": self.converted, "new": self.new}
+        told = [f"{len(names)} {what}" for what, names in (counts | {"skipped": self.skipped}).items() if names]
+        rest = {"settings differ": len(self.differences), "notes": len(self.notes), "damaged passed over": self.skipped_damaged}
+        told += [f"{count} {what}" for what, count in rest.items() if count]
+        return f"Report({', '.join(told) or 'nothing was there'})"
 
     def __str__(self) -> str:
         return "\n".join((f"{len(self.restored)} leaves restored, {self.bytes:,} bytes in {self.seconds:.2f} s", *self.lines()))
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else repr(value)
 
 
 def some(names: list[str], most: int = 8, between: str = ", ") -> str:
@@ -51,7 +64,7 @@ def some(names: list[str], most: int = 8, between: str = ", ") -> str:
     return between.join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Restored:
     """A restore's result. `step`: optimizer steps completed, 0 in a new run (`fresh`); `state`: the entries of the state by name, new where they cannot be
     changed in place; `path`: of the checkpoint."""
@@ -62,3 +75,8 @@ class Restored:
     state: dict[str, Any]
     report: Report
     epoch: float = 0.0
+
+    def __repr__(self) -> str:
+        if self.fresh:
+            return "Restored(step 0, a new run)"
+        return f"Restored(step {self.step}, {str(self.path)!r}, [{', '.join(self.state)}], {self.report!r})"

@@ -1,0 +1,144 @@
+"""What a restore tells: what became of each leaf, and what differs from the process that saved."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import cairn
+from cairn import _environment
+
+
+def state(**more: Any) -> dict[str, Any]:
+    return {"model": nn.Linear(3, 2), "run": cairn.Values(epoch=0)} | more
+
+
+def saved(folder: Path, given: dict[str, Any] | None = None, **options: Any) -> Path:
+    run = folder / "run"
+    with cairn.CheckpointManager(run, given or state(), mode="sync", **options) as manager:
+        manager.save(3, force=True)
+    return run
+
+
+def restored(run: Path, given: dict[str, Any] | None = None, allow_missing: bool = False, **options: Any) -> cairn.Restored:
+    with cairn.CheckpointManager(run, given or state(), **options) as manager:
+        return manager.restore(allow_missing=allow_missing)
+
+
+def test_all_is_well_where_nothing_differs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = saved(tmp_path)
+    with caplog.at_level(logging.INFO, "cairn"):
+        report = restored(run).report
+    assert sorted(report.restored) == ["model/bias", "model/weight", "run/epoch"]
+    assert report.differences == {} and list(report.lines()) == [] and not [each for each in caplog.records if each.levelno > logging.INFO]
+    assert repr(report) == "Report(3 restored)" and str(report).startswith("3 leaves restored, 32 bytes in 0.")
+    assert "checkpoint-3 restored: 3 leaves restored" in caplog.text
+
+
+def test_leaves_by_what_became_of_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = saved(tmp_path, state(gone={"a": 1, "b": torch.zeros(2)}))
+    own = state(added={"c": 2})
+    own["model"].extra = nn.Parameter(torch.ones(1))
+    with pytest.raises(cairn.MismatchError, match="extra"):
+        restored(run, own)
+    report = restored(run, own, allow_missing=True).report
+    assert report.missing == ["model/extra"] and sorted(report.unexpected) == ["gone/a", "gone/b"] and report.new == ["added"]
+    assert repr(report) == "Report(3 restored, 1 missing, 2 unexpected, 1 new)"
+    for line in ("missing: model/extra", "unexpected: gone/", "new: added"):
+        assert line in caplog.text and line in str(report)
+
+
+def test_settings_are_told_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.1", "--hub-token", "abc", "--bf16"])
+    threads = torch.get_num_threads()
+    run = saved(tmp_path, config={"model": {"layers": 2, "width": 8}, "wandb_api_key": "one"})
+    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.2", "--hub-token", "def", "--steps=9"])
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    monkeypatch.setattr(_environment, "world_size", lambda: 4)
+    monkeypatch.setattr(torch, "__version__", "9.9")
+    torch.set_num_threads(threads + 1)
+    torch.use_deterministic_algorithms(True)
+    try:
+        report = restored(run, config={"model": {"layers": 3, "width": 8}, "wandb_api_key": "two"}).report
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(False)
+    differences = dict(report.differences)
+    assert differences.pop("torch")[1] == "9.9"
+    assert differences == {
+        "world_size": (1, 4),
+        "torch.threads": (threads, threads + 1),
+        "torch.deterministic_algorithms": (False, True),
+        "PYTHONHASHSEED": (None, "7"),
+        "arguments.--lr": ("0.1", "0.2"),
+        "arguments.--bf16": (True, None),
+        "arguments.--steps": (None, "9"),
+        "config.model.layers": (2, 3),
+    }
+    assert "config.model.layers was 2, is 3" in caplog.text and "PYTHONHASHSEED was not set, is '7'" in caplog.text
+    written = "".join(path.read_text() for path in (run / "checkpoint-3").rglob("*.json"))
+    assert "abc" not in written and '"one"' not in written, "no secret reaches the disk"
+    assert repr(report) == "Report(3 restored, 9 settings differ)"
+
+
+def test_arguments_are_told_by_option() -> None:
+    command = ["train.py", "data.txt", "--lr=0.1", "-n", "-1", "--flag", "--api-key", "abc", "--password=xyz", "--tag", "a", "--tag", "b", "optim.lr=3", "auth_token=q"]
+    assert _environment.arguments(command) == {
+        "script": "train.py",
+        "1": "data.txt",
+        "--lr": "0.1",
+        "-n": "-1",
+        "--flag": True,
+        "--api-key": "(redacted)",
+        "--password": "(redacted)",
+        "--tag": ["a", "b"],
+        "optim.lr": "3",
+        "auth_token": "(redacted)",
+    }
+    assert _environment.arguments(["-c"]) == {"script": "-c"}
+    assert _environment.arguments(["x", "--secret", "a", "--secret", "b"])["--secret"] == ["(redacted)", "(redacted)"]
+
+
+def test_secrets_are_redacted_wherever_they_stand() -> None:
+    config = {"hub": {"token": "t", "tokens": 4096, "max_tokens": "many"}, "PASSWORD": "p", "keys": ["a", ""], "width": "8", "secret": None}
+    assert _environment.redact(config) == {
+        "hub": {"token": "(redacted)", "tokens": 4096, "max_tokens": "(redacted)"},
+        "PASSWORD": "(redacted)",
+        "keys": ["(redacted)", ""],
+        "width": "8",
+        "secret": None,
+    }
+
+
+def test_differences_of_mappings() -> None:
+    was = {"same": 1, "kind": 1, "truth": 1, "list": (1, 2), "only": 3, "in": {"a": 1, "b": [1]}}
+    now = {"same": 1, "kind": 1.0, "truth": True, "list": [1, 2], "in": {"a": 1, "b": [2]}, "new": None}
+    assert _environment.differences(was, now) == {"kind": (1, 1.0), "truth": (1, True), "only": (3, None), "in.b": ([1], [2])}
+
+
+def test_a_new_run_and_a_long_report(tmp_path: Path) -> None:
+    fresh = restored(tmp_path / "new")
+    assert repr(fresh) == "Restored(step 0, a new run)" and repr(fresh.report) == "Report(nothing was there)"
+    run = saved(tmp_path, {"many": {str(index): index for index in range(30)}, "run": cairn.Values(epoch=1)})
+    result = restored(run, {"run": cairn.Values(epoch=0)})
+    assert repr(result).startswith("Restored(step 3, '") and repr(result).endswith("checkpoint-3', [run], Report(1 restored, 30 unexpected))")
+    assert len(repr(result)) < 300 and "and 22 more" in str(result.report)
+
+
+def test_a_damaged_checkpoint_that_was_passed_over_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = saved(tmp_path)
+    with cairn.CheckpointManager(run, state(), mode="sync") as manager:
+        manager.restore()
+        manager.save(4, force=True)
+    manifest = run / "checkpoint-4" / "model.safetensors"
+    manifest.chmod(0o644)
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+    result = restored(run)
+    assert result.step == 3 and result.report.skipped_damaged == 1 and "1 damaged passed over" in repr(result)
+    assert "1 newer checkpoint(s) passed over" in caplog.text
