@@ -42,6 +42,7 @@ from ._report import Report, Restored
 from ._rng import RNG
 from ._sample import sample_seed
 from ._values import Values
+from ._verify import ResumeDiffers, ResumeProof, verify_resume
 
 __version__ = version()
 __all__ = [
@@ -68,6 +69,8 @@ __all__ = [
     "NotFoundError",
     "Report",
     "Restored",
+    "ResumeDiffers",
+    "ResumeProof",
     "Save",
     "StorageError",
     "TornStateError",
@@ -80,4 +83,5 @@ __all__ = [
     "load",
     "sample_seed",
     "save",
+    "verify_resume",
 ]

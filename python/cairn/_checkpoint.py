@@ -71,7 +71,8 @@ class Array:
             raise ValueError(f"{self!r} cannot be read into an array that is not contiguous, writable and in main memory")
         self._checkpoint.read(self._info, _arrays.bytes_of(array))
 
-    def _map(self) -> memoryview:
+    def view(self) -> memoryview:
+        """Its bytes, read-only: mapped from the file where Cairn wrote it."""
         try:
             return memoryview(self._checkpoint.map(self._info))
         except UnsupportedError:  # a file that Cairn did not write may change under a map: it is read
@@ -81,11 +82,11 @@ class Array:
 
     def numpy(self) -> Any:
         """Without a copy, read-only. Dtypes that numpy has not are those of ml_dtypes. Raises ImportError that says what to install."""
-        return _arrays.numpy_view(self._map(), self._info.dtype, tuple(self._info.shape), self._form)
+        return _arrays.numpy_view(self.view(), self._info.dtype, tuple(self._info.shape), self._form)
 
     def torch(self) -> Any:
         """Without a copy. Do not write into it: the memory is read-only."""
-        return _arrays.torch_view(self._map(), self._info.dtype, tuple(self._info.shape), self._form)
+        return _arrays.torch_view(self.view(), self._info.dtype, tuple(self._info.shape), self._form)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self.numpy()

@@ -21,6 +21,7 @@ from ._checkpoint import Checkpoint
 from ._errors import EarlyWriteError, Error, FencedError, ForkedError, LockedError, NotFoundError, UsageError, make
 from ._policy import Keep, Save
 from ._report import Report, Restored
+from ._trial import Trial
 
 Mode = Literal["eager", "lazy", "sync"]
 Differing = Literal["keep", "override", "error"]
@@ -86,7 +87,8 @@ class CheckpointManager:
         _check_word("on_error", on_error, ("raise", "warn"))
         for word in [differing] if isinstance(differing, str) else differing.values():
             _check_word("differing", word, ("keep", "override", "error"))
-        self.directory = Path(directory)
+        self._trial = Trial.of()
+        self.directory = self._trial.place(directory)
         self._save_rule, self._keep_rule, self._mode = save or Save(), keep or Keep(), mode
         self._config, self._differing = config, differing
         self._attached = Attached(attachments)
@@ -265,7 +267,7 @@ class CheckpointManager:
         run = self._open()
         if self._untold is not None or run.status().phase == "failed":
             self._collect(run)
-        if not run.is_due(step) and not force:
+        if not run.is_due(step) and not force and not self._trial.wants(step):
             return False
         self._collect(run)
         if step == self._saved_step and self._failure is None:
@@ -289,6 +291,7 @@ class CheckpointManager:
             self._judge(error)
             return False
         self._saved_step = step
+        self._trial.saved(step, self.wait_until_finished)
         return True
 
     def _check_step(self, step: int) -> None:
@@ -366,6 +369,7 @@ class CheckpointManager:
 
     def _committed(self, report: _native.SaveReport) -> None:
         """On a thread of the library's."""
+        self._trial.committed(report.step)
         self._failures, self._failure = 0, None
         _unsaved.pop(self.directory.absolute(), None)
         path = self.directory / (report.name or "")
