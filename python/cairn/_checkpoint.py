@@ -286,11 +286,7 @@ class Checkpoint(Mapping[str, Item]):
     def state(self) -> dict[str, Any]:
         """The whole tree in new memory, every byte checked, without templates: dicts, lists, values and arrays as they were saved. A module is its
         state_dict."""
-        return {item: self._tree_of(found) for item, found in self._all.items()}
-
-    def _tree_of(self, found: _items.Found) -> Any:
-        arrays = {name: Array(self.native, info, found.form(name)).read() for name, info in found.tensors.items()}
-        return _tree.rebuild(found.item, found.tree, arrays, found.kinds)
+        return {item: _items.read_tree(self.native, found) for item, found in self._all.items()}
 
     def load_into(self, target: Any, **rules: Any) -> Any:
         """Fills a module, or a state as one gives it to CheckpointManager: see cairn.load."""

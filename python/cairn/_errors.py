@@ -19,7 +19,7 @@ class Error(Exception):
     """Of what `wait_for_new` raises for a damaged checkpoint: (term, step), where to go on after it."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return make, (self.code, str(self), self.os_errno, self.offset)
+        return _again, (type(self), str(self), self.errno if isinstance(self, OSError) else None), vars(self)
 
 
 class CorruptError(Error):
@@ -145,6 +145,14 @@ _CLASSES: dict[str, type[Error]] = {
     "CANCELLED": CancelledError,
     "NOMEM": OutOfMemory,
 }
+
+
+def _again(kind: type[Error], message: str, number: int | None) -> Error:
+    """An exception of another process; what it has besides is added by whoever unpickles."""
+    error = kind(message)
+    if isinstance(error, OSError):
+        error.errno = number
+    return error
 
 # What the library advises, in this package's words.
 _ADVICE = {

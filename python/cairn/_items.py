@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from . import _arrays, _tree
 from ._data import Data
 from ._errors import MismatchError, UnstorableError
+from ._loader import is_torch_loader
 from ._native import OPTIMIZER, TRAINABLE, VOLATILE, Checkpoint, State, TensorInfo, TensorRef
 from ._report import some
 from ._rng import RNG
@@ -106,6 +107,17 @@ class Loaded:
         return _tree.rebuild(self._found.item, self._found.tree, arrays, self._found.kinds)
 
 
+@dataclass(slots=True)
+class Given:
+    """A tree that is there already, where Loaded has one to be filled."""
+
+    given: Any
+
+    def tree(self) -> Any:
+        """What was given."""
+        return self.given
+
+
 def _fits(array: Any, found: Found, name: str) -> bool:
     info, buffer = found.tensors[name], _arrays.buffer_of(array, f"{found.item}/{name}")
     return buffer.dtype == info.dtype and buffer.shape == tuple(info.shape)
@@ -116,7 +128,7 @@ class Stateful:
 
     def __init__(self, name: str, target: Any, rank: int = 2) -> None:
         self.name, self.target, self.rank = name, target, rank
-        self._loaded: Loaded | None = None
+        self._loaded: Loaded | Given | None = None
 
     def capture(self) -> Part:
         return Part.of(_tree.flatten(self.name, self.target.state_dict()))
@@ -124,6 +136,10 @@ class Stateful:
     def prepare(self, found: Found) -> Part:
         self._loaded = Loaded(found)
         return self._loaded.part(0)
+
+    def give(self, tree: Any) -> None:
+        """In the place of `prepare`: what `finish` loads."""
+        self._loaded = Given(tree)
 
     def finish(self) -> Any:
         assert self._loaded is not None
@@ -218,8 +234,8 @@ def items_of(state: Mapping[str, object]) -> list[Item]:
     if torch is not None:
         from . import _torch
     for name, target in named(state).items():
-        if name == PYTHON:
-            raise UnstorableError(f'"{PYTHON}" is what Cairn calls its own entry: choose another name')
+        if name in (PYTHON, RANKS):
+            raise UnstorableError(f'"{name}" is what Cairn calls its own entry: choose another name')
         made = _torch.item_of(name, target) if torch is not None else None
         if made is None and isinstance(target, RNG):
             made = RandomNumbers(name, target)
@@ -232,6 +248,7 @@ def items_of(state: Mapping[str, object]) -> list[Item]:
 
 
 PYTHON = "python"  # the item that says how the others come back
+RANKS = "ranks"  # the item that holds what the ranks from 1 on have of their own, by rank and item; rank 0's stands in the items themselves
 METADATA = "__metadata__"  # of a file that Cairn did not write
 
 
@@ -272,15 +289,31 @@ def mismatch(path: str, differences: list[str]) -> MismatchError:
     error.code, error.differences = "MISMATCH", differences
     return error
 
+def of_a_rank(items: list[Item]) -> list[Stateful]:
+    """Those that differ from rank to rank: random generators and places in the data. All else is the same on all of them."""
+    return [item for item in items if isinstance(item, RandomNumbers) or (isinstance(item, Stateful) and _is_loader(item.target))]
+
+
+def _is_loader(target: object) -> bool:
+    return isinstance(target, Data) or is_torch_loader(target)
+
+
+def own_trees(items: list[Item]) -> dict[str, Any]:
+    """What this rank has of its own, by item."""
+    return {item.name: item.target.state_dict() for item in of_a_rank(items)}
+
 
 def capture(
-    items: list[Item], extra: Mapping[str, object], is_late: Callable[[str, Any], bool] | None = None
+    items: list[Item],
+    extra: Mapping[str, object],
+    is_late: Callable[[str, Any], bool] | None = None,
+    others: Mapping[str, object] | None = None,
 ) -> tuple[State, list[str]]:
     """A native state of all that is to be saved, and notes. `extra`: values beside what the items say of themselves. `is_late`: for a lazy save, whether an
-    array, of which it is given the name, is staged behind the caller."""
+    array, of which it is given the name, is staged behind the caller. `others`: own_trees of the other ranks."""
     state, notes = State(), list[str]()
     about: dict[str, dict[str, object]] = {}
-    for item in items:
+    for item in [*items, Tree(RANKS, dict(others))] if others else items:
         part = item.capture()
         _bind(state, item.name, part, is_late)
         if part.file_stem is not None:
@@ -296,12 +329,15 @@ def capture(
 class Filling:
     """A restore from one checkpoint: its native state, and what is to be done when that is filled. Raises MismatchError, which names all that differs."""
 
-    def __init__(self, items: list[Item], checkpoint: Checkpoint, allow_missing: bool = False) -> None:
+    def __init__(self, items: list[Item], checkpoint: Checkpoint, allow_missing: bool = False, rank: int = 0, size: int = 1) -> None:
+        """rank, size: of this process among those that train together; its own generators and position are filled."""
         self.state = State()
         self.python = about(checkpoint)
         self.found = dict(found_in(checkpoint))
         self.parts: list[tuple[Item, Part]] = []
         self.absent: list[str] = []
+        self.notes: list[str] = []
+        items = self._take_own(items, checkpoint, rank, size)
         differences: list[str] = []
         for item in items:
             found = self.found.get(item.name)
@@ -322,6 +358,26 @@ class Filling:
         held = [(item.name, name) for item, _ in self.parts if item.name in self.found for name in self.found[item.name].tensors]
         return [f"{item}/{name} is only in the checkpoint" for item, name in held if (item, name) not in bound]
 
+    def _take_own(self, items: list[Item], checkpoint: Checkpoint, rank: int, size: int) -> list[Item]:
+        """Gives this rank's own to the items that have such, and returns the others, which all ranks fill alike."""
+        saved = self.found.get(RANKS)
+        ranks: dict[str, Any] = read_tree(checkpoint, saved) if saved is not None and rank else {}
+        count = 1 + (len(saved.tree) if saved is not None else 0)
+        if count != size:
+            self.notes.append(_other_size(rank, size, count))
+        if not rank:
+            return items
+        own: dict[str, Any] = ranks.get(str(rank), {})
+        for item in of_a_rank(items):
+            if item.name in own:
+                item.give(own[item.name])
+                self.parts.append((item, Part()))
+            elif isinstance(item, RandomNumbers):
+                self.parts.append((item, Part()))
+                self.absent.append(item.name)
+        taken = [item for item, _ in self.parts]
+        return [item for item in items if item not in taken]
+
     def finish(self) -> dict[str, object]:
         """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name."""
         done: dict[str, object] = {}
@@ -338,6 +394,26 @@ class Filling:
                 for other, _ in self.parts:
                     if isinstance(other, Stateful) and isinstance(other.target, Data):
                         other.target.defer_rng(item.set_again)
+
+
+def _other_size(rank: int, size: int, count: int) -> str:
+    """What a restore at another world size is not."""
+    now = f"saved by {count} rank{'s' if count > 1 else ''}, restored by {size}: this is no exact resume"
+    if size < count:
+        return f"{now}; random generators and data positions of ranks {size} to {count - 1} are not used"
+    if rank < count:
+        return now
+    return f"{now}; rank {rank} was not there: its random generators stay as they are, and its data is where rank 0's was"
+
+
+def read_tree(checkpoint: Checkpoint, found: Found) -> Any:
+    """An item in new memory, every byte checked."""
+    arrays: dict[str, Any] = {}
+    for name, info in found.tensors.items():
+        filled = found.empty(name)
+        checkpoint.read(info, _arrays.bytes_of(filled))
+        arrays[name] = _arrays.finish(filled, found.form(name))
+    return _tree.rebuild(found.item, found.tree, arrays, found.kinds)
 
 
 def about(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
+from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
-from . import _environment, _items, _lazy, _native
+from . import _environment, _items, _lazy, _native, _ranks
 from ._attachments import Attached, Attachments
 from ._checkpoint import Checkpoint
 from ._errors import EarlyWriteError, Error, FencedError, ForkedError, LockedError, NotFoundError, UsageError, make
@@ -25,6 +25,7 @@ from ._trial import Trial
 
 Mode = Literal["eager", "lazy", "sync"]
 Differing = Literal["keep", "override", "error"]
+_T = TypeVar("_T")
 log = logging.getLogger("cairn")
 
 _NO_ATTEMPT = (UsageError, ForkedError, LockedError)  # refused: nothing was to be saved that is lost now
@@ -60,6 +61,11 @@ class CheckpointManager:
     stop_signals: each makes the next `save` save, then `should_stop` true. They are watched from the main thread only, while the manager is open for
     writing. An earlier handler of Python's is called after that; what was ignored, or would have ended the process, does not any more. Handlers that
     are not Python's are left alone.
+
+    With several ranks of torch.distributed each makes the manager, and all of them call `restore` and `save`, with the same steps: rank 0 writes, its rules,
+    metrics and clock count, and every rank's random generators and data position are saved with it. Each rank reads the checkpoint by itself, so all must
+    see the directory. What fails on one of them is raised on all. Making the manager names ranks that are absent after 60 s; without `state` that is done by
+    the first `restore` or `save`. All other calls are of one rank alone.
     """
 
     def __init__(
@@ -97,7 +103,9 @@ class CheckpointManager:
         self._check_early_writes, self._stop_signals = check_early_writes, tuple(stop_signals)
         self._process = os.getpid()
         self._handlers: dict[int, Any] = {}  # those before ours; asked also by handlers that still lead to us
-        self._run: _native.Run | None = None
+        self._run: _native.Run | None = None  # rank 0's
+        self._ranks = _ranks.Ranks(_ranks.Alone())
+        self._is_open = False
         self._closed = False
         self._stopped = False  # what should_stop was when we closed
         self._saved_step: int | None = None
@@ -115,23 +123,31 @@ class CheckpointManager:
 
     # --------------------------------------------------------------------------------------------------------- opening, closing
 
-    def _open(self) -> _native.Run:
+    def _open(self) -> None:
         if self._closed:
             raise make("USAGE", f"{self.directory}: the manager is closed")
         if os.getpid() != self._process:
             raise make(
                 "FORKED", f"{self.directory}: the manager belongs to process {self._process}, this is a fork of it (a DataLoader's worker?): save there"
             )
-        if self._run is None:
-            self._run = self._open_run()
+        if not self._is_open:
+            self._ranks = _ranks.join(self.directory)
+            self._ranks.lead(self._open_run)
+            self._is_open = True
             _open_managers.append(self)
             self._watch_signals()
             if self._mode == "lazy":
                 self._watch.watch()
+
+    def _writer(self) -> _native.Run:
+        """The run, which rank 0 alone has open."""
+        self._open()
+        if self._run is None:
+            raise make("USAGE", f"{self.directory}: this is rank {self._ranks.rank}, and rank 0 alone knows: ask there")
         return self._run
 
-    def _open_run(self) -> _native.Run:
-        return _native.Run(
+    def _open_run(self) -> None:
+        self._run = _native.Run(
             os.fspath(self.directory),
             keep_last=self._keep_rule.last or 0,
             keep_best=self._keep_rule.best,
@@ -157,6 +173,7 @@ class CheckpointManager:
         if self._run is not None:
             self._close_run(self._run)
         self._closed = True
+        self._ranks.close()
         self._watch.close()
         self._unwatch_signals()
         if self in _open_managers:
@@ -166,7 +183,7 @@ class CheckpointManager:
 
     def _close_run(self, run: _native.Run) -> None:
         """Ctrl-C while we wait leaves it open: it can be closed again, and is at the end of the program."""
-        self._stopped = run.should_stop()
+        self._stopped = self.should_stop
         try:
             run.close()
         except Error as error:
@@ -188,7 +205,7 @@ class CheckpointManager:
 
     def __repr__(self) -> str:
         names, path = ", ".join(self._state), os.fspath(self.directory)
-        if self._closed or self._run is None:
+        if self._closed or not self._is_open:
             return f"CheckpointManager({path!r}, [{names}], {'closed' if self._closed else 'not opened for writing'})"
         last = self._saved_step if self._saved_step is not None else self._restored_step
         return f"CheckpointManager({path!r}, [{names}], {self._mode}, {'nothing saved yet' if last is None else f'last step {last}'})"
@@ -220,8 +237,8 @@ class CheckpointManager:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         is_ours = not self._closed and os.getpid() == self._process  # else as if we were not there: a forked worker is ended by SIGTERM
-        if is_ours and self._run is not None:
-            self._run.request_stop()
+        if is_ours:
+            self._request_stop()
         earlier = self._handlers.get(number)
         if callable(earlier):
             earlier(number, frame)
@@ -231,22 +248,34 @@ class CheckpointManager:
 
     @property
     def should_stop(self) -> bool:
-        """A stop was asked for, and the state was saved since. It stays so when the manager is closed."""
+        """A stop was asked for, on any rank, and the state was saved since. All ranks say the same. It stays so when the manager is closed."""
+        if self._ranks.size > 1:
+            return self._ranks.stops
         return self._stopped if self._run is None else self._run.should_stop()
 
     def request_save(self) -> None:
         """The next `save` saves, whatever the rules say."""
-        self._open().request_save()
+        self._open()
+        self._ranks.save_asked = True
+        if self._run is not None:
+            self._run.request_save()
 
     def request_stop(self) -> None:
         """The next `save` saves, then `should_stop` is true."""
-        self._open().request_stop()
+        self._open()
+        self._request_stop()
+
+    def _request_stop(self) -> None:
+        """Also from a signal's handler."""
+        self._ranks.stop_asked = True
+        if self._run is not None:
+            self._run.request_stop()
 
     # ------------------------------------------------------------------------------------------------------------------- saving
 
     def should_save(self, step: int) -> bool:
-        """Whether `save(step)` would save. Asking changes nothing."""
-        return self._open().is_due(step)
+        """Whether `save(step)` would save. Asking changes nothing. Of several ranks rank 0 knows, but not what another one was asked to."""
+        return self._writer().is_due(step)
 
     def save(
         self,
@@ -263,23 +292,48 @@ class CheckpointManager:
         step: optimizer steps completed. state: entries whose values are given anew at each save, as jax's are. metrics: by name, numbers or arrays of one
         element; NaN is never the best. Raises what an earlier save failed with, and UnstorableError before anything is written for what cannot be saved.
         """
-        self._check_step(step)
-        run = self._open()
-        if self._untold is not None or run.status().phase == "failed":
-            self._collect(run)
-        if not run.is_due(step) and not force and not self._trial.wants(step):
+        self._open()
+        if not self._ranks.agree(step, lambda: self._wants(step, force)):
             return False
+        try:
+            trees = self._ranks.collect(lambda: self._own_trees(state))
+            is_saved = self._ranks.lead(lambda: self._save(step, trees, epoch, metrics or {}, tuple(tags)))
+        finally:
+            self._ranks.saved()
+        if is_saved:
+            self._saved_step = step
+        self._trial.saved(step, self.wait_until_finished)
+        return is_saved
+
+    def _wants(self, step: int, force: bool) -> bool:
+        """Whether this rank wants the step to be saved."""
+        self._check_step(step)
+        if self._run is None:
+            return force
+        if self._untold is not None or self._run.status().phase == "failed":
+            self._collect(self._run)
+        return self._run.is_due(step) or force or self._trial.wants(step)
+
+    def _own_trees(self, state: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What rank 0 cannot know of this one."""
+        items = self._items_with(state)
+        return _items.own_trees(items) if self._ranks.rank else {}
+
+    def _save(self, step: int, trees: list[dict[str, Any]], epoch: float, metrics: Mapping[str, SupportsFloat], tags: tuple[str, ...]) -> bool:
+        """On rank 0. trees: what each rank has of its own, by rank."""
+        run = self._writer()
         self._collect(run)
         if step == self._saved_step and self._failure is None:
             return False
         is_lazy = self._mode == "lazy" and self._watch.begin()
-        captured, notes = _items.capture(self._items_with(state), self._facts(), self._watch.is_late if is_lazy else None)
+        others = {str(rank): tree for rank, tree in enumerate(trees) if rank}
+        captured, notes = _items.capture(self._items, self._facts(), self._watch.is_late if is_lazy else None, others)
         options: dict[str, Any] = {
             "mode": "eager" if self._mode == "lazy" and not is_lazy else self._mode,
             "epoch": epoch,
-            "metrics": {name: _number(name, value) for name, value in (metrics or {}).items()},
+            "metrics": {name: _number(name, value) for name, value in metrics.items()},
             "attachments": self._attached.files(self._state),
-            "tags": tuple(tags),
+            "tags": tags,
             "config": json.dumps(self._recorded(), default=repr) if self._config is not None else None,
         }
         for note in notes:
@@ -290,8 +344,6 @@ class CheckpointManager:
         except Error as error:
             self._judge(error)
             return False
-        self._saved_step = step
-        self._trial.saved(step, self.wait_until_finished)
         return True
 
     def _check_step(self, step: int) -> None:
@@ -396,7 +448,7 @@ class CheckpointManager:
 
     def poll(self) -> _native.Status:
         """How far the job is that runs, at once. Raises what a finished save failed with."""
-        run = self._open()
+        run = self._writer()
         status = run.status()
         if status.phase == "failed":
             self._collect(run)
@@ -421,29 +473,62 @@ class CheckpointManager:
             raise TypeError(f"restore({state}): name the step, restore(step={state})")
         self._take(state)
         chosen = self._chosen(items)
-        run = self._open()
-        self._collect(run)
+        names = None if items is None else [item.name for item in chosen]
+        self._open()
         filling: _items.Filling | None = None
+        native: _native.RestoreReport | None = None
 
         def choose(checkpoint: _native.Checkpoint) -> _native.State:
             nonlocal filling
-            filling = _items.Filling(chosen, checkpoint, allow_missing)
+            filling = _items.Filling(chosen, checkpoint, allow_missing, self._ranks.rank, self._ranks.size)
             self._refuse_differing(filling)
             return filling.state
 
-        names = None if items is None else [item.name for item in chosen]
-        native = run.restore(_native.State(), step=step, allow_missing=allow_missing, items=names, choose=choose)
+        def fill() -> tuple[str | None, str | None]:
+            nonlocal native
+            run = self._writer()
+            self._collect(run)
+            native = run.restore(_native.State(), step=step, allow_missing=allow_missing, items=names, choose=choose)
+            return native.name, native.id
+
+        def fill_alike() -> None:
+            nonlocal native
+            if native is None and name is not None:
+                native = _native.load(self.directory / name, _native.State(), allow_missing=allow_missing, items=names, choose=choose)
+                if native.id != identity:
+                    raise make("GONE", f"{self.directory / name} is not the checkpoint that rank 0 reads: all ranks must see the same directory")
+
+        name, identity = self._ranks.lead(fill)
+        self._every_or_torn(fill_alike)
         self._saved_step, self._failure = None, None
-        if native.fresh or filling is None:
+        if name is None or filling is None or native is None:
             self._restored_step = None
             return Restored(0, True, None, dict(self._state), Report())
-        self._state |= {name: value for name, value in filling.finish().items() if name in filling.found}
+        done = self._every_or_torn(filling.finish)
+        self._state |= {item: value for item, value in done.items() if item in filling.found}
         report = Report.of(native)
         self._compare(filling, report)
         self._restored_step = native.step
-        path = self.directory / (native.name or "")
-        log.info("%s restored: %s", path, report)
+        path = self.directory / name
+        log.log(logging.INFO if self._ranks.rank == 0 else logging.DEBUG, "%s restored: %s", path, report)
         return Restored(native.step, False, path, dict(self._state), report, native.epoch)
+
+    def _every_or_torn(self, make_value: Callable[[], _T]) -> _T:
+        """On every rank. One that could, where another could not, holds what is of no run."""
+        filled = False
+
+        def attempt() -> _T:
+            nonlocal filled
+            value = make_value()
+            filled = True
+            return value
+
+        try:
+            return self._ranks.every(attempt)
+        except Error as error:
+            if not filled:
+                raise
+            raise make("TORN_STATE", f"{error}; this rank's state was filled, and is of no use alone: restore again, or stop") from error
 
     def _chosen(self, names: Iterable[str] | None) -> list[_items.Item]:
         """The items of these names; None: all."""
@@ -481,7 +566,7 @@ class CheckpointManager:
             raise make("MISMATCH", f"{self.directory}: the config differs: {told}; `differing` says that this is an error")
 
     def _compare(self, filling: _items.Filling, report: Report) -> None:
-        report.notes += [note for _, part in filling.parts for note in part.notes]
+        report.notes += filling.notes + [note for _, part in filling.parts for note in part.notes]
         report.new += [item for item in filling.absent if item not in {name.split("/")[0] for name in report.missing}]
         report.differences = _environment.differences(filling.python.get("environment", {}), _environment.environment())
         arguments = _environment.differences(filling.python.get("arguments", {}), _environment.arguments())
@@ -489,7 +574,7 @@ class CheckpointManager:
         report.differences |= {f"config.{key}": pair for key, pair in self._differences(filling).items()}
         if self._config is not None:
             _environment.override(self._config, filling.python.get("config", {}), lambda key: self._policy_for(key) == "override")
-        for line in report.lines():
+        for line in report.lines() if self._ranks.rank == 0 else filling.notes:
             log.warning("%s", line)
 
     # ------------------------------------------------------------------------------------------------------------- looking back

@@ -109,6 +109,7 @@ class Module:
 
     def __init__(self, name: str, module: Any) -> None:
         self.name, self.module = name, unwrap(name, module)
+        self._wrapped = module
         self._loaded: Loaded | None = None
         self._copies: list[tuple[Any, Any]] = []
         self._metadata: Mapping[str, Any] = {}
@@ -175,7 +176,7 @@ class Module:
         self._copies = []
         if others or not self._is_plain():
             return self._prepare_loading(found, tensors)
-        part = Part(aliases=aliases)
+        part = Part(aliases=aliases, notes=_notes(self.name, self._wrapped))
         for name, tensor in tensors.items():
             place = tensor.detach()
             if not _arrays.is_filled_in_place(place):
@@ -191,6 +192,7 @@ class Module:
         self._loaded = Loaded(found, lambda name: _of_other_shape(shapes.get(name), found, name))
         self._metadata = found.facts.get("versions", {})
         part = self._loaded.part(0)
+        part.notes = _notes(self.name, self._wrapped)
         part.tensors = [(name, array, _flags(tensors[name]) if name in tensors else 0) for name, array, _ in part.tensors]
         part.tensors += [(name, tensor.detach(), _flags(tensor)) for name, tensor in tensors.items() if name not in found.tensors]
         return part
@@ -232,6 +234,19 @@ class Scheduler(Stateful):
         code = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
         state = {name: value for name, value in self.target.state_dict().items() if not isinstance(value, code)}
         return Part.of(_tree.flatten(self.name, state))
+
+
+def _notes(name: str, module: Any) -> list[str]:
+    """DDP puts gradients into other buckets after the first backward pass of a process. A sum of three ranks or more depends on the place in the bucket."""
+    ddp = torch.nn.parallel.DistributedDataParallel
+    if not isinstance(module, ddp) or torch.distributed.get_world_size(module.process_group) < 3:
+        return []
+    if module.find_unused_parameters or getattr(module, "_has_rebuilt_buckets", False):
+        return []
+    return [
+        f"{name}: DistributedDataParallel sums the gradients of a process's first step in another order, so the last bits may differ after a resume: give it "
+        "find_unused_parameters=True, or do one step before `restore`"
+    ]
 
 
 def _matches(name: str, patterns: list[str]) -> bool:
