@@ -143,14 +143,16 @@ static bool is_damage(const struct attempt *attempt, int code)
     return (code <= CAIRN_E_FORMAT && code >= CAIRN_E_PATH) || code == CAIRN_E_IO || code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE;
 }
 
-/* A writer that goes back renames what stands in its way, a pruner removes. That is no damage, and what is newest is known from a new listing only. */
+/* A writer that goes back renames what stands in its way, a pruner removes, of what is no head any more an item is dropped. That is no damage, and what is
+ * newest is known from a new listing only. */
 static bool has_moved(const cairn_run *run, const struct cn_catalog_entry *entry)
 {
     struct cn_pool pool;
     struct cn_manifest manifest;
     cn_pool_init(&pool, cn_os_alloc(), CN_MANIFEST_MEMORY_BYTES);
     int code = cn_held_read(run->dir.dir, entry->name, &pool, &manifest, NULL);
-    bool moved = code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE || (!code && strcmp(manifest.id, entry->manifest.id) != 0);
+    bool moved = code == CAIRN_E_NOTFOUND || code == CAIRN_E_GONE ||
+                 (!code && (strcmp(manifest.id, entry->manifest.id) != 0 || manifest.generation != entry->manifest.generation));
     cn_pool_done(&pool);
     return moved;
 }
@@ -195,7 +197,8 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
             cn_held_close(&held);
     }
     cn_pool_done(&pool);
-    attempt->has_gone = code && attempt->looks_again && is_damage(attempt, code) && has_moved(run, entry);
+    bool may_have_moved = is_damage(attempt, code) || code == CAIRN_E_MISMATCH;
+    attempt->has_gone = code && attempt->looks_again && may_have_moved && has_moved(run, entry);
     return code;
 }
 

@@ -162,18 +162,36 @@ static void make_name(uint64_t generation, char ret_name[NAME_BYTES])
     snprintf(ret_name, NAME_BYTES, CN_NAME_MARKS "%llu.json", (unsigned long long)generation);
 }
 
-int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, struct cn_pool *pool, struct cn_marks *ret_marks,
-                  cairn_error *err)
+static int find_highest(cn_file dir, uint64_t *ret_highest)
+{
+    *ret_highest = 0;
+    return cn_os_list(dir, raise_generation, ret_highest);
+}
+
+/* Until two listings agree: one that takes its time may miss the file that came and the one that went. */
+static int find_settled(cn_file dir, uint64_t *ret_highest)
+{
+    uint64_t before;
+    int rc = find_highest(dir, ret_highest), tries = TRIES;
+    do {
+        before = *ret_highest;
+        if (!rc) rc = find_highest(dir, ret_highest);
+    } while (!rc && *ret_highest != before && --tries);
+    return rc;
+}
+
+static int load(cn_file dir, int (*find)(cn_file, uint64_t *), const struct cn_manifest *manifest, struct cn_pool *pool,
+                struct cn_marks *ret_marks, cairn_error *err)
 {
     for (int i = 0; i < TRIES; i++) {
         struct cn_marks marks = { .tags = manifest->tags, .tags_count = manifest->tags_count };
         char name[NAME_BYTES], *data;
         size_t size;
-        uint64_t highest = 0;
-        int rc = cn_os_list(checkpoint_dir, raise_generation, &highest);
+        uint64_t highest;
+        int rc = find(dir, &highest);
         if (rc) return cn_error_errno(err, -rc, "listing the checkpoint");
         make_name(highest, name);
-        int code = highest ? cn_smallfile_load(checkpoint_dir, name, CN_MAX_MARKS_BYTES, &data, &size, err) : CAIRN_OK;
+        int code = highest ? cn_smallfile_load(dir, name, CN_MAX_MARKS_BYTES, &data, &size, err) : CAIRN_OK;
         if (code == CAIRN_E_NOTFOUND) continue; /* a newer one came and this one went */
         if (!code && highest) {
             code = cn_marks_decode(data, size, pool, &marks, err);
@@ -185,6 +203,12 @@ int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, st
         return code;
     }
     return cn_error_set(err, CAIRN_E_GONE, "the marks keep changing while they are read: try again");
+}
+
+int cn_marks_load(cn_file checkpoint_dir, const struct cn_manifest *manifest, struct cn_pool *pool, struct cn_marks *ret_marks,
+                  cairn_error *err)
+{
+    return load(checkpoint_dir, find_highest, manifest, pool, ret_marks, err);
 }
 
 static const cairn_metric *find_metric(const cairn_metric *metrics, uint64_t count, const char *name)
@@ -285,7 +309,7 @@ static int load_or_begin_afresh(cn_file checkpoint_dir, const struct cn_manifest
                                 struct cn_pool *pool, struct cn_marks *ret_marks, cairn_error *err)
 {
     cairn_error error = CAIRN_ERROR_INIT;
-    int code = cn_marks_load(checkpoint_dir, manifest, pool, ret_marks, &error);
+    int code = load(checkpoint_dir, find_settled, manifest, pool, ret_marks, &error);
     if (change->pin < 0 && (code == CAIRN_E_CORRUPT || code == CAIRN_E_TRUNCATED || code == CAIRN_E_FORMAT || code == CAIRN_E_LIMIT)) {
         ret_marks->pinned = true;
         return CAIRN_OK;

@@ -485,11 +485,43 @@ static void take_over_and_prune(void)
     assert_true(waitpid(child, &status, 0) == child && status == 0);
 }
 
+/* It saves once more, and drops what only the head must have. */
+static void take_over_and_drop(void)
+{
+    int status;
+    pid_t child = fork();
+    if (!child) {
+        cairn_run *mine;
+        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+        cairn_save_options saving = TEST_SAVE_OPTIONS;
+        char name[640];
+        options.take_over = 1;
+        saving.step = 60;
+        snprintf(name, sizeof name, "%s/checkpoint-50", path);
+        int code = cairn_run_open(path, &options, &mine, &err);
+        if (!code) code = cairn_restore(mine, state, NULL, NULL, &err);
+        if (!code) code = cairn_save(mine, state, &saving, NULL, &err);
+        if (!code) code = cairn_drop_item(NULL, name, "optimizer", &err);
+        _exit(code || cairn_run_close(mine, &err));
+    }
+    assert_true(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static cairn_run *open_run_with_moment(const char *name)
+{
+    static float moment;
+    cairn_run *run = open_run(name);
+    cairn_tensor tensor = CAIRN_TENSOR_INIT;
+    tensor.name = "moment", tensor.dtype = CAIRN_F32, tensor.address = &moment, tensor.flags = CAIRN_OPTIMIZER;
+    test_ok(cairn_state_bind_tensor(state, "optimizer", &tensor, &err));
+    return run;
+}
+
 /* What goes between a look at the run and the opening of what was chosen is not damaged: the run is looked at again. */
 static void what_goes_meanwhile_is_no_damage(void **unused)
 {
     (void)unused;
-    cairn_run *run = open_run("meanwhile");
+    cairn_run *run = open_run_with_moment("meanwhile");
     save(run, 10, 0);
     save(run, 20, 0);
     save(run, 30, 0);
@@ -497,12 +529,17 @@ static void what_goes_meanwhile_is_no_damage(void **unused)
     assert_int_equal(restore(run, CAIRN_STEP_DEFAULT), 20);
     assert_null(strstr(told, "damaged"));
     test_ok(cairn_run_close(run, &err)); /* what it resumed from was held */
-    run = open_run(NULL);
+    run = open_run_with_moment(NULL);
     meanwhile = take_over_and_prune;
     test_code(cairn_restore(run, state, NULL, NULL, &err), CAIRN_E_FENCED);
     assert_null(strstr(told, "damaged"));
     cairn_run_close(run, NULL);
     expect_line("50H");
+    run = open_run_with_moment(NULL);
+    meanwhile = take_over_and_drop;
+    test_code(cairn_restore(run, state, NULL, NULL, &err), CAIRN_E_FENCED);
+    cairn_run_close(run, NULL);
+    expect_line("50 60H");
 }
 
 int main(void)
