@@ -26,8 +26,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     numbers = np.random.default_rng(0)
-    x = numbers.normal(size=(256, 16)).astype(np.float32)
-    y = (x[:, :4].sum(1) > 0).astype(np.int32)
+    x = jnp.asarray(numbers.normal(size=(256, 16)), jnp.float32)
+    y = (x[:, :4].sum(1) > 0).astype(jnp.int32)
     optimizer = optax.adam(1e-2)
     parameters = {"first": jnp.asarray(numbers.normal(size=(16, 32)) * 0.1, jnp.float32), "second": jnp.zeros((32, 2), jnp.float32)}
     tree = {"model": parameters, "optimizer": optimizer.init(parameters), "keys": {"dropout": jax.random.key(0)}}
@@ -37,7 +37,7 @@ def main() -> None:
         later, key = jax.random.split(tree["keys"]["dropout"])
 
         def loss_of(parameters: dict) -> jax.Array:
-            return optax.softmax_cross_entropy_with_integer_labels(network(parameters, x[rows], key), jnp.asarray(y)[rows]).mean()
+            return optax.softmax_cross_entropy_with_integer_labels(network(parameters, x[rows], key), y[rows]).mean()
 
         loss, gradients = jax.value_and_grad(loss_of)(tree["model"])
         updates, moments = optimizer.update(gradients, tree["optimizer"])

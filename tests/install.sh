@@ -94,7 +94,7 @@ else echo 'skip - mandoc: not installed'; fi
 # ------------------------------------------------------------------------------------------------------------ reproducible
 for copy in one another/place; do
     mkdir -p "$work/$copy"
-    cp -r Makefile packaging src cli include -t "$work/$copy"
+    cp -r Makefile packaging python src cli include -t "$work/$copy"
     make --no-print-directory -C "$work/$copy" lib build/cairn >"$work/out" 2>&1 || tail -5 "$work/out"
 done
 for file in libcairn.so libcairn.a cairn; do check "$file is reproducible" cmp "$work/one/build/$file" "$work/another/place/build/$file"; done

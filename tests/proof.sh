@@ -34,7 +34,7 @@ part 2 'a simulated disk' "${make[@]}" sim
 part 3 'steps left out, on it' "${make[@]}" mutants
 part 4 'every call and allocation fails' env CAIRN_TEST_TIMEOUT_S=900 CAIRN_FAULTS=all tests/unit.sh "$tree" test_faults
 part 6 'threads, TSan' "${make[@]}" test-tsan
-part 7 'runs killed in Python' env CAIRN_LONG=1 tests/python.sh tests/python/test_resume.py tests/python/test_data.py
+part 7 "the Python package, all of it" env CAIRN_LONG=1 tests/python.sh
 wait
 echo
 echo "kernel $(uname -r), $(findmnt -no FSTYPE -T "$tree"), $(nproc) processors"

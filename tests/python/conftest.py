@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 from pytest import TerminalReporter
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: a kind of what a shorter test shows, too: run by make proof (CAIRN_LONG=1)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long ones are left to make proof, unless they are asked for by name."""
+    if os.environ.get("CAIRN_LONG") or any("::" in argument for argument in config.args):
+        return
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

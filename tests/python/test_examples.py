@@ -38,7 +38,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name == "jax_train.py" else pytest.mark.long) for name in CASES])
 def test_it_ends_as_if_it_had_not_been_killed(name: str, tmp_path: Path) -> None:
     whole = run(EXAMPLES / name, *CASES[name], "--run", tmp_path / "whole").splitlines()
     kill_after_a_checkpoint(tmp_path / "killed", EXAMPLES / name, *CASES[name], "--run", tmp_path / "killed")

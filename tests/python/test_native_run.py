@@ -546,11 +546,22 @@ def test_who_waits_for_a_run_that_is_closed_is_told(tmp_path: Path) -> None:
 
 
 def test_cancel_from_another_thread(tmp_path: Path) -> None:
-    run, state = native.Run(tmp_path / "run", progress=lambda status: run.cancel()), state_of(w=large(256))
-    with pytest.raises(errors.CancelledError):
-        run.save(state, 1, mode="sync")
-        run.save(state, 2, mode="sync")
-        run.save(state, 3, mode="sync")
+    run, state = native.Run(tmp_path / "run"), state_of(w=large(256))
+    ended = threading.Event()
+
+    def cancel() -> None:
+        while not ended.wait(0.005):
+            run.cancel()
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    try:
+        with pytest.raises(errors.CancelledError):
+            for step in range(1, 20):
+                run.save(state, step, mode="sync")
+    finally:
+        ended.set()
+        thread.join()
     run.close()
 
 

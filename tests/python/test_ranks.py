@@ -80,7 +80,7 @@ def test_an_error_is_the_same_in_another_process(error: cairn.Error) -> None:
     assert getattr(again, "errno", None) == getattr(error, "errno", None)
 
 
-@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_killed_ranks_end_with_the_bits_of_those_that_never_were(size: int, tmp_path: Path) -> None:
     steps = 26  # an epoch is 12 batches of 2 ranks, 6 of 4
     facts = {"steps": steps, "same_buckets": size > 2}  # of two ranks the sums are the same in any order

@@ -37,11 +37,13 @@ def test_a_run_that_resumes_exactly_passes(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
+@pytest.mark.long
 def test_arrays_that_come_back_as_new_ones() -> None:
     pytest.importorskip("jax")
     assert cairn.verify_resume(resumable.make_jax_state, resumable.train_jax, 2).leaves == 4
 
 
+@pytest.mark.long
 def test_random_numbers_that_are_not_in_the_state() -> None:
     differs = found(resumable.without_numbers, resumable.train)
     assert differs.step == 4 and differs.differences[0].path == "process-rng/process/torch/state"
@@ -49,6 +51,7 @@ def test_random_numbers_that_are_not_in_the_state() -> None:
     assert not any("numpy" in each.path for each in differs.differences), "nothing draws from numpy's"
 
 
+@pytest.mark.long
 def test_a_loader_that_forgets_where_it_was() -> None:
     differs = found(resumable.plain_loader, resumable.train)
     assert differs.step == 5 and "optimizer/" in str(differs.differences) and "cairn.data(loader)" in str(differs)
@@ -63,6 +66,7 @@ def test_a_counter_outside_of_the_state() -> None:
     assert "after step 5 optimizer/param_groups/0/lr was 0.002, is 0.01" in str(differs) and "a counter" in str(differs)
 
 
+@pytest.mark.long
 def test_a_run_that_is_never_the_same_is_told_apart() -> None:
     differs = found(resumable.make_state, resumable.train_unrepeatably, 1)
     assert differs.step == 1 and "without any resume" in str(differs) and differs.differences[0].path == "loss"
@@ -159,6 +163,7 @@ def test_a_script_that_resumes_exactly(tmp_path: Path) -> None:
     assert not left, "neither the script's folder nor a scratch folder is left behind"
 
 
+@pytest.mark.long
 def test_a_script_that_forgets(tmp_path: Path) -> None:
     status, output = verify(tmp_path, str(SCRIPT), "--kill-at", "3", "--folder", "kept", "--", "counter", "8")
     assert status == 1 and "/ckpts/run: the bits differ at step 4: model/0.weight at [0, 0] was" in output and "a counter" in output, output
@@ -166,6 +171,7 @@ def test_a_script_that_forgets(tmp_path: Path) -> None:
     assert "without any resume" not in output
 
 
+@pytest.mark.long
 def test_leaves_that_may_differ_are_ignored(tmp_path: Path) -> None:
     status, output = verify(tmp_path, str(SCRIPT), "--kill-at", "2", "--ignore", "^clock/", "--", "clock", "5")
     assert status == 0, output
