@@ -62,29 +62,35 @@ python_package() { # when its environment is made
 
 all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')
 threaded=$(grep -v '^#' tests/tsan.list)
-# the long ones run beside the others: the Python package, two minutes of following a live run, the simulated disk
-beside() { # beside NAME COMMAND...: counted by collect
-    local name=$1
+# Two lanes: what compiles and computes, and what waits for disks and other processes. Beside both: two minutes of following a live run, the simulated disk.
+timed() { # timed NAME COMMAND...: counted by collect
+    local name=${1//[ \/]/-} start=$SECONDS
     shift
-    rm -f "$log/$name.end"
-    (
-        start=$SECONDS
-        "$@" >"$log/$name.log" 2>&1
-        echo $? $((SECONDS - start)) >"$log/$name.end"
-    ) &
+    "$@" >"$log/$name.log" 2>&1
+    echo $? $((SECONDS - start)) >"$log/$name.end"
 }
-collect() { # collect NAME
-    local status=1 seconds=0
+beside() { timed "$@" & }
+collect() { # collect NAME...: when all that runs beside has ended
+    local name status seconds
     wait
-    read -r status seconds <"$log/$1.end"
-    add "$log/$1.log" "$status" "$1" "$seconds"
+    for name; do
+        status=1 seconds=0
+        read -r status seconds <"$log/${name//[ \/]/-}.end"
+        add "$log/${name//[ \/]/-}.log" "$status" "$name" "$seconds"
+    done
 }
+waiting=(tests/permissions.sh tests/places.sh tests/fuse/run.sh tests/crash/run.sh)
+second_lane() {
+    timed python python_package
+    for script in "${waiting[@]}"; do timed "$script" "$script" build; done
+}
+rm -f "$log"/*.end
 beside environment scripts/venv.sh
 part 'build' build
 part 'unit tests' tests/unit.sh build $all_tests
 beside follow-two-minutes env CAIRN_TEST_TIMEOUT_S=400 CAIRN_FOLLOW_S=120 CAIRN_TEST_ONLY=an_evaluator_follows_a_live_run tests/unit.sh build test_folder
 beside simulated-disk build/sim
-beside python python_package
+second_lane &
 part 'header' header
 part 'layer borders' tests/borders.sh
 part 'protocol model' model
@@ -94,12 +100,10 @@ part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
 part 'fuzz corpora' tests/fuzz.sh replay
 part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
-for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/permissions.sh tests/places.sh tests/docs.sh tests/bench.sh tests/fuse/run.sh tests/crash/run.sh; do
+for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/docs.sh tests/bench.sh; do
     part "$script" "$script" build
 done
-collect follow-two-minutes
-collect simulated-disk
-collect python
+collect follow-two-minutes simulated-disk python "${waiting[@]}"
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"
 told=yes
