@@ -13,6 +13,5 @@ make --no-print-directory PYTHON=$python python || exit 1
 . tests/check.sh
 label=python work=build
 check 'mypy --strict' $python -m mypy --strict python/cairn
-PYTHONPATH=build/python $python -m pytest -q -p no:cacheprovider "${@:-tests/python}"
-if [ $? != 0 ]; then checks_failed=1; fi # shellcheck disable=SC2181 # the line above would be too long
+PYTHONPATH=build/python $python -m pytest -q -p no:cacheprovider "${@:-tests/python}" || checks_failed=1
 finish

@@ -248,9 +248,9 @@ static PyObject *store_keep(PyObject *module, PyObject *args, PyObject *keywords
     PY_AUTO PyObject *path = NULL;
     cairn_error error = CAIRN_ERROR_INIT;
     cairn_keep_options options = CAIRN_KEEP_OPTIONS_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&|p$O&zpO:keep", names, PyUnicode_FSConverter, &path, py_convert_small, &options.last,
-                                     &options.dry_run, py_convert_small, &options.best, &options.metric, &options.metric_is_max,
-                                     &keeping.message) ||
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&|p$O&zpO:keep", names, PyUnicode_FSConverter, &path, py_convert_small,
+                                     &options.last, &options.dry_run, py_convert_small, &options.best, &options.metric,
+                                     &options.metric_is_max, &keeping.message) ||
         py_callback_check(keeping.message, "message"))
         return NULL;
     options.removed = record_removed;
