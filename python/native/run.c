@@ -384,22 +384,25 @@ static PyObject *run_is_due(PyObject *self, PyObject *step)
     return code ? py_error_raise(&error) : PyBool_FromLong(due);
 }
 
+/* What any thread may say at any time. */
+static PyObject *tell(PyObject *self, void (*say)(cairn_run *))
+{
+    cairn_run *handle = look(self);
+    if (!handle) return NULL;
+    say(handle);
+    return Py_NewRef(Py_None);
+}
+
 static PyObject *run_request_save(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    cairn_run *handle = look(self);
-    if (!handle) return NULL;
-    cairn_run_request_save(handle);
-    return Py_NewRef(Py_None);
+    return tell(self, cairn_run_request_save);
 }
 
 static PyObject *run_request_stop(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    cairn_run *handle = look(self);
-    if (!handle) return NULL;
-    cairn_run_request_stop(handle);
-    return Py_NewRef(Py_None);
+    return tell(self, cairn_run_request_stop);
 }
 
 static PyObject *run_should_stop(PyObject *self, PyObject *unused)
@@ -412,10 +415,7 @@ static PyObject *run_should_stop(PyObject *self, PyObject *unused)
 static PyObject *run_cancel(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    cairn_run *handle = look(self);
-    if (!handle) return NULL;
-    cairn_run_cancel(handle);
-    return Py_NewRef(Py_None);
+    return tell(self, cairn_run_cancel);
 }
 
 static PyObject *run_status(PyObject *self, PyObject *unused)

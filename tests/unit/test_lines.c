@@ -466,27 +466,8 @@ static void remove_the_newest(void)
     test_shell("rm -r %s/checkpoint-30", path);
 }
 
-/* Another writer takes the run over, saves and prunes all that was there. */
-static void take_over_and_prune(void)
-{
-    int status;
-    pid_t child = fork();
-    if (!child) {
-        cairn_run *mine;
-        cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
-        cairn_save_options saving = TEST_SAVE_OPTIONS;
-        options.take_over = 1;
-        options.keep_last = 1;
-        int code = cairn_run_open(path, &options, &mine, &err);
-        if (!code) code = cairn_restore(mine, state, NULL, NULL, &err);
-        for (saving.step = 40; !code && saving.step <= 50; saving.step += 10) code = cairn_save(mine, state, &saving, NULL, &err);
-        _exit(code || cairn_run_close(mine, &err));
-    }
-    assert_true(waitpid(child, &status, 0) == child && status == 0);
-}
-
-/* It saves once more, and drops what only the head must have. */
-static void take_over_and_drop(void)
+/* Another writer takes the run over and saves two steps, keeping the last alone or all; what it drops the optimizer of, or NULL. */
+static void take_over(uint64_t first_step, uint32_t keep_last, const char *drop)
 {
     int status;
     pid_t child = fork();
@@ -496,15 +477,26 @@ static void take_over_and_drop(void)
         cairn_save_options saving = TEST_SAVE_OPTIONS;
         char name[640];
         options.take_over = 1;
-        saving.step = 60;
-        snprintf(name, sizeof name, "%s/checkpoint-50", path);
+        options.keep_last = keep_last;
         int code = cairn_run_open(path, &options, &mine, &err);
         if (!code) code = cairn_restore(mine, state, NULL, NULL, &err);
-        if (!code) code = cairn_save(mine, state, &saving, NULL, &err);
-        if (!code) code = cairn_drop_item(NULL, name, "optimizer", &err);
+        for (saving.step = first_step; !code && saving.step <= first_step + 10; saving.step += 10)
+            code = cairn_save(mine, state, &saving, NULL, &err);
+        snprintf(name, sizeof name, "%s/%s", path, drop ? drop : "");
+        if (!code && drop) code = cairn_drop_item(NULL, name, "optimizer", &err);
         _exit(code || cairn_run_close(mine, &err));
     }
     assert_true(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void take_over_and_prune(void)
+{
+    take_over(40, 1, NULL);
+}
+
+static void take_over_and_drop(void)
+{
+    take_over(60, 0, "checkpoint-50"); /* which is the head no more */
 }
 
 static cairn_run *open_run_with_moment(const char *name)
@@ -539,7 +531,7 @@ static void what_goes_meanwhile_is_no_damage(void **unused)
     meanwhile = take_over_and_drop;
     test_code(cairn_restore(run, state, NULL, NULL, &err), CAIRN_E_FENCED);
     cairn_run_close(run, NULL);
-    expect_line("50 60H");
+    expect_line("50 60 70H");
 }
 
 int main(void)
