@@ -467,8 +467,8 @@ class CheckpointManager:
         """Brings back the newest healthy checkpoint that is whole, or that of a step. A new run: step 0, fresh True, nothing touched.
 
         step: one that is kept, else the newest; what came after it is left behind by the next save. state: entries to fill besides those of the manager, as
-        templates. items: these alone. allow_missing: parameters and optimizer states that the checkpoint lacks stay as they are. Raises MismatchError, which names every difference, before
-        anything is touched; CorruptError where only damaged checkpoints are there; TornStateError if it failed half-way: then the state is a mixture."""
+        templates. items: these alone. allow_missing: parameters and optimizer states that the checkpoint lacks stay as they are. Raises MismatchError, which
+        names every difference, before anything is touched; CorruptError where only damaged checkpoints are there; TornStateError if it failed half-way: then the state is a mixture."""
         if isinstance(state, int):
             raise TypeError(f"restore({state}): name the step, restore(step={state})")
         self._take(state)
@@ -504,12 +504,15 @@ class CheckpointManager:
         if name is None or filling is None or native is None:
             self._restored_step = None
             return Restored(0, True, None, dict(self._state), Report())
+        return self._take_up(filling, native, self.directory / name)
+
+    def _take_up(self, filling: _items.Filling, native: _native.RestoreReport, path: Path) -> Restored:
+        """What was filled becomes the state, and the report says what it is."""
         done = self._every_or_torn(filling.finish)
         self._state |= {item: value for item, value in done.items() if item in filling.found}
         report = Report.of(native)
         self._compare(filling, report)
         self._restored_step = native.step
-        path = self.directory / name
         log.log(logging.INFO if self._ranks.rank == 0 else logging.DEBUG, "%s restored: %s", path, report)
         return Restored(native.step, False, path, dict(self._state), report, native.epoch)
 
