@@ -289,7 +289,8 @@ typedef struct cairn_run_options {
     void *user; /* for these callbacks */
     int check_early_writes; /* non-zero: lazy saves digest everything at the save and again before the fence opens: for tests, and for whoever
                                is not sure where the first write after a save is. Slow */
-    uint32_t keep_best;        /* after each save keep the best K by best_metric, too, as cairn_keep does; 0: only what `best` leads to */
+    uint32_t keep_best;        /* after each save keep the best K by best_metric, too, as cairn_keep does; 0: only what `best` leads to. With
+                                  keep_last 0 nothing is removed before the metric is known */
     uint64_t save_every_steps; /* for cairn_run_is_due: when a multiple of it was crossed; 0: not by steps */
     uint64_t save_every_ms;    /* or when the last save began, or the run was opened, so long ago; 0: not by time */
     cairn_written_fn written;  /* for counters of changes that have no address; may be NULL */
@@ -680,7 +681,7 @@ typedef struct cairn_keep_report {
 /* Removes what keep_last and keep_best of a run's options would remove after a save: superseded ones, all but the newest two unhealthy ones, and healthy
  * ones beyond the newest `last` that pass the quick check and of which nothing was dropped, unless they are among the `best` that pass it. The newest, the
  * newest healthy, the newest whole, the best (what the symlink leads to), pinned, tagged and read ones stay. LOCKED: another process removes checkpoints, and does not end.
- * IO: one that should go could not be removed; the others went, and the report is filled. */
+ * NOTFOUND: no checkpoint reports the metric; nothing is removed. IO: one that should go could not be removed; the others went, and the report is filled. */
 CAIRN_API int cairn_keep(const char *run_path, const cairn_keep_options *options, cairn_keep_report *ret_report, cairn_error *err);
 
 /* ---------------------------------------------------------------------------------------------------------- verifying */

@@ -150,7 +150,7 @@ class CheckpointManager:
         self._run = _native.Run(
             os.fspath(self.directory),
             keep_last=self._keep_rule.last or 0,
-            keep_best=self._keep_rule.best,
+            keep_best=self._keep_rule.best if self._keep_rule.last is not None else 0,
             best_metric=self._keep_rule.metric,
             best_is_max=self._keep_rule.mode == "max",
             save_every_steps=self._save_rule.every_steps or 0,

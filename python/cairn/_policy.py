@@ -23,8 +23,8 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What stays after a save: the newest `last` (None: all), and the `best` ones by `metric`. What a run would resume from always stays, and so do the
-    best, and pinned and tagged ones."""
+    """What stays after a save: the newest `last` (None: all, whatever `best` says), and the `best` ones by `metric`. What a run would resume from always
+    stays, and so do the best, and pinned and tagged ones."""
 
     last: int | None = None
     best: int = 0

@@ -46,6 +46,16 @@ static struct cn_keep_entry facts_of(const struct cn_keeping *keeping, const str
     return facts;
 }
 
+static int check_metric(const struct cn_keeping *keeping, const struct cn_rundir *run, const struct cn_keep_run *facts, cairn_error *err)
+{
+    struct cn_shown shown;
+    if (!keeping->rules.best || !keeping->metric_must_be_known) return CAIRN_OK;
+    for (uint64_t i = 0; i < facts->count; i++)
+        if (facts->entries[i].has_metric) return CAIRN_OK;
+    return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no checkpoint reports the metric '%s', so none is the best: nothing is removed",
+                        run->path, cn_show_text(&shown, keeping->metric ? keeping->metric : ""));
+}
+
 int cn_keeping_decide(void *user, const struct cn_rundir *run, struct cn_catalog *catalog, cairn_error *err)
 {
     const struct cn_keeping *keeping = user;
@@ -56,6 +66,8 @@ int cn_keeping_decide(void *user, const struct cn_rundir *run, struct cn_catalog
                                  .user = &look };
     if (!facts.entries) return cn_error_set(err, CAIRN_E_NOMEM, "%s: no memory to decide what stays", run->path);
     for (uint64_t i = 0; i < facts.count; i++) facts.entries[i] = facts_of(keeping, &catalog->entries[i]);
+    int code = check_metric(keeping, run, &facts, err);
+    if (code) return code;
     cn_keep_decide(&keeping->rules, &facts);
     for (uint64_t i = 0; i < facts.count; i++) catalog->entries[i].kept = facts.entries[i].reasons;
     return CAIRN_OK;

@@ -124,6 +124,7 @@ static void remove_old(cairn_run *run)
     const char *ids[] = { run->line.parent_id, run->best.id };
     struct cn_keeping keeping = { .rules = { options->keep_last, options->keep_best, options->best_is_max },
                                   .metric = run->best_metric,
+                                  .metric_must_be_known = !options->keep_last,
                                   .ids = ids,
                                   .ids_count = run->best.known ? 2 : 1 };
     struct cn_retire retire = { .decide = cn_keeping_decide, .decider = &keeping, .message = cn_run_tell, .user = run };

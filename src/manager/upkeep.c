@@ -228,7 +228,9 @@ int cn_upkeep_keep(const char *run_path, const cairn_keep_options *options, cair
 {
     struct cn_rundir run;
     struct telling telling = { options, CAIRN_KEEP_REPORT_INIT };
-    struct cn_keeping keeping = { .rules = { options->last, options->best, options->metric_is_max }, .metric = options->metric };
+    struct cn_keeping keeping = { .rules = { options->last, options->best, options->metric_is_max },
+                                  .metric = options->metric,
+                                  .metric_must_be_known = true };
     int code = cn_rundir_open_read(run_path, &run, err); /* opening for writing would make a run that is not there */
     if (!code && options->dry_run && (code = cn_rundir_refuse_foreign(&run, err))) cn_rundir_close(&run);
     if (!code && !options->dry_run) {

@@ -320,6 +320,14 @@ def test_a_run_that_holds_checkpoints_is_restored_first(tmp_path: Path) -> None:
     assert "call restore() before the first save" in str(caught.value) and "cairn_" not in str(caught.value)
 
 
+def test_without_last_all_stay(tmp_path: Path) -> None:
+    with cairn.CheckpointManager(tmp_path / "run", state_of(), keep=cairn.Keep(best=1)) as mngr:
+        for step in (1, 2, 3):
+            mngr.save(step, metrics={"loss": step}, force=True)
+        mngr.wait_until_finished()
+        assert mngr.all_steps() == [1, 2, 3] and mngr.best_step() == 1
+
+
 def test_metrics_may_be_numbers_or_arrays_of_one_element(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     loss = (torch.ones(1, requires_grad=True) * 2).sum()

@@ -158,14 +158,35 @@ static void a_rule_must_say_what_it_means(void **unused)
     options.metric = "";
     test_code(cairn_keep(path, &options, NULL, &err), CAIRN_E_USAGE);
     options.metric = "no such metric";
-    test_ok(cairn_keep(path, &options, NULL, &err));
-    expect("100");
+    options.last = 1;
+    test_code(cairn_keep(path, &options, NULL, &err), CAIRN_E_NOTFOUND);
+    options.dry_run = 1;
+    test_code(cairn_keep(path, &options, NULL, &err), CAIRN_E_NOTFOUND);
+    assert_non_null(strstr(err.message, "'no such metric'"));
+    expect("10 20 30 40 50 60 70 80 90 100");
+}
+
+/* A run that keeps the best alone, of which nothing is known yet. */
+static void nothing_goes_before_the_metric_is_known(void **unused)
+{
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    (void)unused;
+    options.best_metric = "reported by nobody";
+    options.keep_best = 1;
+    make_state("unknown");
+    open_run(&options);
+    save_ten();
+    test_ok(cairn_run_close(run, &err));
+    expect("10 20 30 40 50 60 70 80 90 100");
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(the_last_and_the_best_stay_after_each_save), cmocka_unit_test(a_dry_run_tells_why),
-                                        cmocka_unit_test(late_metrics_count), cmocka_unit_test(the_best_are_whole_but_may_lack_an_item),
-                                        cmocka_unit_test(a_rule_must_say_what_it_means) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(the_last_and_the_best_stay_after_each_save),
+                                        cmocka_unit_test(a_dry_run_tells_why),
+                                        cmocka_unit_test(late_metrics_count),
+                                        cmocka_unit_test(the_best_are_whole_but_may_lack_an_item),
+                                        cmocka_unit_test(a_rule_must_say_what_it_means),
+                                        cmocka_unit_test(nothing_goes_before_the_metric_is_known) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
