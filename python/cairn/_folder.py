@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import _attachments, _environment, _items, _native
+from . import _attachments, _capture, _environment, _items, _native
 from ._checkpoint import Checkpoint
 from ._errors import UsageError
 from ._report import Report
@@ -31,7 +31,7 @@ def save(
     """Saves a state as one folder of standard files, durably. replace: what stands there is replaced in one step. attachments and shard_bytes: as of
     CheckpointManager. Raises ExistsError, UnstorableError."""
     facts = {"environment": _environment.environment(), "config": _environment.redact(config or {})}
-    captured, _ = _items.capture(_items.items_of(state), facts)
+    captured, _ = _capture.capture(_items.items_of(state), facts)
     _native.save_folder(
         os.fspath(path),
         captured,

@@ -252,26 +252,24 @@ RANKS = "ranks"  # the item that holds what the ranks from 1 on have of their ow
 METADATA = "__metadata__"  # of a file that Cairn did not write
 
 
-_Row: TypeAlias = tuple[str, str, str, tuple[int, ...], int, object, int, tuple[int, ...] | None, int]
+Row: TypeAlias = tuple[str, str, str, tuple[int, ...], int, object, int, tuple[int, ...] | None, int]
 
 
-def _bind(state: State, item: str, part: Part, is_late: Callable[[str, Any], bool] | None = None) -> list[_Row]:
-    """Binds all of it. Returns a row for each tensor, as State.bind_many takes it."""
-    rows: list[_Row] = []
-    for name, array, flags in part.tensors:
+def bind(state: State, item: str, part: Part, late: list[bool] | None = None) -> list[Row]:
+    """Binds its tensors, of which those that are `late` may be staged behind the caller; None: all. Returns a row for each, as State.bind_many takes it."""
+    rows: list[Row] = []
+    for index, (name, array, flags) in enumerate(part.tensors):
         buffer = _arrays.buffer_of(array, f"{item}/{name}")
-        if is_late is not None and not is_late(f"{item}/{name}", array):
+        if late is not None and not late[index]:
             flags |= VOLATILE
         rows.append((item, name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, flags, buffer.strides, 0))
     state.bind_many(rows)
     for name, target in part.aliases:
         state.alias(item, name, target)
-    for name, value in part.values.items():
-        state.set_value(item, name, value)
     return rows
 
 
-def _differences(rows: list[_Row], checkpoint: Checkpoint, allow_missing: bool) -> list[str]:
+def _differences(rows: list[Row], checkpoint: Checkpoint, allow_missing: bool) -> list[str]:
     """What keeps these tensors from being filled."""
     wrong = []
     for item, name, dtype, shape, _, _, flags, _, _ in rows:
@@ -303,29 +301,6 @@ def own_trees(items: list[Item]) -> dict[str, Any]:
     return {item.name: item.target.state_dict() for item in of_a_rank(items)}
 
 
-def capture(
-    items: list[Item],
-    extra: Mapping[str, object],
-    is_late: Callable[[str, Any], bool] | None = None,
-    others: Mapping[str, object] | None = None,
-) -> tuple[State, list[str]]:
-    """A native state of all that is to be saved, and notes. `extra`: values beside what the items say of themselves. `is_late`: for a lazy save, whether an
-    array, of which it is given the name, is staged behind the caller. `others`: own_trees of the other ranks."""
-    state, notes = State(), list[str]()
-    about: dict[str, dict[str, object]] = {}
-    for item in [*items, Tree(RANKS, dict(others))] if others else items:
-        part = item.capture()
-        _bind(state, item.name, part, is_late)
-        if part.file_stem is not None:
-            state.set_file_stem(item.name, part.file_stem)
-        notes += part.notes
-        about[item.name] = {key: value for key, value in (("kinds", part.kinds), ("forms", part.forms), ("facts", part.facts)) if value}
-    state.set_value(PYTHON, "items", about)
-    for name, value in extra.items():
-        state.set_value(PYTHON, name, value)
-    return state, notes
-
-
 class Filling:
     """A restore from one checkpoint: its native state, and what is to be done when that is filled. Raises MismatchError, which names all that differs."""
 
@@ -345,7 +320,9 @@ class Filling:
                 self.absent.append(item.name)
                 found = Found(item.name, {}, [], [], {}, {}, {})
             part = item.prepare(found)
-            rows = _bind(self.state, item.name, part)
+            rows = bind(self.state, item.name, part)
+            for name, value in part.values.items():
+                self.state.set_value(item.name, name, value)
             self.parts.append((item, part))
             differences += _differences(rows, checkpoint, allow_missing)
         if differences:

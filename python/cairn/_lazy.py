@@ -71,12 +71,14 @@ class Watch:
         self._guarded = {id(tensor) for optimizer in steady for tensor in _tensors_of(optimizer)}
         return self.is_trusted and self._saves > 2
 
-    def is_late(self, where: str, array: Any) -> bool:
+    def is_late(self, item: str, name: str, array: Any) -> bool:
         """Whether this array is staged late in the save that begins; it is watched then."""
-        version = _version_of(array)
-        if version is None or (id(array) not in self._guarded and version != IMMUTABLE) or array.nbytes < _LEAST_BYTES:
+        if getattr(array, "nbytes", 0) < _LEAST_BYTES:
             return False
-        self._late.append((where, array, version))
+        version = _version_of(array)
+        if version is None or (id(array) not in self._guarded and version != IMMUTABLE):
+            return False
+        self._late.append((f"{item}/{name}", array, version))
         return True
 
     def written(self) -> str | None:

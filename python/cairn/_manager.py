@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
-from . import _environment, _items, _lazy, _native, _ranks
+from . import _capture, _environment, _items, _lazy, _native, _ranks
 from ._attachments import Attached, Attachments
 from ._checkpoint import Checkpoint
 from ._errors import EarlyWriteError, Error, FencedError, ForkedError, LockedError, NotFoundError, UsageError, make
@@ -115,6 +115,8 @@ class CheckpointManager:
         self._untold: Error | None = None  # what a fence met, for the next call
         self._position = (0, 0)
         self._watch = _lazy.Watch(self._wait_until_staged)
+        self._capturer = _capture.Capturer()
+        self._is_grown = False  # optimizers have made their state: memory for saves was asked for since
         self._state: dict[str, Any] = {}
         self._items: list[_items.Item] = []
         self._take(state)
@@ -173,6 +175,7 @@ class CheckpointManager:
         if self._run is not None:
             self._close_run(self._run)
         self._closed = True
+        self._capturer.give_up()
         self._ranks.close()
         self._watch.close()
         self._unwatch_signals()
@@ -294,7 +297,11 @@ class CheckpointManager:
         """
         self._open()
         if not self._ranks.agree(step, lambda: self._wants(step, force)):
+            if not self._is_grown:
+                self._is_grown = True
+                self._reserve()
             return False
+        self._is_grown = True
         try:
             trees = self._ranks.collect(lambda: self._own_trees(state))
             is_saved = self._ranks.lead(lambda: self._save(step, trees, epoch, metrics or {}, tuple(tags)))
@@ -304,6 +311,16 @@ class CheckpointManager:
             self._saved_step = step
         self._trial.saved(step, self.wait_until_finished)
         return is_saved
+
+    def _reserve(self) -> None:
+        """Memory for saves is made ready behind the caller, so that the first save need not wait for it. What cannot be saved as yet - a lazy module - is told
+        by the save."""
+        if self._run is not None and self._items:
+            try:
+                state, _ = self._capturer.capture(self._items, {})
+                self._run.reserve(state)
+            except Error as error:
+                log.debug("%s: no memory was reserved: %s", self.directory, error)
 
     def _wants(self, step: int, force: bool) -> bool:
         """Whether this rank wants the step to be saved."""
@@ -327,7 +344,7 @@ class CheckpointManager:
             return False
         is_lazy = self._mode == "lazy" and self._watch.begin()
         others = {str(rank): tree for rank, tree in enumerate(trees) if rank}
-        captured, notes = _items.capture(self._items, self._facts(), self._watch.is_late if is_lazy else None, others)
+        captured, notes = self._capturer.capture(self._items, self._facts(), self._watch.is_late if is_lazy else None, others)
         options: dict[str, Any] = {
             "mode": "eager" if self._mode == "lazy" and not is_lazy else self._mode,
             "epoch": epoch,
@@ -503,8 +520,11 @@ class CheckpointManager:
         self._saved_step, self._failure = None, None
         if name is None or filling is None or native is None:
             self._restored_step = None
+            self._reserve()
             return Restored(0, True, None, dict(self._state), Report())
-        return self._take_up(filling, native, self.directory / name)
+        restored = self._take_up(filling, native, self.directory / name)
+        self._reserve()
+        return restored
 
     def _take_up(self, filling: _items.Filling, native: _native.RestoreReport, path: Path) -> Restored:
         """What was filled becomes the state, and the report says what it is."""

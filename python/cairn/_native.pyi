@@ -43,6 +43,9 @@ class TensorRef(NamedTuple):
 
     name: str
 
+def tensor_memory(tensors: list[object]) -> bytes:
+    """Addresses, dtypes, shapes and strides of torch's tensors: the same bytes as at another time if none has moved or become another view."""
+
 # -------------------------------------------------------------------------------------------------------------- state
 
 @final

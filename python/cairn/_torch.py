@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
 import types
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -43,17 +45,35 @@ def _module_item(name: str, target: Any) -> Module:
 
 
 def acquaint(items: Iterable[Item]) -> None:
-    """Tells optimizers by which names the bound modules know their parameters, and modules what others save of theirs."""
-    names: dict[int, str] = {}
+    """Tells optimizers who knows the names of their parameters, and modules what others save of theirs."""
     modules = [item for item in items if isinstance(item, Module)]
-    for module in modules:
-        for name, parameter in module.parameters():
-            names.setdefault(id(parameter), name if module.name == "model" else f"{module.name}.{name}")
+    names = Names(modules)
     for item in items:
         if isinstance(item, OptimizerState):
             item.names = names
     for module in modules:
         module.saved_elsewhere = {id(parameter) for other in modules if type(other) is Module and other is not module for _, parameter in other.parameters()}
+
+
+class Names:
+    """By which names modules that are bound know their parameters."""
+
+    def __init__(self, modules: list[Module]) -> None:
+        self._modules = modules
+        self._known: dict[int, str] = {}
+        self._made_of: list[int] | None = None
+
+    def known(self, anew: bool = False) -> dict[int, str]:
+        """By the parameter's id: the same dict as long as the names are, looked at anew when a module was captured anew."""
+        made_of = [module.captures for module in self._modules]
+        if anew or made_of != self._made_of:
+            self._made_of = made_of
+            names: dict[int, str] = {}
+            for module in self._modules:
+                for name, parameter in module.parameters():
+                    names.setdefault(id(parameter), name if module.name == "model" else f"{module.name}.{name}")
+            self._known = self._known if names == self._known else names
+        return self._known
 
 
 # ------------------------------------------------------------------------------------------------------------------ modules
@@ -83,14 +103,38 @@ def _prefixes(module: Any) -> list[tuple[str, str]]:
 _METHODS = ("state_dict", "load_state_dict", "get_extra_state", "_save_to_state_dict", "_load_from_state_dict")
 
 
+_OWN_METHODS = [getattr(torch.nn.Module, method) for method in _METHODS]
+
+
 def _is_plain(module: Any) -> bool:
     """Whether the state of this module, without its children, is its parameters and buffers as they lie in memory: no hook and no method of its own takes
     part in loading."""
     if module._load_state_dict_pre_hooks or module._load_state_dict_post_hooks or module._state_dict_hooks or module._state_dict_pre_hooks:
         return False
+    if [getattr(type(module), method) for method in _METHODS] == _OWN_METHODS:
+        return True
     owners = [next(base for base in type(module).__mro__ if method in vars(base)) for method in _METHODS]
     return all(owner is torch.nn.Module or owner.__module__.startswith("torch.nn.modules.") for owner in owners)
 
+
+def _structure_of(module: Any) -> list[Any] | None:
+    """What a plain module's state_dict follows from, in objects that are the same ones as long as it does; None: it may follow from anything."""
+    found: list[Any] = []
+    for child in module.modules():
+        if not _is_plain(child):
+            return None
+        found.append(child)
+        for named in (child._parameters, child._buffers, child._modules):
+            found += named
+            found += named.values()
+        found += child._non_persistent_buffers_set
+        found += [tensor.requires_grad for tensor in child._parameters.values() if tensor is not None]
+    return found
+
+
+def _is_same(structure: list[Any] | None, earlier: list[Any] | None) -> bool:
+    """Whether each object is the one that was there, which the earlier list keeps from going."""
+    return structure is not None and earlier is not None and len(structure) == len(earlier) and all(map(operator.is_, structure, earlier))
 
 
 def _tied_patterns(module: Any) -> list[str]:
@@ -113,6 +157,10 @@ class Module:
         self._loaded: Loaded | None = None
         self._copies: list[tuple[Any, Any]] = []
         self._metadata: Mapping[str, Any] = {}
+        self.captures = 0  # how often it was looked at anew
+        self._captured = Part()
+        self._structure: list[Any] | None = None  # of the module when that was captured
+        self._patterns: list[str] = []
         self.saved_elsewhere: set[int] = set()  # parameters that other entries save
 
     def parameters(self) -> list[tuple[str, Any]]:
@@ -156,6 +204,15 @@ class Module:
         return tensors, aliases, others
 
     def capture(self) -> Part:
+        """What was captured before, as long as the module is made of the same parts."""
+        structure = _structure_of(self.module) if type(self) is Module else None
+        is_tied_anew = bool(self._captured.aliases) and _tied_patterns(self.module) != self._patterns
+        if not _is_same(structure, self._structure) or is_tied_anew:
+            self._structure, self._patterns, self._captured = structure, _tied_patterns(self.module), self._capture()
+            self.captures += 1
+        return self._captured
+
+    def _capture(self) -> Part:
         tensors, aliases, others = self.split()
         part = Part([(name, tensor, _flags(tensor)) for name, tensor in tensors.items()], aliases, kinds={"": _tree.MODULE})
         part.values = {name: _tree.plain(f"{self.name}/{name}", value) for name, value in others.items()}
@@ -284,29 +341,37 @@ class OptimizerState:
 
     def __init__(self, name: str, optimizer: Any) -> None:
         self.name, self.optimizer = name, unwrap_optimizer(optimizer)
-        self.names: dict[int, str] = {}
+        self.names = Names([])
+        self._captured = Part()
+        self._structure: list[Any] | None = None  # of the optimizer when that was captured
         self._loaded: Loaded | None = None
         self._loaded_keys: list[str] | None = None
 
     def _parameters(self) -> list[Any]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
-    def _keys(self) -> list[str] | None:
-        """The parameters' names; None: their positions count."""
+    def _is_plain(self) -> bool:
+        """Whether its state_dict is torch's, and no hook takes part."""
         kind = type(self.optimizer)
         if kind.state_dict is not Optimizer.state_dict or kind.load_state_dict is not Optimizer.load_state_dict:
-            return None
-        if isinstance(self.optimizer, torch.optim.LBFGS) or any(getattr(self.optimizer, hooks, None) for hooks in _HOOKS):
+            return False
+        return not isinstance(self.optimizer, torch.optim.LBFGS) and not any(getattr(self.optimizer, hooks, None) for hooks in _HOOKS)
+
+    def _keys(self) -> list[str] | None:
+        """The parameters' names; None: their positions count."""
+        if not self._is_plain():
             return None
         for state in self.optimizer.state.values():
             if any(isinstance(value, list | tuple | dict) for value in state.values()):
                 return None  # of other parameters, too, for all that is known
-        names = [self.names.get(id(parameter)) for parameter in self._parameters()]
+        known = self.names.known()
+        names = [known.get(id(parameter)) for parameter in self._parameters()]
         return None if None in names or len(set(names)) < len(names) else [name for name in names if name]
 
     def _layout(self) -> str:
         """What positions rest on: a digest of the names, as far as they are known, and the shapes."""
-        rows = [f"{self.names.get(id(parameter), '')} {tuple(parameter.shape)}" for parameter in self._parameters()]
+        known = self.names.known()
+        rows = [f"{known.get(id(parameter), '')} {tuple(parameter.shape)}" for parameter in self._parameters()]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def _state(self, keys: list[str] | None) -> dict[str, Any]:
@@ -318,9 +383,48 @@ class OptimizerState:
         return {"state": {keys[index]: inner for index, inner in state["state"].items()}, "param_groups": groups}
 
     def capture(self) -> Part:
+        """Of what was captured before the groups' values alone are looked at anew, as long as the tensors and the parameters are the same."""
+        structure = self._structure_now()
+        if not _is_same(structure, self._structure):
+            self._structure, self._captured = structure, self._capture()
+        elif structure is not None:
+            groups = self._groups()
+            if groups is None:
+                return self._capture()
+            self._captured = replace(self._captured, values={**self._captured.values, "param_groups": groups})
+        return self._captured
+
+    def _capture(self) -> Part:
         return Part.of(_tree.flatten(self.name, self._state(self._keys())), OPTIMIZER)
 
+    def _structure_now(self) -> list[Any] | None:
+        """What its state_dict follows from but for the groups' values, in objects that are the same ones as long as it does; None: it may follow from anything."""
+        if not self._is_plain():
+            return None
+        found: list[Any] = [self.names.known()]
+        for group in self.optimizer.param_groups:
+            found += group["params"]
+            found.append(None)  # where the next group begins
+        for parameter, state in self.optimizer.state.items():
+            found.append(parameter)
+            found += state
+            found += state.values()
+            if not all(map(_is_settled, state.values())):
+                return None
+        return found
+
+    def _groups(self) -> list[object] | None:
+        """The groups as they are stored; None: a tensor is among their values."""
+        saved: Any = self._captured.values.get("param_groups")
+        if saved is None:
+            return None
+        groups = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
+        flat = _tree.flatten(self.name, {"param_groups": groups})
+        fresh: Any = flat.values.get("param_groups")
+        return None if flat.tensors else [{**group, "params": old["params"]} for group, old in zip(fresh, saved, strict=True)]
+
     def prepare(self, found: Found) -> Part:
+        self.names.known(anew=True)
         if not found.tree:  # something to be missed
             return Part([("state", torch.empty(0, dtype=torch.uint8), OPTIMIZER)])
         keys = None if "layout" in found.tree else self._keys()
@@ -385,6 +489,11 @@ class OptimizerState:
             if isinstance(index, int):
                 state = self.optimizer.state
                 state[parameters[index]] = _uncast(state[parameters[index]], inner)
+
+
+def _is_settled(value: object) -> bool:
+    """Whether it is a tensor, or a value that stays what it is as long as it is the same object."""
+    return isinstance(value, torch.Tensor) or type(value) in _tree.PLAIN
 
 
 def _unless_cast(tensor: Any, found: Found, name: str) -> Any:

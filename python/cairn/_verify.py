@@ -30,7 +30,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from . import _compare, _environment, _items, _native
+from . import _capture, _compare, _environment, _items, _native
 from ._checkpoint import Checkpoint
 from ._compare import Difference
 from ._data import Data
@@ -205,7 +205,7 @@ class _Part:
 
     def _snapshot(self, state: State, step: int) -> None:
         items = [*_items.items_of(state), _items.RandomNumbers(PROCESS, RNG())]
-        captured, _ = _items.capture(items, {})
+        captured, _ = _capture.capture(items, {})
         _native.save_folder(os.fspath(self.scratch / f"{self.role}-{step}"), captured)
 
 

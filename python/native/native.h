@@ -177,5 +177,6 @@ PyObject *py_view_new(PyObject *checkpoint, const void *data, uint64_t size_byte
 /* store.c */
 extern PyMethodDef py_store_methods[];
 extern PyMethodDef py_folder_methods[]; /* folder.c */
+extern PyMethodDef py_memory_methods[]; /* memory.c */
 
 #endif

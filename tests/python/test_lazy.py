@@ -65,7 +65,7 @@ class Training:
         self.bits[self.step] = bits_of(self.state)
         watch = self.manager._watch
         admit, names = watch.is_late, set[str]()
-        watch.is_late = lambda where, array: admit(where, array) and not names.add(where)  # type: ignore[method-assign]
+        watch.is_late = lambda item, name, array: admit(item, name, array) and not names.add(f"{item}/{name}")  # type: ignore[method-assign]
         self.manager.save(self.step, self.state, force=True)
         watch.is_late = admit  # type: ignore[method-assign]
         self.late[self.step] = names

@@ -1,0 +1,118 @@
+"""A state of the library's of all that is to be saved.
+
+From one save of a training run to the next nothing changes but values and what lies in the tensors. So what was bound for a save is used for the next, if
+the items give the same tensors under the same names, and none of them has moved or become another view.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from . import _arrays, _items, _native
+from ._items import Item, Part
+
+IsLate: TypeAlias = Callable[[str, str, Any], bool]
+
+
+class Bound:
+    """The parts of items, bound."""
+
+    def __init__(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> None:
+        self.state = _native.State()
+        self._parts, self._late = parts, late
+        rows: list[_items.Row] = []
+        for index, (item, part) in enumerate(parts):
+            rows += _items.bind(self.state, item, part, late[index] if late is not None else None)
+            if part.file_stem is not None:
+                self.state.set_file_stem(item, part.file_stem)
+        self._arrays = [array for _, part in parts for _, array, _ in part.tensors]
+        self._memory = _native.tensor_memory(self._arrays) if all(map(_is_lasting, self._arrays, rows)) else None
+
+    def holds(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> bool:
+        """Whether it is what these would be, bound anew."""
+        if self._memory is None or len(parts) != len(self._parts) or late != self._late:
+            return False
+        return all(map(_is_alike, self._parts, parts)) and _native.tensor_memory(self._arrays) == self._memory
+
+
+def _is_lasting(array: Any, row: _items.Row) -> bool:
+    """Whether the tensor itself was bound, and not what was made of it."""
+    return _arrays.framework_of(array) == "torch" and array.device.type == "cpu" and not array.is_complex() and array.data_ptr() == row[4]
+
+
+def _is_alike(earlier: tuple[str, Part], later: tuple[str, Part]) -> bool:
+    (name, old), (other_name, new) = earlier, later
+    if name != other_name or old.aliases != new.aliases or old.file_stem != new.file_stem or old.values.keys() != new.values.keys():
+        return False
+    if old.tensors is new.tensors:
+        return True
+    return len(old.tensors) == len(new.tensors) and all(
+        one[0] == two[0] and one[1] is two[1] and one[2] == two[2] for one, two in zip(old.tensors, new.tensors, strict=True)
+    )
+
+
+class Capturer:
+    """Captures what is saved again and again. It holds the memory of the last state until it is given up, or another one is captured."""
+
+    def __init__(self) -> None:
+        self._bound: Bound | None = None
+
+    def capture(
+        self, items: list[Item], extra: Mapping[str, object], is_late: IsLate | None = None, others: Mapping[str, object] | None = None
+    ) -> tuple[_native.State, list[str]]:
+        """See capture."""
+        with _garbage_kept():
+            parts = _parts_of(items, others)
+            late = None if is_late is None else [[is_late(item, name, array) for name, array, _ in part.tensors] for item, part in parts]
+            if self._bound is None or not self._bound.holds(parts, late):
+                self._bound = None  # before memory is taken for another one
+                self._bound = Bound(parts, late)
+            return self._bound.state, _set_values(self._bound.state, parts, extra)
+
+    def give_up(self) -> None:
+        """What was bound is let go."""
+        self._bound = None
+
+
+def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[_native.State, list[str]]:
+    """A native state of all that is to be saved, and notes.
+
+    extra: values beside what the items say of themselves. is_late: for a lazy save, whether an array, given with its item and name, is staged behind the
+    caller. others: own_trees of the other ranks. Raises UnstorableError.
+    """
+    return Capturer().capture(items, extra)
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Ten thousand tensors make objects enough to have Python look for garbage again and again, in all that a training run holds. None of them is any."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _parts_of(items: list[Item], others: Mapping[str, object] | None) -> list[tuple[str, Part]]:
+    """What others rest on is captured first: optimizers ask for the names that modules have now."""
+    ranks: list[Item] = [_items.Tree(_items.RANKS, dict(others))] if others else []
+    parts = {item.name: item.capture() for item in sorted([*items, *ranks], key=lambda item: item.rank)}
+    return [(item.name, parts[item.name]) for item in [*items, *ranks]]
+
+
+def _set_values(state: _native.State, parts: list[tuple[str, Part]], extra: Mapping[str, object]) -> list[str]:
+    """Of the items, and of Python's own; returns notes."""
+    notes, about = list[str](), dict[str, object]()
+    for item, part in parts:
+        for name, value in part.values.items():
+            state.set_value(item, name, value)
+        notes += part.notes
+        about[item] = {key: value for key, value in (("kinds", part.kinds), ("forms", part.forms), ("facts", part.facts)) if value}
+    for name, value in {"items": about, **extra}.items():
+        state.set_value(_items.PYTHON, name, value)
+    return notes

@@ -1,0 +1,254 @@
+"""What was bound for a save is used for the next one - and never where the state has become another."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from state_help import same
+from torch import nn
+
+import cairn
+from cairn import _capture
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.norm = nn.BatchNorm1d(6)
+
+    def forward(self, batch: Any) -> Any:
+        return self.second(self.norm(self.first(batch)))
+
+
+def training(kind: type[torch.optim.Optimizer] = torch.optim.AdamW, **options: Any) -> dict[str, Any]:
+    torch.manual_seed(1)
+    model = Net()
+    state = {"model": model, "optimizer": kind(model.parameters(), lr=0.1, **options), "ema": {"model": {"w": torch.rand(3, 4)}}, "run": {"epoch": 0}}
+    step(state)
+    return state
+
+
+def step(state: dict[str, Any]) -> None:
+    state["model"](torch.rand(4, 6)).sum().backward()
+    state["optimizer"].step()
+    state["optimizer"].zero_grad()
+    state["run"]["epoch"] += 1
+    state["optimizer"].param_groups[0]["lr"] *= 0.9
+
+
+@pytest.fixture
+def bound(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Those that were made: of captures for which what was bound before did not do."""
+    made: list[Any] = []
+
+    class Noted(_capture.Bound):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(_capture, "Bound", Noted)
+    return made
+
+
+def expect(manager: cairn.CheckpointManager, state: dict[str, Any], number: int, scratch: Path) -> None:
+    """Saves it, and looks whether that is what a folder by itself holds of the state."""
+    cairn.save(scratch / f"{number}", state)
+    manager.save(number, force=True)
+    manager.wait_until_finished()
+    expected, found = cairn.Checkpoint(scratch / f"{number}"), manager.checkpoint(number)
+    assert same(found.state(), expected.state())
+    assert [(row.item, row.name, row.dtype, row.shape, row.flags) for row in found.native.tensors] == [
+        (row.item, row.name, row.dtype, row.shape, row.flags) for row in expected.native.tensors
+    ]
+
+
+def another_parameter(state: dict[str, Any]) -> None:
+    state["model"].first.weight = nn.Parameter(torch.rand(6, 6))
+
+
+def another_memory(state: dict[str, Any]) -> None:
+    state["model"].first.weight.data = torch.rand(6, 6)
+
+
+def another_view(state: dict[str, Any]) -> None:
+    state["model"].first.weight.data = state["model"].first.weight.data.t()
+
+
+def another_shape(state: dict[str, Any]) -> None:
+    state["model"].first.weight.data = state["model"].first.weight.data.view(4, 9)
+
+
+def another_dtype(state: dict[str, Any]) -> None:
+    state["model"].first.weight.data = state["model"].first.weight.data.view(torch.int32).view(torch.float32).half()
+
+
+def another_name(state: dict[str, Any]) -> None:
+    state["model"].third = state["model"].second
+    del state["model"].second
+
+
+def another_buffer(state: dict[str, Any]) -> None:
+    state["model"].register_buffer("mask", torch.ones(3))
+
+
+def a_buffer_less(state: dict[str, Any]) -> None:
+    state["model"].norm._non_persistent_buffers_set.add("running_mean")
+
+
+def frozen(state: dict[str, Any]) -> None:
+    state["model"].first.weight.requires_grad_(False)
+
+
+def tied(state: dict[str, Any]) -> None:
+    state["model"].second.weight = state["model"].first.weight
+
+
+def a_hook(state: dict[str, Any]) -> None:
+    state["model"].register_state_dict_post_hook(lambda module, found, prefix, metadata: found.update({"extra": torch.ones(2)}))
+
+
+
+def a_layer_more(state: dict[str, Any]) -> None:
+    state["model"].third = nn.Linear(2, 2)
+    state["optimizer"].add_param_group({"params": state["model"].third.parameters()})
+
+
+def another_group(state: dict[str, Any]) -> None:
+    state["optimizer"].add_param_group({"params": [nn.Parameter(torch.ones(2))], "lr": 0.5})
+
+
+def another_moment(state: dict[str, Any]) -> None:
+    state["optimizer"].state[state["model"].first.weight]["exp_avg"] = torch.ones(6, 6)
+
+
+def one_more_moment(state: dict[str, Any]) -> None:
+    state["optimizer"].state[state["model"].first.weight]["more"] = torch.ones(6, 6)
+
+
+def no_moments(state: dict[str, Any]) -> None:
+    state["optimizer"].state.clear()
+
+
+def a_rate_in_a_tensor(state: dict[str, Any]) -> None:
+    state["optimizer"].param_groups[0]["lr"] = torch.tensor(0.25)
+
+
+def another_average(state: dict[str, Any]) -> None:
+    state["ema"]["model"]["w"] = torch.rand(3, 4)
+
+
+def one_more_average(state: dict[str, Any]) -> None:
+    state["ema"]["model"]["v"] = torch.rand(2)
+
+
+def another_value(state: dict[str, Any]) -> None:
+    state["run"]["best"] = 0.5
+
+
+CHANGES = [
+    another_parameter, another_memory, another_view, another_shape, another_dtype, another_name, another_buffer, a_buffer_less, frozen, tied, a_hook,
+    a_layer_more, another_group, another_moment, one_more_moment, no_moments, a_rate_in_a_tensor, another_average, one_more_average, another_value,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_what_has_changed_is_seen(change: Callable[[dict[str, Any]], None], bound: list[Any], tmp_path: Path) -> None:
+    state = training()
+    with cairn.CheckpointManager(tmp_path / "run", state, stop_signals=()) as manager:
+        manager.restore()
+        for number in (1, 2, 3):
+            step(state)
+            expect(manager, state, number, tmp_path)
+        change(state)
+        expect(manager, state, 4, tmp_path)
+        expect(manager, state, 5, tmp_path)
+    assert len(bound) - 5 <= 3, "once at the start, and where it changed; a folder by itself is bound each time"
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW, torch.optim.Adagrad], ids=lambda kind: kind.__name__)
+def test_what_has_not_changed_is_used_again(kind: type[torch.optim.Optimizer], bound: list[Any], tmp_path: Path) -> None:
+    state = training(kind)
+    with cairn.CheckpointManager(tmp_path / "run", state, stop_signals=()) as manager:
+        manager.restore()
+        for number in range(1, 6):
+            step(state)
+            expect(manager, state, number, tmp_path)
+    assert len(bound) - 5 == 1
+
+
+def test_tied_weights_are_used_again(bound: list[Any], tmp_path: Path) -> None:
+    state = training()
+    tied(state)
+    state["model"]._tied_weights_keys = ["second.weight"]
+    with cairn.CheckpointManager(tmp_path / "run", state, stop_signals=()) as manager:
+        for number in (1, 2, 3):
+            expect(manager, state, number, tmp_path)
+        state["model"]._tied_weights_keys = ["first.weight"]
+        expect(manager, state, 4, tmp_path)
+    assert len(bound) - 4 == 2
+
+
+def test_arrays_of_others_and_complex_numbers_are_bound_each_time(tmp_path: Path) -> None:
+    state = {"numbers": {"n": numpy.arange(4.0), "c": torch.ones(3, dtype=torch.complex64)}}
+    with cairn.CheckpointManager(tmp_path / "run", state, stop_signals=()) as manager:
+        expect(manager, state, 1, tmp_path)
+        state["numbers"]["n"].resize(6, refcheck=False)
+        state["numbers"]["c"].data = state["numbers"]["c"].data.conj() * 1j
+        expect(manager, state, 2, tmp_path)
+
+
+def test_what_was_replaced_is_let_go_by_the_next_save_and_at_the_end(tmp_path: Path) -> None:
+    state = training()
+    with cairn.CheckpointManager(tmp_path / "run", state, stop_signals=()) as manager:
+        expect(manager, state, 1, tmp_path)
+        assert manager._capturer._bound is not None
+        before = manager._capturer._bound
+        another_parameter(state)
+        expect(manager, state, 2, tmp_path)
+        assert manager._capturer._bound is not before
+    assert manager._capturer._bound is None
+
+
+def test_memory_is_ready_before_the_first_save(tmp_path: Path) -> None:
+    """After `restore`, and once more when the optimizer has made its state."""
+    model = nn.Linear(1024, 1024)
+    state = {"model": model, "optimizer": torch.optim.AdamW(model.parameters())}
+    with cairn.CheckpointManager(tmp_path / "run", state, save=cairn.Save(every_steps=10), stop_signals=()) as manager:
+        manager.restore()
+        model(torch.rand(1, 1024)).sum().backward()
+        state["optimizer"].step()
+        assert not manager.save(1)
+        run = manager._run
+        assert run is not None
+        run.reserve(manager._capturer.capture(manager._items, {})[0])  # returns when the memory is there
+        ready = run.status().arena_bytes
+        assert ready >= 3 * (4 << 20)
+        manager.save(10)
+        assert run.status().arena_bytes == ready
+
+
+def test_a_state_that_cannot_be_saved_yet_is_told_by_the_save(tmp_path: Path) -> None:
+    with cairn.CheckpointManager(tmp_path / "run", {"model": nn.LazyLinear(4)}, stop_signals=()) as manager:
+        assert manager.restore().fresh
+        with pytest.raises(cairn.UnstorableError, match="lazy"):
+            manager.save(1, force=True)
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_garbage_is_collected_as_before(is_enabled: bool, tmp_path: Path) -> None:
+    gc.enable() if is_enabled else gc.disable()
+    try:
+        cairn.save(tmp_path / "one", {"model": nn.Linear(2, 2)})
+        assert gc.isenabled() == is_enabled
+        with pytest.raises(cairn.UnstorableError):
+            cairn.save(tmp_path / "two", {"run": {"f": lambda: 0}})
+        assert gc.isenabled() == is_enabled
+    finally:
+        gc.enable()
