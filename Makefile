@@ -74,6 +74,7 @@ help:
 	@echo 'make proof     model, sim, mutants, every fault, crash, threads; hours, a table at the end'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make bench     how fast, against plain code on the same hardware; BENCH="--size 64M"      make bench-growth  how cost grows'
+	@echo 'make bench-peers   beside torch.save, safetensors, DCP, torch_checkpointing, Orbax, numpy; an hour; PEERS="--scale 0.02 --rounds 1"'
 	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
 	@echo 'Variables: CC=clang BUILD=folder SANITIZE="-fsanitize=address,undefined"'
@@ -250,6 +251,18 @@ bench:
 
 bench-growth:
 	@$(MAKE) --no-print-directory bench BENCH='--only none --growth --size 8G $(BENCH)'
+
+# Against what people use: PEERS="--states small --rounds 3", see bench/peers. They are installed into an environment of their own.
+$(BUILD)/bench_plain.so: bench/peers/plain.c $(addprefix bench/,raw.c copy.c machine.c scratch.c) $(wildcard bench/*.h)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -O3 -shared -Ibench -Iinclude -o $@ $(filter %.c,$^) -pthread
+
+.PHONY: bench-peers
+bench-peers:
+	@scripts/setup.sh demo
+	@scripts/venv.sh bench/peers/requirements.txt build/venv-peers
+	@$(MAKE) --no-print-directory PYTHON=build/venv-peers/bin/python python $(BUILD)/bench_plain.so
+	@CAIRN_BENCH_PLAIN=$(CURDIR)/$(BUILD)/bench_plain.so PYTHONPATH=$(BUILD)/python build/venv-peers/bin/python bench/peers $(PEERS)
 
 coverage:
 	@scripts/setup.sh test

@@ -250,11 +250,12 @@ double raw_read(const char *folder, const struct raw_layout *layout, unsigned ch
     return read_all(folder, &work, direct, threads);
 }
 
-double raw_read_digested(const char *folder, const struct raw_layout *layout, unsigned char *memory, uint64_t memory_bytes, int threads)
+double raw_read_digested(const char *folder, const struct raw_layout *layout, unsigned char *memory, uint64_t memory_bytes, bool direct,
+                         int threads)
 {
     struct work work = { .layout = layout, .memory_bytes = memory_bytes, .digests = true };
     work.memory = memory;
-    return read_all(folder, &work, true, threads);
+    return read_all(folder, &work, direct, threads);
 }
 
 double raw_map(const char *folder, const struct raw_layout *layout)

@@ -34,8 +34,9 @@ void raw_memory_free(unsigned char *memory, uint64_t size_bytes);
 double raw_write(const char *folder, const struct raw_layout *layout, const unsigned char *memory, uint64_t memory_bytes, int threads);
 double raw_read(const char *folder, const struct raw_layout *layout, unsigned char *memory, uint64_t memory_bytes, bool direct,
                 int threads);
-/* The same, direct, and XXH3 of each block. */
-double raw_read_digested(const char *folder, const struct raw_layout *layout, unsigned char *memory, uint64_t memory_bytes, int threads);
+/* The same, and XXH3 of each block. */
+double raw_read_digested(const char *folder, const struct raw_layout *layout, unsigned char *memory, uint64_t memory_bytes, bool direct,
+                         int threads);
 /* Maps every file and reads a byte of each page. */
 double raw_map(const char *folder, const struct raw_layout *layout);
 /* Stores that pass the caches by. A destination smaller than the source is filled over and over. */

@@ -1,4 +1,4 @@
-/* Peers in the same run: torch.save and safetensors through Python, where they are installed. peers.py does the work and takes the time. */
+/* Peers in the same run: torch.save and safetensors through Python, where they are installed. stock.py does the work and takes the time. */
 #include <errno.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ struct peer {
 
 static bool start(struct peers *peers, const struct bench *bench, const struct state *state)
 {
-    char size[32], count[32], script[] = "bench/peers.py";
+    char size[32], count[32], script[] = "bench/stock.py";
     int to[2], from[2];
     posix_spawn_file_actions_t actions;
     snprintf(size, sizeof size, "%llu", (unsigned long long)state->bytes);

@@ -65,7 +65,7 @@ static double read_digested(void *user, int threads)
 {
     struct reading *reading = user;
     cache_drop(reading->folder);
-    return raw_read_digested(reading->folder, &reading->layout, reading->buffer->memory, reading->buffer->bytes, threads);
+    return raw_read_digested(reading->folder, &reading->layout, reading->buffer->memory, reading->buffer->bytes, true, threads);
 }
 
 static double read_warm(void *user, int threads)

@@ -1,9 +1,10 @@
 #!/bin/sh
-# The Python environment of the package's tests and benches, in build/venv: made once, anew when its list of packages changes. Prints nothing if all is well.
+# A Python environment under build/: made once, anew when its list of packages changes. Prints nothing if all is well.
+# venv.sh [LIST [FOLDER]]: that of the package's tests, in build/venv, or another one.
 set -eu
 cd "$(dirname "$0")/.."
-venv=build/venv list=tests/python/requirements.txt
-if cmp -s $list $venv/installed.txt; then exit 0; fi
+list=${1:-tests/python/requirements.txt} venv=${2:-build/venv}
+if cmp -s "$list" "$venv/installed.txt"; then exit 0; fi
 mkdir -p build
 python=
 for candidate in python3 python3.13 python3.12 python3.11; do
@@ -13,9 +14,9 @@ if [ -z "$python" ]; then
     echo 'no Python from 3.11 on with venv is installed' >&2
     exit 1
 fi
-if [ ! -x $venv/bin/python ]; then $python -m venv $venv; fi
-$venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $list >build/venv.log 2>&1 || {
-    tail -5 build/venv.log >&2
+if [ ! -x "$venv/bin/python" ]; then $python -m venv "$venv"; fi
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --requirement "$list" >"$venv.log" 2>&1 || {
+    tail -5 "$venv.log" >&2
     exit 1
 }
-cp $list $venv/installed.txt
+cp "$list" "$venv/installed.txt"

@@ -1,6 +1,6 @@
 """What others do with the same state, for row_peers.c: one command a line on stdin, its seconds on stdout.
 
-peers.py BYTES TENSORS says which peers are there ("torch safetensors"), then answers "save PEER PATH" and "load PEER PATH".
+stock.py BYTES TENSORS says which peers are there ("torch safetensors"), then answers "save PEER PATH" and "load PEER PATH".
 A save ends when its file and the folder above are synced, for only then it can be compared with a durable one. A load ends when every byte is in the
 tensors that were there before.
 """

@@ -1,0 +1,157 @@
+"""What one process measures of one saver with one state: session.py SAVER STATE SCALE FOLDER prints {figure: [samples]} as one line of JSON.
+
+Seconds, unless the name says bytes. A save is followed until it is durable: what the saver did not sync itself is synced here, and counted.
+"""
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import memory
+import numpy
+import plain
+import savers
+import states
+import torch
+
+COMPUTE_S = 0.5  # what training does between a save and its next step
+
+
+def sync(path: Path) -> None:
+    """Every file and folder of a checkpoint, and the folder it lies in."""
+    for found in [path.parent, path, *path.rglob("*")]:
+        descriptor = os.open(found, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def size_of(path: Path) -> int:
+    """In bytes, of all files."""
+    return sum(found.stat().st_size for found in [path, *path.rglob("*")] if found.is_file())
+
+
+def touch(loaded: savers.Loaded) -> int:
+    """Reads a byte of each page."""
+    total = 0
+    for array in loaded.values():
+        view = array.detach().numpy() if isinstance(array, torch.Tensor) else numpy.asarray(array)
+        total += int(view.reshape(-1).view(numpy.uint8)[::4096].sum())
+    return total
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+class Session:
+    """One process's measurements."""
+
+    def __init__(self, saver: savers.Saver, state: states.State, folder: Path) -> None:
+        self.saver, self.state, self.folder = saver, state, folder
+        self.samples: dict[str, list[float]] = defaultdict(list)
+        self.plain = plain.Plain(state.bytes) if isinstance(saver, savers.Cairn) else None
+
+    def run(self) -> None:
+        """All of them."""
+        before = memory.current_bytes()
+        memory.reset_peak()
+        self.saver.open(self.state, self.folder)
+        for step, computes in enumerate(self._plan(), 1):
+            self.state.change()
+            self._save(step, computes)
+            self._measure_ceilings(step)
+        self.samples["extra_bytes"].append(memory.peak_bytes() - before)
+        self.samples["written_bytes"].append(size_of(self.saver.path(step)))
+        if self.saver.loads:
+            self._load(step)
+        self.saver.close()
+
+    def _plan(self) -> Iterable[bool]:
+        """For each save, whether something is computed before the state is changed again. A lazy one is lazy from the third on."""
+        if isinstance(self.saver, savers.CairnLazy):
+            return (False, False, True, True, False)
+        return (False, False, False, True) if self.saver.is_async else (False, False, False)
+
+    def _save(self, step: int, computes: bool) -> None:
+        which = "first" if step == 1 else "computed" if computes else "later"
+        start = time.perf_counter()
+        self.saver.save(step)
+        stall = time.perf_counter() - start
+        if computes:
+            time.sleep(COMPUTE_S)
+            self.samples["hidden_stall"].append(stall + timed(self.saver.wait_until_safe))
+            self.saver.wait()
+            return
+        self.saver.wait_until_safe()
+        safe = time.perf_counter() - start
+        self.saver.wait()
+        if not self.saver.syncs:
+            sync(self.saver.path(step))
+        durable = time.perf_counter() - start
+        for name, value in (("stall", stall), ("safe", safe), ("durable", durable)):
+            self.samples[f"{which}_{name}"].append(value)
+
+    def _measure_ceilings(self, step: int) -> None:
+        """Beside each save of Cairn."""
+        if self.plain is None:
+            return
+        which = "first" if step == 1 else "later"
+        self.samples[f"{which}_copy"].append(min(self.plain.copy(2) for _ in range(2)))
+        if step in (1, 2, 3):
+            target = self.folder / "plain"
+            self.samples[f"{which}_write"].append(min(self._write(step, target, threads) for threads in (2, 4)))
+
+    def _write(self, step: int, target: Path, threads: int) -> float:
+        seconds = self.plain.write(self.saver.path(step), target, threads)
+        for found in sorted(target.rglob("*"), reverse=True):
+            found.rmdir() if found.is_dir() else found.unlink()
+        target.rmdir()
+        return seconds
+
+    def _load(self, step: int) -> None:
+        path = self.saver.path(step)
+        plain.drop(path)
+        self.samples["cold_load"].append(timed(lambda: touch(self.saver.load(step))))
+        plain.fill(path)
+        self.samples["warm_load"].append(timed(lambda: touch(self.saver.load(step))))
+        if hasattr(self.saver, "map"):
+            self.samples["warm_map"].append(min(timed(lambda: self.saver.map(step)) for _ in range(3)))
+            self.samples["warm_map_touched"].append(timed(lambda: touch(self.saver.map(step))))
+            plain.drop(path)
+            self.samples["cold_map_touched"].append(timed(lambda: touch(self.saver.map(step))))
+        plain.fill(path)
+        before = memory.current_bytes()
+        memory.reset_peak()
+        self.samples["warm_fill"].append(timed(lambda: self.saver.fill(step)))
+        self.samples["fill_extra_bytes"].append(memory.peak_bytes() - before)
+        self.samples["warm_fill"].append(timed(lambda: self.saver.fill(step)))
+        plain.drop(path)
+        self.samples["cold_fill"].append(timed(lambda: self.saver.fill(step)))
+        if self.plain is not None:
+            self._read_plainly(path)
+
+    def _read_plainly(self, path: Path) -> None:
+        assert self.plain is not None
+        for threads in (2, 4):
+            plain.drop(path)
+            self.samples[f"cold_read_{threads}"].append(self.plain.read(path, threads))
+        plain.fill(path)
+        self.samples["warm_read_digested"].append(min(self.plain.read_digested(path, 2) for _ in range(2)))
+
+
+def main() -> None:
+    """See the head of this file."""
+    saver, name, scale, folder = savers.ALL[sys.argv[1]](), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
+    session = Session(saver, states.make(name, scale), folder)
+    session.run()
+    print(json.dumps({"bytes": session.state.bytes, "samples": session.samples}), flush=True)
+    os._exit(0)  # a peer's threads and processes are not waited for
+
+
+if __name__ == "__main__":
+    main()
