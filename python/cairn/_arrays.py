@@ -27,7 +27,7 @@ def _module(name: str) -> Any:
     try:
         return sys.modules.get(name) or importlib.import_module(name)
     except ImportError:
-        raise ImportError(f"this array is one of {name}, which is not installed: pip install {name}") from None
+        raise ImportError(f"this array would be one of {name}, which is not installed: pip install {name}") from None
 
 
 class Buffer(NamedTuple):

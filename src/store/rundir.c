@@ -183,10 +183,13 @@ static int make_path(struct cn_rundir *run, cairn_error *err)
 struct search {
     const struct cn_rundir *run;
     uint64_t step;
+    unsigned count;
     char found[256];
 };
 
-/* Another trainer's checkpoint: our form of name without our manifest. What cannot be looked into is left to the catalog. */
+enum { NAMED = 3 };
+
+/* Another trainer's checkpoints: our form of name without our manifest. What cannot be looked into is left to the catalog. */
 static int find_foreign(void *user, const char *name)
 {
     struct search *search = user;
@@ -195,8 +198,9 @@ static int find_foreign(void *user, const char *name)
     enum cn_remains remains;
     if (!cn_layout_parse_folder(name, &step, &term) || cn_os_stat_at(search->run->dir, name, &info) || info.type != CN_TYPE_DIR) return 0;
     if (cn_remains_look(search->run->dir, name, &remains) || remains != CN_REMAINS_FOREIGN) return 0;
-    snprintf(search->found, sizeof search->found, "%s", name);
-    return 1;
+    size_t used = strlen(search->found);
+    if (search->count++ < NAMED) snprintf(search->found + used, sizeof search->found - used, "%s%s", used ? ", " : "", name);
+    return 0;
 }
 
 /* A checkpoint of ours: the one of the highest step. */
@@ -233,9 +237,12 @@ int cn_rundir_refuse_foreign(const struct cn_rundir *run, cairn_error *err)
     struct search search = { .run = run };
     int rc = cn_os_list(run->dir, find_foreign, &search);
     if (rc < 0) return cn_error_errno(err, -rc, "%s: listing it", run->path);
-    if (!rc) return CAIRN_OK;
-    return cn_error_set(err, CAIRN_E_FOREIGN, "%s/%s is not a checkpoint of Cairn: choose another folder for this run, or move it away",
-                        run->path, search.found);
+    if (!search.count) return CAIRN_OK;
+    char more[32] = "";
+    if (search.count > NAMED) snprintf(more, sizeof more, " and %u more", search.count - NAMED);
+    return cn_error_set(err, CAIRN_E_FOREIGN,
+                        "%s holds what Cairn did not write: %s%s; choose another folder for this run, or move it away", run->path,
+                        search.found, more);
 }
 
 static int open_private(struct cn_rundir *run, cairn_error *err)

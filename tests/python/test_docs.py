@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +40,7 @@ def names() -> dict[str, Any]:
 
     return {
         "cairn": cairn, "model": model, "optimizer": optimizer, "scheduler": scheduler, "train": train, "epochs": 3, "loss": torch.tensor(0.5),
-        "loader": DataLoader(torch.arange(16), batch_size=4), "DataLoader": DataLoader, "dataset": torch.arange(16),
-        "evaluate": lambda model: 0.0, "make_model": lambda: (model, optimizer, scheduler),
+        "loader": DataLoader(torch.arange(16), batch_size=4), "evaluate": lambda model: 0.0,
     }  # fmt: skip
 
 
@@ -53,10 +56,36 @@ def test_the_page_on_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert cairn.Checkpoint("final").state()["model"]["letters.weight"].sum() == 64
 
 
-def test_the_first_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def train_script(side: str) -> str:
+    """The script of the first page, before ("-") or after ("+")."""
     (diff,) = re.findall(r"^```diff\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    monkeypatch.chdir(tmp_path)
-    for side in "-", "+":
-        code = "".join(line[1:] + "\n" for line in diff.splitlines() if line[0] in (" ", side))
-        exec(code.replace("every_steps=500", "every_steps=3"), names())
-    assert sorted(path.name for path in (tmp_path / "ckpts/gpt").glob("checkpoint-*")) == ["checkpoint-3", "checkpoint-6"]
+    return "".join(line[1:] + "\n" for line in diff.splitlines() if line[:1] in ("", " ", side))
+
+
+def test_the_first_page_shows_a_script_that_can_be_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(side: str, folder: str) -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        torch.set_num_threads(1)
+        exec(train_script(side), {"__name__": "__main__"})
+        return capsys.readouterr().out
+
+    before = run("-", "before")
+    assert re.fullmatch(r"loss \d+\.\d{5,}\n", before) and not list((tmp_path / "before").iterdir())
+    assert run("+", "whole") == before
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "train.py").write_text(train_script("+"))
+    at = {"CAIRN_KILL_AT_STEP": "170", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}  # in the third epoch of five
+    killed = subprocess.run([sys.executable, tmp_path / "train.py"], cwd=tmp_path / "killed", env=os.environ | at)
+    assert killed.returncode == -signal.SIGKILL
+    newest = max(int(path.name.split("-")[1]) for path in (tmp_path / "killed/ckpts/sines").glob("checkpoint-*"))
+    assert 170 <= newest < 300, "it was killed before its end"
+    assert run("+", "killed") == before
+    written = {path.suffix for path in (tmp_path / "killed").rglob("checkpoint-*/**/*") if path.is_file()}
+    assert written == {".safetensors", ".json"}, "and no pickle"
+
+
+def test_the_tests_that_prove_it_are_there() -> None:
+    for page in ("README.md", "docs/PYTHON.md"):
+        named = re.findall(r"\btest_\w+\.py\b", (ROOT / page).read_text())
+        assert len(named) >= 3 and all((ROOT / "tests/python" / name).exists() for name in named), named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -44,6 +45,26 @@ def test_it_ends_as_if_it_had_not_been_killed(name: str, tmp_path: Path) -> None
     kill_after_a_checkpoint(tmp_path / "killed", EXAMPLES / name, *CASES[name], "--run", tmp_path / "killed")
     rest = run(EXAMPLES / name, *CASES[name], "--run", tmp_path / "killed").splitlines()
     assert whole[-1] == rest[-1], (whole, rest)
+
+
+def test_finetuning_goes_on_with_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """In this process, for importing transformers and peft takes longer than the run."""
+
+    def finetune(folder: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["finetune_lora.py", "--steps", "40", "--run", str(tmp_path / folder)])
+        runpy.run_path(str(EXAMPLES / "finetune_lora.py"), run_name="__main__")
+        return capsys.readouterr().out.splitlines()[-1]
+
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("peft")
+    torch.set_num_threads(1)
+    whole = finetune("whole")
+    monkeypatch.setenv("CAIRN_STOP_AT_STEP", "23")
+    with pytest.raises(SystemExit):
+        finetune("stopped")
+    monkeypatch.delenv("CAIRN_STOP_AT_STEP")
+    assert (tmp_path / "stopped/checkpoint-23").exists() and not (tmp_path / "stopped/checkpoint-40").exists()
+    assert finetune("stopped") == whole and whole.startswith("step 40: loss ")
 
 
 def test_a_run_is_looked_at_as_it_was(tmp_path: Path) -> None:

@@ -215,6 +215,22 @@ def test_a_state_is_given_back_without_templates(tmp_path: Path) -> None:
     assert same(cairn.load(tmp_path / "one"), state)
 
 
+@pytest.mark.parametrize("missing", ["torch", "numpy", "jax", "ml_dtypes"])
+def test_a_framework_that_is_not_installed_is_named(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: Any = {"torch": torch.ones(3), "numpy": numpy.ones(3), "ml_dtypes": torch.ones(3, dtype=torch.bfloat16)}
+    array = pytest.importorskip("jax").numpy.ones(3) if missing == "jax" else made[missing]
+    cairn.save(tmp_path / "one", {"data": {"x": array}, "run": cairn.Values(epoch=3)})
+    monkeypatch.setitem(sys.modules, missing, None)
+    with cairn.Checkpoint(tmp_path / "one") as checkpoint:
+        read = checkpoint["data"]["x"].numpy if missing == "ml_dtypes" else checkpoint["data"]["x"].read
+        with pytest.raises(ImportError, match=f": pip install {missing}"):
+            read()
+        if missing != "ml_dtypes":
+            with pytest.raises(ImportError, match=f"this array would be one of {missing}, which is not installed: pip install {missing}"):
+                checkpoint.state()
+        assert checkpoint["run"]["epoch"] == 3, "what needs no framework is there"
+
+
 def test_new_checkpoints_are_seen_while_another_process_writes(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "run")], stdin=subprocess.PIPE, text=True) as writer:
         assert writer.stdin is not None

@@ -195,9 +195,13 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_only_damaged_ones_are_an_
         restored = mngr.restore()
         assert restored.step == 2 and restored.report.skipped_damaged == 1 and (state["model"]["w"] == 2).all()
         assert any("checkpoint-4" in record.message and record.name == "cairn" for record in caplog.records)
+        with pytest.raises(cairn.CorruptError, match=r"checkpoint-4: .* \(bytes 4096-4127 of model\.safetensors\)") as told:
+            mngr.restore(step=4)
+        assert told.value.offset == 4096, "one that was asked for by its step has no other in its place"
     damage(tmp_path / "run/checkpoint-2")
-    with cairn.CheckpointManager(tmp_path / "run", state_of()) as mngr, pytest.raises(cairn.CorruptError, match="model.safetensors"):
+    with cairn.CheckpointManager(tmp_path / "run", state_of()) as mngr, pytest.raises(cairn.CorruptError, match="model.safetensors") as told:
         mngr.restore()
+    assert told.value.offset == 4096
 
 
 def test_manifests_that_cannot_be_read_never_look_like_a_new_run(tmp_path: Path) -> None:
@@ -577,10 +581,14 @@ def test_two_runs_in_one_process_do_not_mind_each_other(tmp_path: Path) -> None:
 
 
 def test_folders_of_another_trainer_are_named_and_refused(tmp_path: Path) -> None:
-    (tmp_path / "run/checkpoint-500").mkdir(parents=True)
-    (tmp_path / "run/checkpoint-500/trainer_state.json").write_text("{}")
-    with pytest.raises(cairn.ForeignError, match="checkpoint-500"):
+    for step in (500, 1000):
+        (tmp_path / f"run/checkpoint-{step}").mkdir(parents=True)
+        (tmp_path / f"run/checkpoint-{step}/trainer_state.json").write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(cairn.ForeignError, match="run holds what Cairn did not write: .*; choose another folder") as told:
         cairn.CheckpointManager(tmp_path / "run", state_of())
+    assert "checkpoint-500" in str(told.value) and "checkpoint-1000" in str(told.value)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_manager_is_not_copied_or_pickled(tmp_path: Path) -> None:

@@ -533,10 +533,13 @@ def test_another_architecture_of_a_module_with_hooks_is_told_before_anything_is_
 
 
 def refused(tmp_path: Path, state: Any, match: str, kind: type[Exception] = cairn.UnstorableError) -> None:
-    """By the path in the state, and nothing has been written."""
-    with pytest.raises(kind, match=match), cairn.CheckpointManager(tmp_path / "run", stop_signals=()) as manager:
-        manager.save(1, state=state, force=True)
-    assert not list(tmp_path.glob("run/checkpoint-*"))
+    """By the path in the state, and nothing has been written, of what comes before it neither."""
+    with cairn.CheckpointManager(tmp_path / "run", stop_signals=()) as manager:
+        manager.poll()  # opens the run
+        before = {path: path.stat().st_size for path in tmp_path.rglob("*")}
+        with pytest.raises(kind, match=match):
+            manager.save(1, state={"first": {"w": torch.ones(1 << 16)}} | state if isinstance(state, dict) else state, force=True)
+    assert {path: path.stat().st_size for path in tmp_path.rglob("*")} == before
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.bfloat16, torch.float16, torch.uint16, torch.uint64])

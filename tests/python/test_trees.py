@@ -281,6 +281,9 @@ def test_what_has_no_form_is_refused_by_its_path(tmp_path: Path) -> None:
             ({Odd()}, "a test_trees.Odd cannot be stored"),
         ):
             refused(tmp_path, {"run": {"a": [0, {"b": value}]}}, f"^run/a/1/b.*{match}")
+    with pytest.raises(cairn.UnstorableError, match="^run/a: a function"):
+        cairn.save(tmp_path / "one", {"model": {"w": torch.ones(1 << 16)}, "run": {"a": lambda: 0}})
+    assert not list(tmp_path.glob("one*"))
     refused(tmp_path, {"run": {"a": endless}}, r"^run/a/0/0/0/\.\.\.: more than 50 levels of containers; does one hold itself\?")
     refused(tmp_path, {"run": {"a": deep}}, r"^run/a/0/0/0/\.\.\.: more than 50 levels")
 

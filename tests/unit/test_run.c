@@ -529,7 +529,13 @@ static void another_tools_folder_is_refused_by_name(void **unused)
     snprintf(path, sizeof path, "%s/run", test_folder("foreign"));
     test_shell("mkdir -p %s/checkpoint-7 && touch %s/checkpoint-7/trainer_state.json", path, path);
     test_code(cairn_run_open(path, NULL, &run, &err), CAIRN_E_FOREIGN);
-    assert_non_null(strstr(err.message, "checkpoint-7"));
+    assert_non_null(strstr(err.message, "holds what Cairn did not write: checkpoint-7; choose"));
+    test_shell("cd %s && for step in 1 22 333 4444; do cp -r checkpoint-7 checkpoint-$step; done", path);
+    test_code(cairn_run_open(path, NULL, &run, &err), CAIRN_E_FOREIGN);
+    int named = 0;
+    for (const char *at = err.message; (at = strstr(at, "checkpoint-")); at++) named++;
+    assert_int_equal(named, 3);
+    assert_non_null(strstr(err.message, " and 2 more; choose"));
     test_shell("test ! -e %s/run.json", path);
 }
 
