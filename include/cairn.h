@@ -134,7 +134,9 @@ enum {
     CAIRN_TRAINABLE = 1u << 0, /* NaN or Inf in it makes a checkpoint unhealthy; missing at a restore is an error */
     CAIRN_FROZEN = 1u << 1,    /* does not change; grouped apart, so that its file can be shared between checkpoints, from 1 MiB on */
     CAIRN_OPTIMIZER = 1u << 2, /* judged and required like TRAINABLE */
-    CAIRN_VOLATILE = 1u << 3   /* changes outside the optimizer step (RNG, data position, running statistics) */
+    CAIRN_VOLATILE = 1u << 3,  /* changes outside the optimizer step (RNG, data position, running statistics) */
+    CAIRN_FRESH = 1u << 4      /* holds nothing yet: a restore may put bytes there before they are checked. Quicker where address and size are whole pages
+                                  of 4096 bytes. Not stored */
 };
 
 /* Copies bytes [offset, offset + size) of the tensor to destination. Returns 0, or non-zero to fail the save. */

@@ -5,7 +5,10 @@ No framework is imported here before one of its arrays is seen: whoever holds a 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import math
+import mmap
 import sys
 import warnings
 from functools import cache
@@ -23,11 +26,22 @@ _STORED = {
 }  # fmt: skip
 
 
+_LEAST_PAGED_BYTES = 1 << 20
+
+
 def _module(name: str) -> Any:
     try:
         return sys.modules.get(name) or importlib.import_module(name)
     except ImportError:
         raise ImportError(f"this array would be one of {name}, which is not installed: pip install {name}") from None
+
+
+def _pages(size_bytes: int) -> mmap.mmap:
+    """New memory in whole pages, which a disk can read into, and huge ones where there are."""
+    memory = mmap.mmap(-1, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError, AttributeError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 class Buffer(NamedTuple):
@@ -100,7 +114,8 @@ def _torch_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
     known = _torch_dtypes()[1].get(dtype)
     if known is None:
         raise UnstorableError(f"this version of torch has no dtype for {dtype}")
-    return torch.empty(shape, dtype=known)
+    size = math.prod(shape) * known.itemsize
+    return torch.frombuffer(_pages(size), dtype=known).reshape(shape) if size >= _LEAST_PAGED_BYTES else torch.empty(shape, dtype=known)
 
 
 def torch_dtype_name(tensor: Any) -> str:
@@ -153,9 +168,9 @@ def _numpy_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
     numpy = _module("numpy")
     if form == "numpy.complex128":
         return numpy.empty(shape[:-1], numpy.complex128)
-    if form.startswith("numpy."):
-        return numpy.empty(shape, numpy.dtype(form.removeprefix("numpy.")))
-    return numpy.empty(shape, _numpy_dtype(dtype))
+    kind = numpy.dtype(form.removeprefix("numpy.")) if form.startswith("numpy.") else _numpy_dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    return numpy.frombuffer(_pages(size), kind).reshape(shape) if size >= _LEAST_PAGED_BYTES else numpy.empty(shape, kind)
 
 
 def _is_key(array: Any) -> bool:

@@ -286,7 +286,7 @@ class Checkpoint(Mapping[str, Item]):
     def state(self) -> dict[str, Any]:
         """The whole tree in new memory, every byte checked, without templates: dicts, lists, values and arrays as they were saved. A module is its
         state_dict."""
-        return {item: _items.read_tree(self.native, found) for item, found in self._all.items()}
+        return _items.read_trees(self.native, self._all)
 
     def load_into(self, target: Any, **rules: Any) -> Any:
         """Fills a module, or a state as one gives it to CheckpointManager: see cairn.load."""

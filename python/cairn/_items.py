@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from . import _arrays, _tree
+from . import _arrays, _native, _tree
 from ._data import Data
 from ._errors import MismatchError, UnstorableError
 from ._loader import is_torch_loader
-from ._native import OPTIMIZER, TRAINABLE, VOLATILE, Checkpoint, State, TensorInfo, TensorRef
+from ._native import FRESH, OPTIMIZER, TRAINABLE, VOLATILE, Checkpoint, State, TensorInfo, TensorRef
 from ._report import some
 from ._rng import RNG
 
@@ -96,7 +96,8 @@ class Loaded:
 
     def part(self, flags: int) -> Part:
         """What is to be filled."""
-        return Part([(name, array, flags) for name, array in self.arrays.items()], values=dict.fromkeys(self._found.values))
+        tensors = [(name, array, flags | (FRESH if array is not self._templates[name] else 0)) for name, array in self.arrays.items()]
+        return Part(tensors, values=dict.fromkeys(self._found.values))
 
     def tree(self) -> Any:
         """What it makes, filled."""
@@ -338,7 +339,7 @@ class Filling:
     def _take_own(self, items: list[Item], checkpoint: Checkpoint, rank: int, size: int) -> list[Item]:
         """Gives this rank's own to the items that have such, and returns the others, which all ranks fill alike."""
         saved = self.found.get(RANKS)
-        ranks: dict[str, Any] = read_tree(checkpoint, saved) if saved is not None and rank else {}
+        ranks: dict[str, Any] = read_trees(checkpoint, {RANKS: saved})[RANKS] if saved is not None and rank else {}
         count = 1 + (len(saved.tree) if saved is not None else 0)
         if count != size:
             self.notes.append(_other_size(rank, size, count))
@@ -383,14 +384,15 @@ def _other_size(rank: int, size: int, count: int) -> str:
     return f"{now}; rank {rank} was not there: its random generators stay as they are, and its data is where rank 0's was"
 
 
-def read_tree(checkpoint: Checkpoint, found: Found) -> Any:
-    """An item in new memory, every byte checked."""
-    arrays: dict[str, Any] = {}
-    for name, info in found.tensors.items():
-        filled = found.empty(name)
-        checkpoint.read(info, _arrays.bytes_of(filled))
-        arrays[name] = _arrays.finish(filled, found.form(name))
-    return _tree.rebuild(found.item, found.tree, arrays, found.kinds)
+def read_trees(checkpoint: Checkpoint, found: Mapping[str, Found]) -> dict[str, Any]:
+    """Items in new memory, every byte checked, all of them read at once."""
+    state = State()
+    loaded = {item: Loaded(each) for item, each in found.items()}
+    for item, each in loaded.items():
+        bind(state, item, each.part(0))
+    if any(each.arrays for each in loaded.values()):
+        _native.load(checkpoint.info.path, state)
+    return {item: each.tree() for item, each in loaded.items()}
 
 
 def about(checkpoint: Checkpoint) -> dict[str, Any]:

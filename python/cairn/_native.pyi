@@ -23,6 +23,8 @@ OPTIMIZER: int
 """Judged and required like TRAINABLE."""
 VOLATILE: int
 """Changes outside of the optimizer's step: always staged before a save returns."""
+FRESH: int
+"""Holds nothing yet: a restore may put bytes there before they are checked."""
 
 def version() -> str:
     """The library's version, "0.1.0"."""

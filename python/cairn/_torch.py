@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from . import _arrays, _attachments, _tree
 from ._errors import MismatchError, TornStateError, UnstorableError
 from ._items import Found, Item, Loaded, Loader, Part, Stateful
-from ._native import FROZEN, OPTIMIZER, TRAINABLE, VOLATILE
+from ._native import FRESH, FROZEN, OPTIMIZER, TRAINABLE, VOLATILE
 from ._report import some
 
 _WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "OptimizedModule": "_orig_mod"}
@@ -250,7 +250,7 @@ class Module:
         self._metadata = found.facts.get("versions", {})
         part = self._loaded.part(0)
         part.notes = _notes(self.name, self._wrapped)
-        part.tensors = [(name, array, _flags(tensors[name]) if name in tensors else 0) for name, array, _ in part.tensors]
+        part.tensors = [(name, array, (flags & FRESH) | (_flags(tensors[name]) if name in tensors else 0)) for name, array, flags in part.tensors]
         part.tensors += [(name, tensor.detach(), _flags(tensor)) for name, tensor in tensors.items() if name not in found.tensors]
         return part
 

@@ -1,5 +1,5 @@
 /* Restoring in place (see restore.h). A block is stored only after its digest was found right; plain values are set only after the last
- * block. A failure before the first store leaves the state as it was. */
+ * block. A failure before the first store leaves the state as it was. Only memory that is FRESH may be read into directly. */
 #include "snapshot/restore.h"
 
 #include <string.h>
@@ -177,8 +177,10 @@ static int store_block(void *user, const struct cn_table_row *row, uint64_t bloc
         struct cn_digest found = cn_digest_of(data, size);
         if (!cn_digest_equal(&found, &row->blocks[block])) return cn_checkpoint_damaged_block(checkpoint, row, block, err);
     }
-    atomic_store_explicit(&restore->touched, true, memory_order_relaxed);
-    int code = cn_leaf_store(restore->leaves[row - checkpoint->table.rows], block * CN_BLOCK_BYTES, size, data, err);
+    const struct cn_leaf *leaf = restore->leaves[row - checkpoint->table.rows];
+    if (!(leaf->flags & CAIRN_FRESH)) atomic_store_explicit(&restore->touched, true, memory_order_relaxed);
+    if (leaf->address && data == (unsigned char *)leaf->address + block * CN_BLOCK_BYTES) return CAIRN_OK; /* it was read there */
+    int code = cn_leaf_store(leaf, block * CN_BLOCK_BYTES, size, data, err);
     if (code) atomic_store_explicit(&restore->refused, true, memory_order_relaxed);
     return code;
 }
@@ -188,19 +190,31 @@ static void count(atomic_uint_fast64_t *figure, uint64_t bytes)
     if (figure) atomic_fetch_add(figure, bytes);
 }
 
+/* Where a piece may be read to without a copy: fresh memory of one tensor, in whole pages; else NULL. */
+static unsigned char *fresh_place(const struct cn_restore *restore, const struct cn_piece *piece)
+{
+    const struct cn_table_row *row = &restore->checkpoint->table.rows[piece->row];
+    const struct cn_leaf *leaf = restore->leaves[piece->row];
+    if (!(leaf->flags & CAIRN_FRESH) || !leaf->address || piece->end > row->begin + row->size_bytes) return NULL;
+    unsigned char *place = (unsigned char *)leaf->address + (piece->begin - row->begin);
+    return (uintptr_t)place % CN_PAGE_BYTES || piece->begin % CN_PAGE_BYTES || piece->end % CN_PAGE_BYTES ? NULL : place;
+}
+
 static int restore_piece(void *user, uint64_t index, unsigned char *slot, cairn_error *err)
 {
     struct cn_restore *restore = user;
     const cairn_checkpoint *checkpoint = restore->checkpoint;
     const struct cn_piece *piece = &restore->pieces.list[index];
     const struct cn_table_row *row = &checkpoint->table.rows[piece->row];
+    size_t size = (size_t)(piece->end - piece->begin);
+    unsigned char *place = fresh_place(restore, piece);
     const unsigned char *data;
-    int code = cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, (size_t)(piece->end - piece->begin), slot,
-                                   cn_arena_slot_bytes(restore->arena), &data, err);
+    int code = cn_infile_read_slot(&checkpoint->files[row->file], piece->begin, size, place ? place : slot,
+                                   place ? size : cn_arena_slot_bytes(restore->arena), &data, err);
     if (code) return code;
-    count(restore->read_bytes, piece->end - piece->begin);
+    count(restore->read_bytes, size);
     code = cn_pieces_walk(&checkpoint->table, piece, data, store_block, restore, err);
-    if (!code) count(restore->stored_bytes, piece->end - piece->begin);
+    if (!code) count(restore->stored_bytes, size);
     return code;
 }
 

@@ -303,6 +303,64 @@ static void what_cannot_be_looked_at_is_not_replaced(void **unused)
     close_model(&m);
 }
 
+/* Whole pages and not, several blocks, and a tail. */
+enum { FRESH_BYTES = (8 << 20) + 4096, ODD_BYTES = (4 << 20) + 20 };
+
+struct memory {
+    cairn_state *state;
+    unsigned char *whole, *odd; /* page-aligned */
+};
+
+static void open_memory(struct memory *memory, uint32_t flags, size_t shift)
+{
+    static const uint64_t shapes[] = { FRESH_BYTES, ODD_BYTES };
+    test_ok(cairn_state_new(&memory->state, &err));
+    memory->whole = aligned_alloc(4096, FRESH_BYTES + 4096), memory->odd = aligned_alloc(4096, ODD_BYTES + 8192 - ODD_BYTES % 4096);
+    for (int i = 0; i < 2; i++) {
+        cairn_tensor tensor = CAIRN_TENSOR_INIT;
+        tensor.name = i ? "odd" : "whole", tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &shapes[i], tensor.flags = flags;
+        tensor.address = (i ? memory->odd : memory->whole) + shift;
+        memset(tensor.address, 0x5a, shapes[i]);
+        test_ok(cairn_state_bind_tensor(memory->state, "model", &tensor, &err));
+    }
+}
+
+static void close_memory(struct memory *memory)
+{
+    cairn_state_free(memory->state);
+    free(memory->whole);
+    free(memory->odd);
+}
+
+static void fresh_memory_is_read_into_and_checked(void **unused)
+{
+    char path[600];
+    struct memory saved, loaded;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/weights", test_folder("fresh"));
+    open_memory(&saved, 0, 0);
+    for (size_t i = 0; i < FRESH_BYTES; i++) saved.whole[i] = (unsigned char)(i * 31 >> 7);
+    for (size_t i = 0; i < ODD_BYTES; i++) saved.odd[i] = (unsigned char)(i * 17 >> 5);
+    test_ok(cairn_save_folder(path, saved.state, NULL, NULL, &err));
+    for (size_t shift = 0; shift < 128; shift += 64) { /* the second is no whole page */
+        for (int cached = 0; cached < 2; cached++) {
+            open_memory(&loaded, CAIRN_FRESH, shift);
+            if (!cached)
+                test_shell("for file in %s/*.safetensors; do dd of=$file oflag=nocache conv=notrunc,fdatasync count=0 status=none; done",
+                           path);
+            test_ok(cairn_load(NULL, path, loaded.state, NULL, NULL, &err));
+            assert_memory_equal(loaded.whole + shift, saved.whole, FRESH_BYTES);
+            assert_memory_equal(loaded.odd + shift, saved.odd, ODD_BYTES);
+            close_memory(&loaded);
+        }
+    }
+    test_damage(path, "model.safetensors", 6 << 20);
+    open_memory(&loaded, CAIRN_FRESH, 0);
+    test_code(cairn_load(NULL, path, loaded.state, NULL, NULL, &err), CAIRN_E_CORRUPT); /* never TORN_STATE: there was nothing in it */
+    close_memory(&loaded);
+    close_memory(&saved);
+}
+
 /* Somebody's published weights, damage told before and after the first byte, a step of a run. */
 static void anything_that_can_be_opened_can_be_loaded(void **unused)
 {
@@ -591,6 +649,7 @@ int main(void)
     if (only) cmocka_set_test_filter(only);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folder_is_saved_replaced_and_loaded),
+        cmocka_unit_test(fresh_memory_is_read_into_and_checked),
         cmocka_unit_test(what_stands_there_is_not_harmed),
         cmocka_unit_test(what_a_run_holds_is_not_replaced),
         cmocka_unit_test(what_comes_meanwhile_is_looked_at),
