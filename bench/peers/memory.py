@@ -1,5 +1,6 @@
 """How much memory a process and those it started hold, from /proc."""
 import os
+import time
 from pathlib import Path
 
 
@@ -33,3 +34,13 @@ def reset_peak() -> None:
 def peak_bytes() -> int:
     """The most that was resident since, and what the children hold now."""
     return _status(os.getpid(), "VmHWM") + _children_bytes()
+
+
+def settle(seconds: float = 0.3) -> None:
+    """Returns when nothing has touched new memory for so long."""
+    before, since = 0, time.monotonic()
+    while time.monotonic() - since < seconds:
+        now = _status(os.getpid(), "VmRSS")
+        if now > before:
+            before, since = now, time.monotonic()
+        time.sleep(0.02)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import memory
 import torch
 from states import State
 
@@ -71,6 +72,7 @@ class Cairn(Saver):
         super().open(state, folder)
         self.manager = cairn.CheckpointManager(folder / "run", {"model": state.module, "optimizer": state.optimizer}, mode=self.mode)
         self.manager.restore()
+        memory.settle()  # training begins: memory for saves is touched meanwhile
 
     def path(self, step: int) -> Path:
         return self.folder / "run" / f"checkpoint-{step}"

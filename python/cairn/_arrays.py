@@ -107,13 +107,18 @@ def _torch_buffer(tensor: Any, where: str) -> Buffer:
     return Buffer(stored, tuple(tensor.shape), tensor.data_ptr(), tensor, strides)
 
 
+def _torch_dtype(dtype: str) -> Any:
+    known = _torch_dtypes()[1].get(dtype)
+    if known is None:
+        raise UnstorableError(f"this version of torch has no dtype for {dtype}")
+    return known
+
+
 def _torch_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
     torch = _module("torch")
     if form == "torch.complex128":
         return torch.empty(shape[:-1], dtype=torch.complex128)
-    known = _torch_dtypes()[1].get(dtype)
-    if known is None:
-        raise UnstorableError(f"this version of torch has no dtype for {dtype}")
+    known = _torch_dtype(dtype)
     size = math.prod(shape) * known.itemsize
     return torch.frombuffer(_pages(size), dtype=known).reshape(shape) if size >= _LEAST_PAGED_BYTES else torch.empty(shape, dtype=known)
 
@@ -295,9 +300,15 @@ def numpy_view(data: memoryview, dtype: str, shape: tuple[int, ...], form: str) 
 def torch_view(data: memoryview, dtype: str, shape: tuple[int, ...], form: str) -> Any:
     """The bytes of a tensor as a torch tensor, without a copy. It must not be written."""
     torch = _module("torch")
-    made = _torch_empty(dtype, (0,) if not form.endswith("complex128") else (0, 2), form)
-    if not len(data):
-        return made.new_empty(shape[:-1] if form.endswith("complex128") else shape)
+    known = torch.complex128 if form.endswith("complex128") else _torch_dtype(dtype)
+    shape = shape[:-1] if form.endswith("complex128") else shape
+    _hush(torch)
+    return torch.frombuffer(data, dtype=known).reshape(shape) if len(data) else torch.empty(shape, dtype=known)
+
+
+@cache
+def _hush(torch: Any) -> None:
+    """torch warns once in a process of memory that is not writable, which the docstring says."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of memory that is not writable: said in the docstring
-        return torch.frombuffer(data, dtype=made.dtype).reshape(shape[:-1] if form.endswith("complex128") else shape)
+        warnings.simplefilter("ignore")
+        torch.frombuffer(b"0", dtype=torch.uint8)

@@ -6,12 +6,10 @@ the items give the same tensors under the same names, and none of them has moved
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from . import _arrays, _items, _native
+from . import _arrays, _garbage, _items, _native
 from ._items import Item, Part
 
 IsLate: TypeAlias = Callable[[str, str, Any], bool]
@@ -64,7 +62,7 @@ class Capturer:
         self, items: list[Item], extra: Mapping[str, object], is_late: IsLate | None = None, others: Mapping[str, object] | None = None
     ) -> tuple[_native.State, list[str]]:
         """See capture."""
-        with _garbage_kept():
+        with _garbage.kept():
             parts = _parts_of(items, others)
             late = None if is_late is None else [[is_late(item, name, array) for name, array, _ in part.tensors] for item, part in parts]
             if self._bound is None or not self._bound.holds(parts, late):
@@ -84,18 +82,6 @@ def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[_native.Sta
     caller. others: own_trees of the other ranks. Raises UnstorableError.
     """
     return Capturer().capture(items, extra)
-
-
-@contextmanager
-def _garbage_kept() -> Iterator[None]:
-    """Ten thousand tensors make objects enough to have Python look for garbage again and again, in all that a training run holds. None of them is any."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _parts_of(items: list[Item], others: Mapping[str, object] | None) -> list[tuple[str, Part]]:

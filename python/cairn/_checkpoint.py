@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from . import _arrays, _items, _native, _tree
+from . import _arrays, _garbage, _items, _native, _tree
 from ._errors import UnsupportedError
 from ._native import TensorRef
 
@@ -217,7 +217,8 @@ class Checkpoint(Mapping[str, Item]):
     @property
     def _all(self) -> dict[str, _items.Found]:
         if self._found is None:
-            self._found = dict(_items.found_in(self.native))
+            with _garbage.kept():
+                self._found = dict(_items.found_in(self.native))
         return self._found
 
     @property

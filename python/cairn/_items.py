@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from . import _arrays, _native, _tree
+from . import _arrays, _garbage, _native, _tree
 from ._data import Data
 from ._errors import MismatchError, UnstorableError
 from ._loader import is_torch_loader
@@ -307,6 +307,10 @@ class Filling:
 
     def __init__(self, items: list[Item], checkpoint: Checkpoint, allow_missing: bool = False, rank: int = 0, size: int = 1) -> None:
         """rank, size: of this process among those that train together; its own generators and position are filled."""
+        with _garbage.kept():
+            self._prepare(items, checkpoint, allow_missing, rank, size)
+
+    def _prepare(self, items: list[Item], checkpoint: Checkpoint, allow_missing: bool, rank: int, size: int) -> None:
         self.state = State()
         self.python = about(checkpoint)
         self.found = dict(found_in(checkpoint))
@@ -358,6 +362,10 @@ class Filling:
 
     def finish(self) -> dict[str, object]:
         """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name."""
+        with _garbage.kept():
+            return self._finish()
+
+    def _finish(self) -> dict[str, object]:
         done: dict[str, object] = {}
         for item in sorted((item for item, _ in self.parts), key=lambda item: item.rank):
             if item.name not in self.absent:
@@ -386,13 +394,14 @@ def _other_size(rank: int, size: int, count: int) -> str:
 
 def read_trees(checkpoint: Checkpoint, found: Mapping[str, Found]) -> dict[str, Any]:
     """Items in new memory, every byte checked, all of them read at once."""
-    state = State()
-    loaded = {item: Loaded(each) for item, each in found.items()}
-    for item, each in loaded.items():
-        bind(state, item, each.part(0))
-    if any(each.arrays for each in loaded.values()):
-        _native.load(checkpoint.info.path, state)
-    return {item: each.tree() for item, each in loaded.items()}
+    with _garbage.kept():
+        state = State()
+        loaded = {item: Loaded(each) for item, each in found.items()}
+        for item, each in loaded.items():
+            bind(state, item, each.part(0))
+        if any(each.arrays for each in loaded.values()):
+            _native.load(checkpoint.info.path, state)
+        return {item: each.tree() for item, each in loaded.items()}
 
 
 def about(checkpoint: Checkpoint) -> dict[str, Any]:
