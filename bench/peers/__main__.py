@@ -86,7 +86,7 @@ class Bench:
                 "date": time.strftime("%Y-%m-%d", time.gmtime()),
                 "idle": is_idle,
             },
-            "versions": {name: metadata.version(name) for name in packages},
+            "versions": {name: version for name in packages if (version := _version(name))},
             "rounds": self.options.rounds,
             "scale": self.options.scale,
             "seconds": round(time.monotonic() - started),
@@ -110,6 +110,13 @@ def _failure(text: str) -> str:
     """The last line of a traceback that says what it was."""
     lines = [line.strip() for line in text.splitlines() if line and not line.startswith((" ", "[", "Exception ignored"))]
     return next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else "it said nothing")[:200]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

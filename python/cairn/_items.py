@@ -68,6 +68,9 @@ class Item(Protocol):
     name: str
     rank: int
 
+    def is_quiet(self) -> bool:
+        """Whether `capture` calls nobody's code, which might draw random numbers."""
+
     def capture(self) -> Part:
         """What is saved now. Raises UnstorableError."""
 
@@ -131,6 +134,9 @@ class Stateful:
         self.name, self.target, self.rank = name, target, rank
         self._loaded: Loaded | Given | None = None
 
+    def is_quiet(self) -> bool:
+        return False
+
     def capture(self) -> Part:
         return Part.of(_tree.flatten(self.name, self.target.state_dict()))
 
@@ -164,6 +170,9 @@ class Tree:
             )
         self.name, self.tree = name, tree
         self._loaded: Loaded | None = None
+
+    def is_quiet(self) -> bool:
+        return True
 
     def capture(self) -> Part:
         return Part.of(_tree.flatten(self.name, self.tree))
@@ -206,6 +215,9 @@ class Loader:
 
     def __init__(self, name: str, loader: Any) -> None:
         self.name, self.loader = name, loader
+
+    def is_quiet(self) -> bool:
+        return True
 
     def capture(self) -> Part:
         note = f"{self.name}: a DataLoader keeps no position, so this run does not resume exactly: wrap it, cairn.data(loader)"

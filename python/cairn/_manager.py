@@ -313,12 +313,12 @@ class CheckpointManager:
         return is_saved
 
     def _reserve(self) -> None:
-        """Memory for saves is made ready behind the caller, so that the first save need not wait for it. What cannot be saved as yet - a lazy module - is told
-        by the save."""
-        if self._run is not None and self._items:
+        """Memory for saves is made ready behind the caller, so that the first save need not wait for it: for what can be looked at without calling anybody's
+        code. What cannot be saved as yet - a lazy module - is told by the save."""
+        quiet = [item for item in self._items if item.is_quiet()]
+        if self._run is not None and quiet:
             try:
-                state, _ = self._capturer.capture(self._items, {})
-                self._run.reserve(state)
+                self._run.reserve(self._capturer.capture(quiet, {})[0])
             except Error as error:
                 log.debug("%s: no memory was reserved: %s", self.directory, error)
 

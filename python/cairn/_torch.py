@@ -203,6 +203,9 @@ class Module:
         others = {name: value for name, value in state.items() if not isinstance(value, torch.Tensor)}
         return tensors, aliases, others
 
+    def is_quiet(self) -> bool:
+        return type(self) is Module and _structure_of(self.module) is not None
+
     def capture(self) -> Part:
         """What was captured before, as long as the module is made of the same parts."""
         structure = _structure_of(self.module) if type(self) is Module else None
@@ -381,6 +384,9 @@ class OptimizerState:
             return {**state, "layout": self._layout()}
         groups = [{**group, "params": [keys[index] for index in group["params"]]} for group in state["param_groups"]]
         return {"state": {keys[index]: inner for index, inner in state["state"].items()}, "param_groups": groups}
+
+    def is_quiet(self) -> bool:
+        return self._is_plain()
 
     def capture(self) -> Part:
         """Of what was captured before the groups' values alone are looked at anew, as long as the tensors and the parameters are the same."""

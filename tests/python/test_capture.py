@@ -234,6 +234,38 @@ def test_memory_is_ready_before_the_first_save(tmp_path: Path) -> None:
         assert run.status().arena_bytes == ready
 
 
+class Drawing:
+    """Whose state_dict draws random numbers, as that of torchdata's loader does."""
+
+    calls = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        self.calls += 1
+        return {"drawn": torch.rand(1).item()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Hooked(nn.Linear):
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"drawn": torch.rand(1).item()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None: ...
+
+
+def test_making_memory_ready_calls_nobody_s_code(tmp_path: Path) -> None:
+    state = {"model": nn.Linear(2, 2), "hooked": Hooked(2, 2), "loader": Drawing(), "rng": cairn.RNG()}
+    for fresh in (True, False):
+        with cairn.CheckpointManager(tmp_path / "run", state, save=cairn.Save(every_steps=2), stop_signals=()) as manager:
+            torch.manual_seed(7)
+            restored = manager.restore()
+            assert restored.fresh == fresh
+            before, calls = torch.get_rng_state(), state["loader"].calls
+            assert not manager.save(restored.step + 1)
+            assert torch.equal(torch.get_rng_state(), before) and state["loader"].calls == calls
+            assert manager.save(restored.step + 2)
+
+
 def test_a_state_that_cannot_be_saved_yet_is_told_by_the_save(tmp_path: Path) -> None:
     with cairn.CheckpointManager(tmp_path / "run", {"model": nn.LazyLinear(4)}, stop_signals=()) as manager:
         assert manager.restore().fresh
