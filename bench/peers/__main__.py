@@ -155,6 +155,8 @@ def _options() -> argparse.Namespace:
 def main() -> None:
     """See the head of this file."""
     options = _options()
+    if options.page:
+        page.insert(options.page, page.between(options.page))  # before an hour has gone
     room = max((ROOM[state] for state in options.states), default=4) * options.scale
     if shutil.disk_usage(options.dir).free < room * 2**30:
         sys.exit(f"{options.dir}: the bench needs {room:.0f} GiB there; choose another --dir")

@@ -40,32 +40,40 @@ def _lines(rows: list[list[str]]) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------------ tables
 
 
-def _saves(samples: Samples, said: dict[str, str]) -> list[str]:
-    rows = [["saves", "stall, first", "stall, later", "safe, later", "hidden", "durable, first", "durable, later", "extra MiB", "written MiB"]]
+def _table(head: list[str], samples: Samples, columns: list[tuple[str, Callable[[float], str]]], rest: list[list[str]]) -> list[str]:
+    """A row for each saver that has one of these figures; of each column the best median is bold."""
+    rows = [head]
+    best = {name: min((median(figures[name]) for figures in samples.values() if figures.get(name)), default=None) for name, _ in columns}
     for saver, figures in samples.items():
-        seconds = [_spread(figures.get(name, [])) for name in ("first_stall", "later_stall", "later_safe", "hidden_stall", "first_durable", "later_durable")]
-        if saver == "cairn-lazy":
-            seconds[1] = seconds[2] = ""
-        rows.append([savers.ALL[saver].name, *seconds, *(_spread(figures.get(name, []), _mib) for name in ("extra_bytes", "written_bytes"))])
-    rows += [[savers.ALL[saver].name, f"fails: {why}", *[""] * 7] for saver, why in said.items() if saver not in samples]
+        cells = [_spread(figures.get(name, []), unit) for name, unit in columns]
+        marked = [f"**{cell}**" if cell and median(figures[name]) == best[name] else cell for cell, (name, _) in zip(cells, columns, strict=True)]
+        if any(cells):
+            rows.append([savers.ALL[saver].name, *marked])
+    return _lines(rows + rest) if len(rows) > 1 else []
+
+
+def _saves(samples: Samples, said: dict[str, str]) -> list[str]:
+    head = ["saves", "stall, first", "stall, later", "safe, later", "hidden", "durable, first", "durable, later", "extra MiB", "written MiB"]
+    seconds = ("first_stall", "later_stall", "later_safe", "hidden_stall", "first_durable", "later_durable")
+    columns = [(name, _number) for name in seconds] + [("extra_bytes", _mib), ("written_bytes", _mib)]
+    eager = ("first_stall", "later_stall", "later_safe")  # the first two saves of a lazy manager are
+    shown = {saver: {k: v for k, v in each.items() if saver != "cairn-lazy" or k not in eager} for saver, each in samples.items()}
+    rest = [[savers.ALL[saver].name, f"fails: {why}", *[""] * 7] for saver, why in said.items() if saver not in samples]
     ours = samples.get("cairn", {})
     if ours:
         copy, write = (_spread(ours["first_" + name] + ours["later_" + name]) for name in ("copy", "write"))
-        rows.append(["the hardware: plain copy on two threads, raw writer", copy, copy, "", "", write, write, "", ""])
-    return _lines(rows)
+        rest.append(["the hardware: plain copy on two threads, raw writer", copy, copy, "", "", write, write, "", ""])
+    return _table(head, shown, columns, rest)
 
 
 def _loads(samples: Samples) -> list[str]:
-    names = ("cold_load", "cold_map_touched", "warm_load", "warm_map", "warm_map_touched", "cold_fill", "warm_fill")
-    rows = [["loads", "cold", "cold, mapped", "warm", "warm, mapped: open", "and every page touched", "in place, cold", "in place, warm", "in place: extra MiB"]]
-    for saver, figures in samples.items():
-        if "warm_load" in figures:
-            rows.append([savers.ALL[saver].name, *(_spread(figures.get(name, [])) for name in names), _spread(figures["fill_extra_bytes"], _mib)])
-    ours = samples.get("cairn", {})
+    head = ["loads", "cold", "cold, mapped", "warm", "warm, mapped: open", "and every page touched", "in place, cold", "in place, warm", "in place: extra MiB"]
+    seconds = ("cold_load", "cold_map_touched", "warm_load", "warm_map", "warm_map_touched", "cold_fill", "warm_fill")
+    ours, rest = samples.get("cairn", {}), []
     if "warm_load" in ours:
         cold, warm = _spread(_cold_read(ours)), _spread(ours["warm_read_digested"])
-        rows.append(["the hardware: raw reader; plain copy with digests", cold, "", "", "", "", cold, warm, ""])
-    return _lines(rows) if len(rows) > 1 else []
+        rest = [["the hardware: raw reader; plain copy with digests", cold, "", "", "", "", cold, warm, ""]]
+    return _table(head, samples, [(name, _number) for name in seconds] + [("fill_extra_bytes", _mib)], rest)
 
 
 def _cold_read(figures: dict[str, list[float]]) -> list[float]:
@@ -196,6 +204,15 @@ def tables(results: dict[str, Any]) -> str:
     parts += ["### Training beside it, and changing the state too early", "\n".join(_training(results)), "\n".join(_early(results))]
     parts += ["### What was to be reached", "\n".join(Targets(results).all())]
     return "\n\n".join(part for part in parts if part)
+
+
+def between(document: Path) -> str:
+    """What stands between the marks. Raises ValueError where they are not."""
+    _, begin, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    text, end, _ = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{document}: it has no lines {BEGIN} and {END}")
+    return text.strip("\n")
 
 
 def insert(document: Path, text: str) -> None:

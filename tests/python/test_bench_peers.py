@@ -23,7 +23,7 @@ def test_the_bench_of_the_peers_runs(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, ROOT / "bench/peers", *map(str, options)], env=os.environ | {"CAIRN_BENCH_PLAIN": str(library)}, capture_output=True, text=True
     )
-    assert run.returncode == 0, run.stderr
+    assert not run.returncode, run.stderr[-3000:]
     results = json.loads((tmp_path / "r.json").read_text())
     assert set(results["samples"]) == {"large", "gpt2", "small", "train-1", f"train-{os.cpu_count()}", "early"}
     assert all(set(results["samples"][state]) == set(PEERS.split(",")) for state in ("large", "gpt2", "small")), results["said"]
