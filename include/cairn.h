@@ -421,9 +421,11 @@ typedef struct cairn_restore_options {
     const char *const *items;   /* only these items; NULL: all that are bound */
     size_t items_count;
     cairn_state_for_fn state_for; /* NULL: the state given is filled */
-    void *user;                   /* for it */
+    void *user;                   /* for it, and for progress */
+    void (*progress)(void *user, uint64_t done_bytes, uint64_t total_bytes); /* of cairn_load: when it begins to read, about ten times a second, and
+                                                                                when all is there; on the caller's thread. A run has its own */
 } cairn_restore_options;
-#define CAIRN_RESTORE_OPTIONS_INIT { sizeof(cairn_restore_options), UINT64_MAX, 0, NULL, 0, NULL, NULL }
+#define CAIRN_RESTORE_OPTIONS_INIT { sizeof(cairn_restore_options), UINT64_MAX, 0, NULL, 0, NULL, NULL, NULL }
 
 typedef enum cairn_outcome {
     CAIRN_RESTORED = 0,

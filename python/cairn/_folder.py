@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import _attachments, _capture, _environment, _items, _native
+from . import _attachments, _capture, _environment, _items, _native, _progress
 from ._checkpoint import Checkpoint
 from ._errors import UsageError
 from ._report import Report
@@ -91,7 +91,8 @@ def load_from(checkpoint: Checkpoint, target: Any, *, allow_missing: bool = Fals
         filling.append(_items.Filling(_items.items_of(target), found, allow_missing))
         return filling[-1].state
 
-    native = _native.load(checkpoint.info.path, _native.State(), allow_missing=allow_missing, choose=choose)
+    with _progress.counted(f"loading {checkpoint.path.name}") as figures:
+        native = _native.load(checkpoint.info.path, _native.State(), allow_missing=allow_missing, choose=choose, figures=figures)
     filling[-1].finish()
     return Report.of(native)
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from . import _arrays, _garbage, _native, _tree
+from . import _arrays, _garbage, _native, _progress, _tree
 from ._data import Data
 from ._errors import MismatchError, UnstorableError
 from ._loader import is_torch_loader
@@ -412,7 +413,8 @@ def read_trees(checkpoint: Checkpoint, found: Mapping[str, Found]) -> dict[str, 
         for item, each in loaded.items():
             bind(state, item, each.part(0))
         if any(each.arrays for each in loaded.values()):
-            _native.load(checkpoint.info.path, state)
+            with _progress.counted(f"loading {Path(checkpoint.info.path).name}") as figures:
+                _native.load(checkpoint.info.path, state, figures=figures)
         return {item: each.tree() for item, each in loaded.items()}
 
 

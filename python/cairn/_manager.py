@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
-from . import _capture, _environment, _items, _lazy, _native, _ranks
+from . import _capture, _environment, _items, _lazy, _native, _progress, _ranks
 from ._attachments import Attached, Attachments
 from ._checkpoint import Checkpoint
 from ._errors import EarlyWriteError, Error, FencedError, ForkedError, LockedError, NotFoundError, UsageError, make
@@ -188,7 +188,8 @@ class CheckpointManager:
         """Ctrl-C while we wait leaves it open: it can be closed again, and is at the end of the program."""
         self._stopped = self.should_stop
         try:
-            run.close()
+            with _progress.shown(f"saving {self.directory.name}", _progress.of_run(run)):
+                run.close()
         except Error as error:
             self._failure = error
         self._run = None
@@ -461,7 +462,8 @@ class CheckpointManager:
     def wait_until_finished(self) -> None:
         """Returns when the save that runs is durable. Raises what it failed with."""
         if self._run is not None:
-            self._collect(self._run)
+            with _progress.shown(f"saving {self.directory.name}", _progress.of_run(self._run)):
+                self._collect(self._run)
 
     def poll(self) -> _native.Status:
         """How far the job is that runs, at once. Raises what a finished save failed with."""
@@ -505,7 +507,8 @@ class CheckpointManager:
             nonlocal native
             run = self._writer()
             self._collect(run)
-            native = run.restore(_native.State(), step=step, allow_missing=allow_missing, items=names, choose=choose)
+            with _progress.shown(f"restoring {self.directory.name}", _progress.of_run(run)):
+                native = run.restore(_native.State(), step=step, allow_missing=allow_missing, items=names, choose=choose)
             return native.name, native.id
 
         def fill_alike() -> None:

@@ -5,6 +5,7 @@ number out of range an OverflowError. Paths are str or os.PathLike; `name` and `
 path, with the runs looked for in the folder `store` (None: the current one). What is an enum in C is its name in lower case here.
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
@@ -537,8 +538,12 @@ def load(
     allow_missing: bool = False,
     items: Sequence[str] | None = None,
     choose: Callable[[Checkpoint], State] | None = None,
+    figures: array[int] | None = None,
 ) -> RestoreReport:
-    """Fill the state, or the one that `choose` gives, from any checkpoint, .safetensors file or sharded folder. Errors as of Checkpoint and Run.restore."""
+    """Fill the state, or the one that `choose` gives, from any checkpoint, .safetensors file or sharded folder. Errors as of Checkpoint and Run.restore.
+
+    `figures`, an array("Q") of two, is given the bytes done and in all: when reading begins, about ten times a second, and when all is there.
+    """
 
 def probe(dir_path: _Path, /) -> ProbeReport:
     """Try out in a folder what saving there will need, in a folder of its own that is removed again. Takes some milliseconds."""

@@ -443,14 +443,14 @@ class OptimizerState:
 
     def _check(self, found: Found, keys: list[str] | None) -> list[str]:
         """Refuses what cannot be told apart, before anything is touched. Returns what a user should know."""
-        layout, groups = found.tree.get("layout"), found.tree.get("param_groups", [])
+        layout, groups = found.tree.get("layout"), _groups_of(found)
         own = self.optimizer.param_groups
         if layout is None and keys is None:
             raise MismatchError(f"{self.name}: its state was saved by parameter names, and now they are not known: bind the modules that have them beside it")
         if layout is not None and layout != self._layout():
             raise MismatchError(f"{self.name}: its state was saved by position, and the optimizer's parameters are others now, or in another order")
-        if not isinstance(groups, list) or len(groups) != len(own):
-            raise MismatchError(f"{self.name}: it has {len(own)} parameter groups, the checkpoint {len(groups) if isinstance(groups, list) else 'none'}")
+        if len(groups) != len(own):
+            raise MismatchError(f"{self.name}: it has {len(own)} parameter groups, the checkpoint {len(groups) or 'none'}")
         return [] if keys is None else self._check_groups(groups, keys)
 
     def _check_groups(self, groups: list[Any], keys: list[str]) -> list[str]:
@@ -500,6 +500,14 @@ class OptimizerState:
 def _is_settled(value: object) -> bool:
     """Whether it is a tensor, or a value that stays what it is as long as it is the same object."""
     return isinstance(value, torch.Tensor) or type(value) in _tree.PLAIN
+
+
+def _groups_of(found: Found) -> list[Any]:
+    """The parameter groups as a checkpoint holds them: a list, or by position where a tensor stands in one of them."""
+    groups = found.tree.get("param_groups")
+    if isinstance(groups, dict):
+        return [groups[str(place)] for place in range(len(groups))]
+    return groups if isinstance(groups, list) else []
 
 
 def _unless_cast(tensor: Any, found: Found, name: str) -> Any:

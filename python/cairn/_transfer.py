@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
-from . import _arrays, _native, _tree
+from . import _arrays, _native, _progress, _tree
 from ._checkpoint import Array, Checkpoint
 from ._errors import MismatchError
 from ._report import Report, some
@@ -137,10 +137,7 @@ class Transfer:
         firsts = {move.source.info.name: name for name, move in reversed(moves.items())}  # a tied source may fill several
         exact = {name: move for name, move in moves.items() if move.is_exact and firsts[move.source.info.name] == name}
         self._fill(exact)
-        for name, move in moves.items():
-            if name not in exact:
-                move.convert()
-                self._tell(name, move)
+        self._convert({name: move for name, move in moves.items() if name not in exact})
         self.report.missing = [name for name in own if name not in moves]
         return self.report
 
@@ -209,10 +206,23 @@ class Transfer:
         for name, move in moves.items():
             buffer, info = _arrays.buffer_of(move.target, name), move.source.info
             state.bind(info.item, info.name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, strides=buffer.strides)
-        native = _native.load(self.checkpoint.info.path, state)
+        with _progress.counted(self._what) as figures:
+            native = _native.load(self.checkpoint.info.path, state, figures=figures)
         self.report.bytes += native.bytes
         self.report.seconds += native.elapsed_ns / 1e9
         self.report.restored += moves
+
+    def _convert(self, moves: Mapping[str, Move]) -> None:
+        """Through blocks of a few megabytes."""
+        with _progress.counted(self._what, sum(move.source.info.size_bytes for move in moves.values())) as figures:
+            for name, move in moves.items():
+                move.convert()
+                self._tell(name, move)
+                figures[0] += move.source.info.size_bytes
+
+    @property
+    def _what(self) -> str:
+        return f"loading {self.checkpoint.path.name}"
 
     def _tell(self, name: str, move: Move) -> None:
         (self.report.restored if move.source.dtype == _arrays.torch_dtype_name(move.target) else self.report.converted).append(name)

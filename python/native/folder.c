@@ -32,17 +32,17 @@ static PyObject *folder_save(PyObject *module, PyObject *args, PyObject *keyword
 static PyObject *folder_load(PyObject *module, PyObject *args, PyObject *keywords)
 {
     (void)module;
-    static char *names[] = { "name", "state", "store", "allow_missing", "items", "choose", NULL };
+    static char *names[] = { "name", "state", "store", "allow_missing", "items", "choose", "figures", NULL };
     int code;
-    PyObject *state, *items = NULL, *choose = NULL;
+    PyObject *state, *items = NULL, *choose = NULL, *figures = NULL;
     PY_AUTO PyObject *name = NULL;
     PY_AUTO PyObject *store = NULL;
     PY_AUTO_RESTORE struct py_restore restore = { .options = CAIRN_RESTORE_OPTIONS_INIT };
     cairn_error error = CAIRN_ERROR_INIT;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O|$O&pOO:load", names, PyUnicode_FSConverter, &name, &state, py_convert_path,
-                                     &store, &restore.options.allow_missing, &items, &choose))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O|$O&pOOO:load", names, PyUnicode_FSConverter, &name, &state, py_convert_path,
+                                     &store, &restore.options.allow_missing, &items, &choose, &figures))
         return NULL;
-    if (py_restore_begin(state, items, choose, &restore)) return NULL;
+    if (py_restore_begin(state, items, choose, &restore) || py_restore_tell(figures, &restore)) return NULL;
     PY_UNLOCKED(code = cairn_load(py_path(store), py_path(name), restore.state, &restore.options, &restore.report, &error));
     return py_restore_end(&restore, code, &error);
 }

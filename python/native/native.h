@@ -153,8 +153,10 @@ struct py_restore {
     struct py_texts items;
     struct py_records leaves;
     PyObject *error[3]; /* what choose raised, as PyErr_Fetch gives it */
+    Py_buffer figures;  /* of the caller: bytes done, and in all */
 };
 int py_restore_begin(PyObject *state, PyObject *items, PyObject *choose, struct py_restore *restore); /* zeroed before */
+int py_restore_tell(PyObject *figures, struct py_restore *restore);                                   /* NULL, None: not asked for */
 PyObject *py_restore_end(struct py_restore *restore, int code, const cairn_error *err);
 void py_restore_done(struct py_restore *restore); /* also after a begin that failed */
 #define PY_AUTO_RESTORE __attribute__((cleanup(py_restore_done)))

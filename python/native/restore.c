@@ -65,6 +65,26 @@ int py_restore_begin(PyObject *state, PyObject *items, PyObject *choose_state, s
     return 0;
 }
 
+/* No Python: on the caller's thread a signal's handler would be called in it, and what that raises be lost. */
+static void write_figures(void *user, uint64_t done_bytes, uint64_t total_bytes)
+{
+    uint64_t *figures = ((struct py_restore *)user)->figures.buf;
+    __atomic_store_n(&figures[0], done_bytes, __ATOMIC_RELAXED);
+    __atomic_store_n(&figures[1], total_bytes, __ATOMIC_RELAXED);
+}
+
+int py_restore_tell(PyObject *figures, struct py_restore *restore)
+{
+    if (!figures || figures == Py_None) return 0;
+    if (PyObject_GetBuffer(figures, &restore->figures, PyBUF_WRITABLE)) return -1;
+    if (restore->figures.len != 2 * sizeof(uint64_t) || (uintptr_t)restore->figures.buf % sizeof(uint64_t)) {
+        PyErr_SetString(PyExc_ValueError, "figures: an array of two 64-bit numbers is needed: array(\"Q\", (0, 0))");
+        return -1;
+    }
+    restore->options.progress = write_figures;
+    return 0;
+}
+
 PyObject *py_restore_end(struct py_restore *restore, int code, const cairn_error *err)
 {
     if (!code) return py_report_restore(&restore->report, &restore->leaves);
@@ -78,6 +98,7 @@ void py_restore_done(struct py_restore *restore)
 {
     for (Py_ssize_t i = restore->states ? PyList_Size(restore->states) : 0; i-- > 0;) py_state_end_use(PyList_GetItem(restore->states, i));
     Py_XDECREF(restore->states);
+    if (restore->figures.obj) PyBuffer_Release(&restore->figures);
     py_texts_done(&restore->items);
     py_records_done(&restore->leaves);
     for (size_t i = 0; i < PY_COUNT(restore->error); i++) Py_XDECREF(restore->error[i]);

@@ -137,22 +137,42 @@ int cn_folder_save(const char *path, cairn_state *state, const cairn_folder_opti
 
 /* --------------------------------------------------------------------------------------------------------------- loading */
 
+struct told {
+    const cairn_restore_options *options;
+    uint64_t total_bytes;
+    atomic_uint_fast64_t stored_bytes;
+};
+
+static void tell(void *user)
+{
+    struct told *told = user;
+    if (told->options->progress) told->options->progress(told->options->user, atomic_load(&told->stored_bytes), told->total_bytes);
+}
+
 static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *report,
                 cairn_error *err)
 {
     if (options->state_for) state = options->state_for(options->user, checkpoint);
     if (!state) return cn_error_set(err, CAIRN_E_CANCELLED, "%s: the caller gave no state to fill from it", checkpoint->path);
-    struct cn_restore restore = {
-        .state = state, .checkpoint = checkpoint, .options = options, .threads = cn_defaults_threads(0, CN_WORK_WAITED_FOR)
-    };
+    struct told told = { .options = options };
+    struct cn_restore restore = { .state = state,
+                                  .checkpoint = checkpoint,
+                                  .options = options,
+                                  .threads = cn_defaults_threads(0, CN_WORK_WAITED_FOR),
+                                  .stored_bytes = &told.stored_bytes,
+                                  .tick = tell,
+                                  .user = &told };
     int code = cn_restore_prepare(&restore, err);
+    told.total_bytes = restore.pieces.total_bytes;
     if (!code) code = make_arena(restore.pieces.total_bytes, 0, restore.threads, &restore.arena, err);
     if (!code) {
+        tell(&told);
         code = cn_restore_run(&restore, err);
         if (code && atomic_load(&restore.touched))
             code = cn_error_prefix(err, CAIRN_E_TORN_STATE,
                                    "the load failed half-way and the bound memory is a mixture now: load again or stop");
     }
+    if (!code) tell(&told);
     if (!code) cn_restore_report(&restore, report);
     cn_arena_free(restore.arena);
     cn_restore_free(&restore);

@@ -222,7 +222,7 @@ static int read_form(struct cn_json *json, const char *form, cairn_value **ret_v
         struct cn_shown shown;
         return cn_error_at(err, CAIRN_E_UNSUPPORTED, json->token_start, "unknown kind of value \"%s\"", cn_show_text(&shown, form));
     }
-    /* Python's tensors carry how they come back ("as"); C keeps only the name. */
+    /* Beside a tensor's name "as" may stand, which says nothing to us. */
     bool more = false;
     while (!code) {
         const char *key;

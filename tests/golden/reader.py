@@ -3,6 +3,7 @@
 
 usage: reader.py RUN            verify all its checkpoints; exit status 1 at the first difference
        reader.py --dump CKPT    print what is in one, as JSON
+       reader.py --python CKPT  print what the Python package saved in one, item by item
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import re
 import struct
 import sys
 from pathlib import Path
-from typing import Any
+from pprint import pformat
+from typing import Any, NamedTuple
 
 from xxh3 import xxh3_128
 
@@ -26,6 +28,22 @@ BITS |= {name: 8 for name in "BOOL U8 I8 F8_E5M2 F8_E4M3 F8_E8M0 F8_E4M3FNUZ F8_
 
 class Damage(Exception):
     pass
+
+
+class Tagged(NamedTuple):
+    """What JSON and Python's plain types have no form for: "$tensor" and its name, "$map" and its pairs, a $type and its value."""
+
+    type: str
+    value: Any
+
+
+class Array(NamedTuple):
+    """A tensor, and as what Python has it."""
+
+    form: str
+    dtype: str
+    shape: list[int]
+    data: bytes
 
 
 def need(condition: bool, what: str) -> None:
@@ -91,7 +109,7 @@ def check_data_file(folder: Path, entry: dict[str, Any], rows: list[dict[str, An
 
 
 def value(node: Any, tensors: set[str]) -> Any:
-    """A value of state.json as Python has it; tensors and tags as tuples that say so."""
+    """A value of state.json as Python has it."""
     if isinstance(node, list):
         return [value(item, tensors) for item in node]
     if not isinstance(node, dict):
@@ -103,9 +121,9 @@ def value(node: Any, tensors: set[str]) -> Any:
     inner = node[form]
     if form == "$tensor":
         need(inner in tensors, f"a reference to {inner}, which is no tensor of the item")
-        return ("tensor", inner)
+        return Tagged(form, inner)
     if form == "$map":
-        return ("map", [(value(k, tensors), value(v, tensors)) for k, v in inner])
+        return Tagged(form, [(value(k, tensors), value(v, tensors)) for k, v in inner])
     if form == "$tuple":
         return tuple(value(item, tensors) for item in inner)
     if form == "$int":
@@ -117,7 +135,7 @@ def value(node: Any, tensors: set[str]) -> Any:
 
         return base64.b64decode(inner, validate=True)
     if form == "$type":
-        return (inner, value(node["value"], tensors))
+        return Tagged(inner, value(node["value"], tensors))
     raise Damage(f"unknown form {form}")
 
 
@@ -155,7 +173,72 @@ def read_checkpoint(folder: Path, run_id: str) -> dict[str, Any]:
     items = {}
     for item, tree in state["items"].items():
         items[item] = value(tree, {row["name"] for row in table["tensors"] if row["item"] == item})
-    return {"manifest": manifest, "tensors": rows, "items": items, "marks": read_marks(folder, manifest)}
+    return {"manifest": manifest, "files": files, "tensors": rows, "items": items, "marks": read_marks(folder, manifest)}
+
+
+class Tree:
+    """An item of the Python package's, with the containers that it had."""
+
+    def __init__(self, folder: Path, content: dict[str, Any], item: str) -> None:
+        said = content["items"]["python"]["items"].get(item, {})
+        self.kinds, self.forms = said.get("kinds", {}), said.get("forms", {})
+        self.rows = {row["name"]: (folder / content["files"][row["file"]]["name"], row) for row in content["tensors"] if row["item"] == item}
+        root = self.kinds.get("")
+        stored = content["items"].get(item, {})
+        built = {key: self.build(node, (key,)) for key, node in (nested(stored) if item == "model" and root != "module" else stored).items()}
+        self.root = built["value"] if root == "root" else built if root in (None, "module") else Tagged(root, built)
+
+    def build(self, node: Any, path: tuple[str, ...]) -> Any:
+        if not holds_tensors(node):
+            return plain(node)
+        if isinstance(node, Tagged):
+            file, row = self.rows[node.value]
+            return Array(self.forms.get(row["name"], "torch"), row["dtype"], row["shape"], file.read_bytes()[row["offset"] : row["offset"] + row["size"]])
+        parts = {key: self.build(child, (*path, key)) for key, child in node.items()}
+        kind = self.kinds.get("/".join(part.replace("~", "~0").replace("/", "~1") for part in path))
+        return parts if kind is None else container(parts, kind)
+
+
+def container(parts: dict[str, Any], kind: dict[str, Any]) -> Any:
+    """What was taken apart."""
+    if not kind["keys"]:
+        listed = [parts[str(place)] for place in range(len(parts))]
+        made = {"list": listed, "tuple": tuple(listed), "deque": Tagged("deque", [listed, kind.get("maxlen")])}
+        return made.get(kind["kind"], Tagged(kind["kind"], listed))
+    keys = [(plain(key), key if isinstance(key, str) else repr(key)) for key in kind["keys"]]
+    need(sorted(part for _, part in keys) == sorted(parts), f"{kind['kind']}: other parts than keys")
+    mapped = {key: parts[part] for key, part in keys}
+    return mapped if kind["kind"] == "dict" else Tagged(kind["kind"], mapped)
+
+
+def holds_tensors(node: Any) -> bool:
+    return (isinstance(node, Tagged) and node.type == "$tensor") or (isinstance(node, dict) and any(holds_tensors(child) for child in node.values()))
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Of item `model`, where it is no module: names are paths."""
+    top: dict[str, Any] = {}
+    for name, child in flat.items():
+        *above, last = (part.replace("~1", "/").replace("~0", "~") for part in name.split("/"))
+        node = top
+        for part in above:
+            node = node.setdefault(part, {})
+        node[last] = child
+    return top
+
+
+def plain(node: Any) -> Any:
+    """A value with its maps as dicts."""
+    if isinstance(node, Tagged):
+        return {plain(key): plain(child) for key, child in node.value} if node.type == "$map" else Tagged(node.type, plain(node.value))
+    if isinstance(node, dict):
+        return {key: plain(child) for key, child in node.items()}
+    return type(node)(plain(child) for child in node) if type(node) in (list, tuple) else node
+
+
+def read_python(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
+    """What the package's own Checkpoint.state() gives, without it."""
+    return {item: Tree(folder, content, item).root for item in dict.fromkeys((*content["items"], *content["items"]["python"]["items"])) if item != "python"}
 
 
 def read_marks(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -200,9 +283,10 @@ def read_run(run: Path) -> list[tuple[str, dict[str, Any], bool]]:
 
 def main(arguments: list[str]) -> int:
     try:
-        if arguments[:1] == ["--dump"]:
+        if arguments[:1] in (["--dump"], ["--python"]):
             folder = Path(arguments[1])
-            print(json.dumps(read_checkpoint(folder, sealed(folder.parent / "run.json", "run")["id"]), indent=1, default=repr))
+            content = read_checkpoint(folder, sealed(folder.parent / "run.json", "run")["id"])
+            print(pformat(read_python(folder, content), width=150) if arguments[0] == "--python" else json.dumps(content, indent=1, default=repr))
             return 0
         for name, content, current in read_run(Path(arguments[0])):
             marks = content["marks"]

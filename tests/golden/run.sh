@@ -19,6 +19,14 @@ for tar in tests/golden/store-*.tar.gz; do
     check "$version: the listing" cmp <("$tree/cairn" ls --json -C "$work/$version" golden | sed "s|$work/||") "tests/golden/$version.ls.json"
     check "$version: the values" cmp <("$tree/cairn" show --json -C "$work/$version" golden@20 | sed "s|$work/||") "tests/golden/$version.show.json"
 done
+for tar in tests/golden/python-*.tar.gz; do
+    version=$(basename "$tar" .tar.gz)
+    mkdir -p "$work/$version"
+    tar -C "$work/$version" -xzf "$tar"
+    check "$version: the independent reader verifies it" python3 tests/golden/reader.py "$work/$version/golden"
+    check "$version: and gives what Python saved" grep "Array(form='numpy'" <(python3 tests/golden/reader.py --python "$work/$version/golden/checkpoint-1")
+    check "$version: cairn verify" "$tree/cairn" verify "$work/$version/golden"
+done
 gcc -Wall -Werror -Iinclude tests/golden/make_store.c "$tree/libcairn.a" -lm -pthread -o "$work/make_store" && "$work/make_store" "$work/new"
 check 'the independent reader verifies what is written now' python3 tests/golden/reader.py "$work/new/golden"
 cairn() { "$tree/cairn" -C "$work/new" "$@"; }

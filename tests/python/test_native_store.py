@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from array import array as numbers
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,14 @@ def test_folder(tmp_path: Path) -> None:
     with pytest.raises(errors.MismatchError):
         native.load(tmp_path / "c", state_of(other=target))
     assert native.load(tmp_path / "c", state_of(w=target, other=np.ones(2)), allow_missing=True).counts["missing"] == 1
+    figures = numbers("Q", (0, 0))
+    native.load(tmp_path / "c", state_of(w=target), figures=figures)
+    assert list(figures) == [target.nbytes, target.nbytes]
+    for wrong in numbers("Q", (0, 0, 0)), memoryview(bytearray(20))[1:17]:
+        with pytest.raises(ValueError, match="figures: an array of two 64-bit numbers is needed"):
+            native.load(tmp_path / "c", state_of(w=target), figures=wrong)
+    with pytest.raises((TypeError, BufferError)):
+        native.load(tmp_path / "c", state_of(w=target), figures=b"0123456789abcdef")
 
 
 def test_probe(tmp_path: Path) -> None:

@@ -211,6 +211,23 @@ def test_an_optimizer_is_known_by_names(order: str, tmp_path: Path) -> None:
     assert fresh.param_groups[0]["lr"] == 0.01
 
 
+@pytest.mark.parametrize("is_bound", [True, False], ids=["names", "positions"])
+def test_a_rate_in_a_tensor_comes_back(is_bound: bool, tmp_path: Path) -> None:
+    model, other = Pair(), Pair()
+
+    def optimizer_of(module: Pair, rate: float) -> Any:
+        groups = [{"params": module.a.parameters(), "lr": torch.tensor(rate)}, {"params": module.b.parameters(), "lr": rate / 2}]
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=rate)
+
+    optimizer, fresh = optimizer_of(model, 0.25), optimizer_of(other, 1.0)
+    (model.a(torch.ones(3)).sum() + model.b(torch.ones(3)).sum()).backward()
+    optimizer.step()
+    with_model = {"model": model} if is_bound else {}
+    carry(tmp_path, with_model | {"optimizer": optimizer}, ({"model": other} if is_bound else {}) | {"optimizer": fresh})
+    assert moments(model, optimizer) == moments(other, fresh) and moments(other, fresh)
+    assert same([group["lr"] for group in fresh.param_groups], [torch.tensor(0.25), 0.125]) and fresh.param_groups[1]["weight_decay"] == 0.25
+
+
 def test_parameters_that_moved_between_groups_are_named(tmp_path: Path) -> None:
     model, _ = trained_pair()
     optimizer = torch.optim.SGD([{"params": model.a.parameters()}, {"params": model.b.parameters(), "lr": 0.5}], lr=0.1)

@@ -332,6 +332,40 @@ static void close_memory(struct memory *memory)
     free(memory->odd);
 }
 
+struct heard {
+    uint64_t calls, done_bytes, total_bytes;
+    bool went_back;
+};
+
+static void hear(void *user, uint64_t done_bytes, uint64_t total_bytes)
+{
+    struct heard *heard = user;
+    heard->calls++;
+    heard->went_back |= done_bytes < heard->done_bytes || done_bytes > total_bytes;
+    heard->done_bytes = done_bytes, heard->total_bytes = total_bytes;
+}
+
+static void a_load_tells_how_far_it_is(void **unused)
+{
+    char path[600];
+    struct memory saved;
+    struct heard heard = { 0 }, of_damaged = { 0 };
+    cairn_restore_options options = CAIRN_RESTORE_OPTIONS_INIT;
+    (void)unused;
+    snprintf(path, sizeof path, "%s/weights", test_folder("told"));
+    open_memory(&saved, 0, 0);
+    test_ok(cairn_save_folder(path, saved.state, NULL, NULL, &err));
+    options.progress = hear, options.user = &heard;
+    test_ok(cairn_load(NULL, path, saved.state, &options, NULL, &err));
+    assert_true(heard.calls > 1 && heard.done_bytes == FRESH_BYTES + ODD_BYTES && heard.total_bytes == heard.done_bytes &&
+                !heard.went_back);
+    test_damage(path, "model.safetensors", 6 << 20);
+    options.user = &of_damaged;
+    test_code(cairn_load(NULL, path, saved.state, &options, NULL, &err), CAIRN_E_TORN_STATE);
+    assert_true(of_damaged.calls && of_damaged.done_bytes < of_damaged.total_bytes); /* never that all is done */
+    close_memory(&saved);
+}
+
 static void fresh_memory_is_read_into_and_checked(void **unused)
 {
     char path[600];
@@ -649,6 +683,7 @@ int main(void)
     if (only) cmocka_set_test_filter(only);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_folder_is_saved_replaced_and_loaded),
+        cmocka_unit_test(a_load_tells_how_far_it_is),
         cmocka_unit_test(fresh_memory_is_read_into_and_checked),
         cmocka_unit_test(what_stands_there_is_not_harmed),
         cmocka_unit_test(what_a_run_holds_is_not_replaced),
