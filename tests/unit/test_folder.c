@@ -379,9 +379,7 @@ static void fresh_memory_is_read_into_and_checked(void **unused)
     for (size_t shift = 0; shift < 128; shift += 64) { /* the second is no whole page */
         for (int cached = 0; cached < 2; cached++) {
             open_memory(&loaded, CAIRN_FRESH, shift);
-            if (!cached)
-                test_shell("for file in %s/*.safetensors; do dd of=$file oflag=nocache conv=notrunc,fdatasync count=0 status=none; done",
-                           path);
+            if (!cached) test_shell("for file in %s/*.safetensors; do dd if=$file iflag=nocache count=0 status=none; done", path);
             test_ok(cairn_load(NULL, path, loaded.state, NULL, NULL, &err));
             assert_memory_equal(loaded.whole + shift, saved.whole, FRESH_BYTES);
             assert_memory_equal(loaded.odd + shift, saved.odd, ODD_BYTES);
