@@ -553,7 +553,7 @@ static int run_trainer(const char *path, double until)
         train(&m, (int64_t)step);
         saving.step = step;
         if (cairn_save(run, m.state, &saving, NULL, &err)) return 2;
-        usleep(10000); /* other tests want the processor, too */
+        usleep(50000); /* other tests want the processor, too */
         if (step % 200 == 0) {
             restoring.step = step - 2;
             if (cairn_wait(run, &err)) return 3;
