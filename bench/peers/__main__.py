@@ -42,6 +42,7 @@ class Bench:
         if saver in self.said[table] and not self.samples[table][saver]:
             return  # it failed before
         with tempfile.TemporaryDirectory(prefix="cairn-bench-peers-", dir=self.options.dir) as folder:
+            plain.warm_memory()
             command = [sys.executable, HERE / script, saver, *map(str, arguments), folder]
             try:
                 run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=self.options.limit, env=_environment())

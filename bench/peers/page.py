@@ -160,6 +160,7 @@ class Targets:
         else:
             for which in ("first", "later"):
                 self._add(f"stall, {which}, {name}: times the plain copy", self._ratio(state, "cairn", f"{which}_stall", median(ours[f"{which}_copy"])), 1.1)
+        if state == "large":
             hidden = self._middle(state, "cairn-lazy", "hidden_stall")
             self._add(f"stall of a lazy save, {name}", None if hidden is None else hidden * 1e3, 1, "ms")
         self._add(f"durable save, {name}: times the raw writer", self._ratio(state, "cairn", "later_durable", median(ours["later_write"])), 1.1)

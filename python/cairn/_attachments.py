@@ -31,6 +31,7 @@ class Attached:
 
     def __init__(self, given: Attachments | None) -> None:
         self._written: dict[int, tuple[object, dict[str, bytes]]] = {}
+        self._config: tuple[list[object], dict[str, bytes]] = ([], {})  # what the files of a model's config were made of, and they
         self._given: dict[str, str | bytes] = {}
         for name, data in (given or {}).items():
             if isinstance(data, bytes):
@@ -53,16 +54,26 @@ class Attached:
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(model, torch.nn.Module):
             return {}
-        from ._torch import unwrap
+        from ._torch import bare
 
-        model = unwrap("model", model)
+        model = bare(model)
         files: dict[str, str | bytes] = {}
         for owned in ("tokenizer", "processor"):
             if hasattr(getattr(model, owned, None), "save_pretrained"):
                 files |= self._files_of(getattr(model, owned))
         if is_peft(model):
             return files | _of_adapter(model)
-        return files | _of_config(model)
+        return files | self._files_of_config(model)
+
+    def _files_of_config(self, model: Any) -> dict[str, bytes]:
+        """Written anew when something in the config has changed: that is done quickly, writing is not."""
+        if not hasattr(getattr(model, "config", None), "to_json_string"):
+            return {}
+        generation: Any = getattr(model, "generation_config", None)
+        made_of = [type(model), model.dtype, vars(model.config), vars(generation) if generation is not None else None]
+        if made_of != self._config[0]:
+            self._config = copy.deepcopy(made_of), _of_config(model)
+        return self._config[1]
 
 
 def is_peft(model: Any) -> bool:
@@ -88,8 +99,6 @@ def written_by(target: Any) -> dict[str, bytes]:
 
 def _of_config(model: Any) -> dict[str, bytes]:
     """As transformers' own save_pretrained would have it: with the class that the weights are of, and their dtype."""
-    if not hasattr(getattr(model, "config", None), "to_json_string"):
-        return {}
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__.removeprefix("FSDP")]
     config.dtype = str(model.dtype).removeprefix("torch.")

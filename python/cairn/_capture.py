@@ -21,6 +21,7 @@ class Bound:
     def __init__(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> None:
         self.state = _native.State()
         self._parts, self._late = parts, late
+        self._said: dict[str, object] = {}  # the values of Python's own item
         rows: list[_items.Row] = []
         for index, (item, part) in enumerate(parts):
             rows += _items.bind(self.state, item, part, late[index] if late is not None else None)
@@ -28,6 +29,17 @@ class Bound:
                 self.state.set_file_stem(item, part.file_stem)
         self._arrays = [array for _, part in parts for _, array, _ in part.tensors]
         self._memory = _native.tensor_memory(self._arrays) if all(map(_is_lasting, self._arrays, rows)) else None
+
+    def set_values(self, parts: list[tuple[str, Part]], extra: Mapping[str, object]) -> list[str]:
+        """Of the items, and of Python's own; returns notes."""
+        for item, part in parts:
+            for name, value in part.values.items():
+                self.state.set_value(item, name, value)
+        for name, value in {"items": _about(parts), **extra}.items():
+            if self._said.get(name) != value:
+                self._said[name] = value
+                self.state.set_value(_items.PYTHON, name, value)
+        return [note for _, part in parts for note in part.notes]
 
     def holds(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> bool:
         """Whether it is what these would be, bound anew."""
@@ -68,7 +80,7 @@ class Capturer:
             if self._bound is None or not self._bound.holds(parts, late):
                 self._bound = None  # before memory is taken for another one
                 self._bound = Bound(parts, late)
-            return self._bound.state, _set_values(self._bound.state, parts, extra)
+            return self._bound.state, self._bound.set_values(parts, extra)
 
     def give_up(self) -> None:
         """What was bound is let go."""
@@ -91,14 +103,6 @@ def _parts_of(items: list[Item], others: Mapping[str, object] | None) -> list[tu
     return [(item.name, parts[item.name]) for item in [*items, *ranks]]
 
 
-def _set_values(state: _native.State, parts: list[tuple[str, Part]], extra: Mapping[str, object]) -> list[str]:
-    """Of the items, and of Python's own; returns notes."""
-    notes, about = list[str](), dict[str, object]()
-    for item, part in parts:
-        for name, value in part.values.items():
-            state.set_value(item, name, value)
-        notes += part.notes
-        about[item] = {key: value for key, value in (("kinds", part.kinds), ("forms", part.forms), ("facts", part.facts)) if value}
-    for name, value in {"items": about, **extra}.items():
-        state.set_value(_items.PYTHON, name, value)
-    return notes
+def _about(parts: list[tuple[str, Part]]) -> dict[str, object]:
+    """What Python's own item says of the others."""
+    return {item: {key: value for key, value in (("kinds", part.kinds), ("forms", part.forms), ("facts", part.facts)) if value} for item, part in parts}

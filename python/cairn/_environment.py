@@ -7,12 +7,14 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from ._native import version
 
 _PACKAGES = ("torch", "numpy", "jax", "jaxlib", "optax", "flax", "transformers", "peft", "torchdata", "accelerate")
 _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NCCL_ALGO", "NCCL_PROTO", "XLA_FLAGS", "TF32_OVERRIDE")
+_PYTHON, _MACHINE = platform.python_version(), platform.machine()
 _OPTION = re.compile(r"--?[A-Za-z]")  # "-1" is a number
 _SECRET = re.compile(r"(token|key|secret|password)", re.IGNORECASE)
 REDACTED = "(redacted)"
@@ -20,7 +22,7 @@ REDACTED = "(redacted)"
 
 def environment() -> dict[str, object]:
     """Facts of this process, flat: {"python": "3.11.7", "torch": "2.13.0", "torch.deterministic_algorithms": False, ...}."""
-    facts: dict[str, object] = {"cairn": version(), "python": platform.python_version(), "machine": platform.machine(), "world_size": world_size()}
+    facts: dict[str, object] = {"cairn": version(), "python": _PYTHON, "machine": _MACHINE, "world_size": world_size()}
     for package in _PACKAGES:
         module = sys.modules.get(package)
         if module is not None and isinstance(getattr(module, "__version__", None), str):
@@ -57,7 +59,12 @@ def _torch_facts() -> dict[str, object]:
 def arguments(command: Sequence[str] | None = None) -> dict[str, object]:
     """The command line by option, with secrets redacted: {"script": "train.py", "--lr": "0.1", "--bf16": True, "1": "data.txt"}. An option's value is what
     follows it, unless that is an option, too; what is given several times is a list; what follows no option is told by its place."""
-    script, *words = command if command is not None else sys.argv or [""]
+    return dict(_arguments(tuple(command if command is not None else sys.argv or [""])))
+
+
+@cache
+def _arguments(command: tuple[str, ...]) -> dict[str, object]:
+    script, *words = command
     found: dict[str, object] = {"script": script}
     option: str | None = None
     for place, word in enumerate(words, 1):

@@ -34,7 +34,7 @@ class Watch:
         self._stepping: WeakSet[Any] = WeakSet()  # since the last save
         self._stepped: WeakSet[Any] = WeakSet()  # between the two before
         self._guarded: set[int] = set()  # ids of tensors that may be late in the save that begins
-        self._late: list[tuple[str, Any, int]] = []  # name, array, torch's counter at the save
+        self._late: list[tuple[str, str, Any, int]] = []  # item, name, array, torch's counter at the save
         self.is_pending = False  # a lazy save may not be staged yet
         self.is_trusted = True  # nothing was written too early so far
 
@@ -78,13 +78,13 @@ class Watch:
         version = _version_of(array)
         if version is None or (id(array) not in self._guarded and version != IMMUTABLE):
             return False
-        self._late.append((f"{item}/{name}", array, version))
+        self._late.append((item, name, array, version))
         return True
 
     def written(self) -> str | None:
         """What was written to since the save, or donated; None: nothing is known to have been. Called on a thread of the library, when all is staged."""
         late, self._late = self._late, []
-        return next((where for where, array, version in late if _version_of(array) != version), None)
+        return next((f"{item}/{name}" for item, name, array, version in late if _version_of(array) != version), None)
 
 
 IMMUTABLE = -1  # the counter of a jax array

@@ -396,7 +396,8 @@ class CheckpointManager:
         return _environment.redact(self._config or {})
 
     def _facts(self) -> dict[str, object]:
-        return {"environment": _environment.environment(), "arguments": _environment.arguments(), "config": json.loads(json.dumps(self._recorded(), default=repr))}
+        config = json.loads(json.dumps(self._recorded(), default=repr)) if self._config is not None else {}
+        return {"environment": _environment.environment(), "arguments": _environment.arguments(), "config": config}
 
     # ----------------------------------------------------------------------------------------------------- what became of a save
 

@@ -79,10 +79,16 @@ class Names:
 # ------------------------------------------------------------------------------------------------------------------ modules
 
 
-def unwrap(name: str, module: Any) -> Any:
-    """The module without wrappers. Raises UnstorableError for what lies on many ranks."""
+def bare(module: Any) -> Any:
+    """The module without wrappers."""
     while (inner := _WRAPPERS.get(type(module).__name__)) and hasattr(module, inner):
         module = getattr(module, inner)
+    return module
+
+
+def unwrap(name: str, module: Any) -> Any:
+    """The module without wrappers. Raises UnstorableError for what lies on many ranks."""
+    module = bare(module)
     for path, child in module.named_modules():
         if {kind.__name__ for kind in type(child).__mro__} & _SHARDED:
             where = f"{name}/{path}" if path else name
