@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ ROOM = {"large": 16, "gpt2": 12, "small": 2}  # GiB on disk
 class Bench:
     """The runs of child processes and what they said."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
+    def __init__(self, options: argparse.Namespace, keep: Callable[[], object]) -> None:
+        """keep: called after each table's round."""
+        self.options, self._keep = options, keep
         self.samples: dict[str, dict[str, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
         self.bytes: dict[str, int] = {}
         self.said: dict[str, dict[str, str]] = defaultdict(dict)  # failures, and what was said of early writes
@@ -42,7 +44,6 @@ class Bench:
         if saver in self.said[table] and not self.samples[table][saver]:
             return  # it failed before
         with tempfile.TemporaryDirectory(prefix="cairn-bench-peers-", dir=self.options.dir) as folder:
-            plain.warm_memory()
             command = [sys.executable, HERE / script, saver, *map(str, arguments), folder]
             try:
                 run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=self.options.limit, env=_environment())
@@ -68,10 +69,12 @@ class Bench:
             for state in self.options.states:
                 for saver in _turned(chosen, number):
                     self.measure(state, "session.py", saver, state, self.options.scale)
+                self._keep()
         for number in range(self.options.training):
             for threads in sorted({1, os.cpu_count() or 1}):
                 for saver in _turned([saver for saver in chosen if saver in TRAINING], number):
                     self.measure(f"train-{threads}", "training.py", saver, threads, self.options.scale)
+                self._keep()
         for saver in [saver for saver in chosen if saver in EARLY]:
             self.measure("early", "early.py", saver, self.options.scale)
 
@@ -153,6 +156,14 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _keep(options: argparse.Namespace, bench: Bench, started: float, is_idle: bool) -> dict[str, Any]:
+    """Writes down what there is so far, for a run that is interrupted."""
+    results: dict[str, Any] = json.loads(json.dumps(bench.results(started, is_idle)))
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    return results
+
+
 def main() -> None:
     """See the head of this file."""
     options = _options()
@@ -162,12 +173,9 @@ def main() -> None:
     if shutil.disk_usage(options.dir).free < room * 2**30:
         sys.exit(f"{options.dir}: the bench needs {room:.0f} GiB there; choose another --dir")
     started, is_idle = time.monotonic(), plain.wait_until_idle(options.idle)
-    bench = Bench(options)
+    bench = Bench(options, lambda: _keep(options, bench, started, is_idle))
     bench.run()
-    results = json.loads(json.dumps(bench.results(started, is_idle)))
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
-    text = page.tables(results)
+    text = page.tables(_keep(options, bench, started, is_idle))
     print(text)
     if options.page:
         page.insert(options.page, text)

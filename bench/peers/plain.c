@@ -10,7 +10,6 @@
 #define SEEN __attribute__((visibility("default")))
 
 SEEN unsigned char *plain_memory(uint64_t size_bytes);
-SEEN void plain_warm(uint64_t size_bytes);
 SEEN double plain_copy(unsigned char *destination, const unsigned char *source, uint64_t size_bytes, int threads);
 SEEN double plain_write(const char *like, const char *folder, const unsigned char *memory, uint64_t memory_bytes, int threads);
 SEEN double plain_read(const char *folder, unsigned char *memory, uint64_t memory_bytes, int direct, int digested, int threads);
@@ -32,12 +31,6 @@ void die(const char *format, ...)
 unsigned char *plain_memory(uint64_t size_bytes)
 {
     return raw_memory_new(size_bytes);
-}
-
-/* The machine's memory is touched once, so that who takes it later does not wait for the host to find it. */
-void plain_warm(uint64_t size_bytes)
-{
-    raw_memory_free(raw_memory_new(size_bytes), size_bytes);
 }
 
 double plain_copy(unsigned char *destination, const unsigned char *source, uint64_t size_bytes, int threads)

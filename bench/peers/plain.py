@@ -6,7 +6,6 @@ from pathlib import Path
 _library = ctypes.CDLL(os.environ["CAIRN_BENCH_PLAIN"])
 _library.plain_memory.restype = ctypes.c_void_p
 _library.plain_memory.argtypes = [ctypes.c_uint64]
-_library.plain_warm.argtypes = [ctypes.c_uint64]
 _library.plain_copy.restype = ctypes.c_double
 _library.plain_copy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]
 _library.plain_write.restype = ctypes.c_double
@@ -24,13 +23,6 @@ def drop(folder: Path) -> None:
 def fill(folder: Path) -> None:
     """Every file of a folder into the page cache."""
     _library.plain_fill(os.fsencode(folder))
-
-
-def warm_memory() -> None:
-    """What is free is touched, but for a GiB: a virtual machine's first touch of it takes seconds, and would count against who comes first."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemFree:"):
-            _library.plain_warm(max(int(line.split()[1]) * 1024 - (1 << 30), 1 << 20))
 
 
 def wait_until_idle(minutes: float) -> bool:
