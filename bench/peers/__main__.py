@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,7 @@ class Bench:
             try:
                 run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=self.options.limit, env=_environment())
                 lines = [line for line in run.stdout.splitlines() if line.startswith('{"bytes"')]
-                failure = _failure(run.stderr) if not lines else None
+                failure = _failure(run) if not lines else None
             except subprocess.TimeoutExpired:
                 lines, failure = [], f"not done after {self.options.limit} s"
         print(f"{table:16} {savers.ALL[saver].name:28} {failure or 'done'}", file=sys.stderr, flush=True)
@@ -110,9 +111,11 @@ def _environment() -> dict[str, str]:
     return os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "MASTER_ADDR": "127.0.0.1", "PYTHONWARNINGS": "ignore"}
 
 
-def _failure(text: str) -> str:
-    """The last line of a traceback that says what it was."""
-    lines = [line.strip() for line in text.splitlines() if line and not line.startswith((" ", "[", "Exception ignored"))]
+def _failure(run: subprocess.CompletedProcess[str]) -> str:
+    """The last line of a traceback that says what it was; or the signal that ended it."""
+    if run.returncode < 0:
+        return f"ended by {signal.Signals(-run.returncode).name}"
+    lines = [line.strip() for line in run.stderr.splitlines() if line and not line.startswith((" ", "[", "Exception ignored"))]
     return next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else "it said nothing")[:200]
 
 

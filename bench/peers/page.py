@@ -150,37 +150,46 @@ class Targets:
         self._add("tensors of a lazy save with later values", later, 0)
         return _lines(self.rows) if len(self.rows) > 1 else []
 
+    def _share(self, what: str, state: str, figure: str, other: float | None, limit: float) -> None:
+        """Cairn's figure as a multiple of another one."""
+        self._add(what, self._ratio(state, "cairn", figure, other), limit)
+
+    def _mib(self, what: str, value: float | None) -> None:
+        self._add(what, None if value is None else value / 2**20, 64, "MiB")
+
     def _saves(self, state: str, name: str) -> None:
         ours = self.samples.get(state, {}).get("cairn")
         if not ours:
             return
         if state == "small":
-            self._add(f"stall, {name}", (self._middle(state, "cairn", "later_stall") or 0) * 1e3, 20, "ms")
-            self._add(f"durable save, {name}: share of safetensors", self._ratio(state, "cairn", "later_durable", self._middle(state, "safetensors", "later_durable")), 0.2)
+            self._add(f"stall, {name}", median(ours["later_stall"]) * 1e3, 20, "ms")
+            stock = self._middle(state, "safetensors", "later_durable")
+            self._share(f"durable save, {name}: share of safetensors", state, "later_durable", stock, 0.2)
         else:
             for which in ("first", "later"):
-                self._add(f"stall, {which}, {name}: times the plain copy", self._ratio(state, "cairn", f"{which}_stall", median(ours[f"{which}_copy"])), 1.1)
-        if state == "large":
-            hidden = self._middle(state, "cairn-lazy", "hidden_stall")
-            self._add(f"stall of a lazy save, {name}", None if hidden is None else hidden * 1e3, 1, "ms")
-        self._add(f"durable save, {name}: times the raw writer", self._ratio(state, "cairn", "later_durable", median(ours["later_write"])), 1.1)
-        self._add(f"durable save, {name}: share of the best peer's", self._ratio(state, "cairn", "later_durable", self._best(state, "later_durable")), 1)
-        self._add(f"durable save, {name}: share of the best asynchronous peer's", self._ratio(state, "cairn", "later_durable", self._best(state, "later_durable", True)), 0.5)
-        extra = self._middle(state, "cairn", "extra_bytes")
-        self._add(f"memory of a save beyond an arena of the state's size, {name}", None if extra is None else (extra - self.results["bytes"][state]) / 2**20, 64, "MiB")
-        fill = self._middle(state, "cairn", "fill_extra_bytes")
-        self._add(f"memory of a load in place, {name}", None if fill is None else fill / 2**20, 64, "MiB")
+                self._share(f"stall, {which}, {name}: times the plain copy", state, f"{which}_stall", median(ours[f"{which}_copy"]), 1.1)
+        hidden = self._middle(state, "cairn-lazy", "hidden_stall")
+        if state == "large" and hidden is not None:
+            self._add(f"stall of a lazy save, {name}", hidden * 1e3, 1, "ms")
+        what = f"durable save, {name}"
+        self._share(f"{what}: times the raw writer", state, "later_durable", median(ours["later_write"]), 1.1)
+        self._share(f"{what}: share of the best peer's", state, "later_durable", self._best(state, "later_durable"), 1)
+        self._share(f"{what}: share of the best asynchronous peer's", state, "later_durable", self._best(state, "later_durable", True), 0.5)
+        self._mib(f"memory of a save beyond an arena of the state's size, {name}", median(ours["extra_bytes"]) - self.results["bytes"][state])
+        self._mib(f"memory of a load in place, {name}", self._middle(state, "cairn", "fill_extra_bytes"))
 
     def _loads(self, state: str, name: str) -> None:
         ours = self.samples.get(state, {}).get("cairn", {})
         if "warm_load" not in ours:
             return
-        self._add(f"cold load, checked, {name}: times the raw reader", self._ratio(state, "cairn", "cold_load", median(_cold_read(ours))), 1.1)
-        self._add(f"cold load in place, checked, {name}: times the raw reader", self._ratio(state, "cairn", "cold_fill", median(_cold_read(ours))), 1.1)
+        reader = median(_cold_read(ours))
+        self._share(f"cold load in new memory, checked, {name}: times the raw reader", state, "cold_load", reader, 1.1)
+        self._share(f"cold load in place, checked, {name}: times the raw reader", state, "cold_fill", reader, 1.1)
         peer = self._middle(state, "safetensors", "warm_map")
         if peer is not None:
             self._add(f"warm open, mapped, {name}: more than safetensors", (median(ours["warm_map"]) - peer) * 1e3, 1, "ms")
-        self._add(f"warm load in place, {name}: times the plain copy with digests", self._ratio(state, "cairn", "warm_fill", median(ours["warm_read_digested"])), 1.15)
+        plain = median(ours["warm_read_digested"])
+        self._share(f"warm load in place, {name}: times the plain copy with digests", state, "warm_fill", plain, 1.15)
 
 
 # -------------------------------------------------------------------------------------------------------------------- page
