@@ -54,14 +54,14 @@ class Bench:
                 lines, failure = [], f"not done after {self.options.limit} s"
         print(f"{table:16} {savers.ALL[saver].name:28} {failure or 'done'}", file=sys.stderr, flush=True)
         if failure is not None:
-            self.said[table][saver] = failure
+            self.said[table][saver] = failure.replace(f"{folder}/", "")
             return
         answer = json.loads(lines[-1])
         self.bytes[table] = answer["bytes"]
         for figure, values in answer["samples"].items():
             self.samples[table][saver][figure] += values
         if answer.get("said"):
-            self.said[table][saver] = answer["said"]
+            self.said[table][saver] = answer["said"].replace(f"{folder}/", "")
 
     def run(self) -> None:
         """All that was asked for."""
@@ -116,7 +116,8 @@ def _failure(run: subprocess.CompletedProcess[str]) -> str:
     if run.returncode < 0:
         return f"ended by {signal.Signals(-run.returncode).name}"
     lines = [line.strip() for line in run.stderr.splitlines() if line and not line.startswith((" ", "[", "Exception ignored"))]
-    return next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else "it said nothing")[:200]
+    told = next((line for line in reversed(lines) if "Error" in line), lines[-1] if lines else "it said nothing")
+    return told.partition(": '/")[0][:200]  # without a path in a temporary folder
 
 
 def _version(package: str) -> str | None:

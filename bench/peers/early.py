@@ -15,8 +15,9 @@ TENSORS, BEFORE, AFTER = 8, 1.0, 2.0
 
 
 def fill(module: torch.nn.Module, value: float) -> None:
+    """The last one first: who copies them in order meets what is new."""
     with torch.no_grad():
-        for parameter in module.parameters():
+        for parameter in reversed(list(module.parameters())):
             parameter.fill_(value)
 
 

@@ -58,7 +58,7 @@ def _saves(samples: Samples, said: dict[str, str]) -> list[str]:
     columns = [(name, _number) for name in seconds] + [("extra_bytes", _mib), ("written_bytes", _mib)]
     eager = ("first_stall", "later_stall", "later_safe")  # the first two saves of a lazy manager are
     shown = {saver: {k: v for k, v in each.items() if saver != "cairn-lazy" or k not in eager} for saver, each in samples.items()}
-    rest = [[savers.ALL[saver].name, f"fails: {why}", *[""] * 7] for saver, why in said.items() if saver not in samples]
+    rest = [[savers.ALL[saver].name, f"fails: {why}", *[""] * 7] for saver, why in said.items() if not samples.get(saver)]
     ours = samples.get("cairn", {})
     if ours:
         copy, write = (_spread(ours["first_" + name] + ours["later_" + name]) for name in ("copy", "write"))
@@ -99,8 +99,8 @@ def _early(results: dict[str, Any]) -> list[str]:
         return []
     rows = [["changed as soon as `save` returned", "tensors of 8 that hold later values"]]
     for saver, figures in samples.items():
-        rows.append([savers.ALL[saver].name, f"none; the save failed and said so: {said[saver]}" if saver in said else _number(figures["later"][0])])
-    return _lines(rows + [[savers.ALL[saver].name, f"fails: {why}"] for saver, why in said.items() if saver not in samples])
+        rows.append([savers.ALL[saver].name, f"none; the save failed and said so: {said[saver]}" if saver in said else f"{figures['later'][0]:.0f}"])
+    return _lines(rows + [[savers.ALL[saver].name, f"fails: {why}"] for saver, why in said.items() if not samples.get(saver)])
 
 
 # ----------------------------------------------------------------------------------------------------------------- targets
