@@ -1,4 +1,5 @@
 """How much memory a process and those it started hold, from /proc."""
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -15,9 +16,10 @@ def _children_bytes() -> int:
     """Of processes that were started and run: what they alone hold, and their share of what is shared."""
     total = 0
     for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
-            for line in Path(f"/proc/{child}/smaps_rollup").read_text().splitlines():
-                total += int(line.split()[1]) * 1024 if line.startswith("Pss:") else 0
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # threads and processes come and go
+            for child in (task / "children").read_text().split():
+                for line in Path(f"/proc/{child}/smaps_rollup").read_text().splitlines():
+                    total += int(line.split()[1]) * 1024 if line.startswith("Pss:") else 0
     return total
 
 
