@@ -18,7 +18,7 @@ PEERS = "cairn,cairn-lazy,torch,safetensors,savez,dcp,dcp-cached,dcp-behind"  # 
 def test_the_bench_of_the_peers_runs(tmp_path: Path) -> None:
     library, page = ROOT / "build/bench_plain.so", tmp_path / "page.md"
     subprocess.run(["make", "--no-print-directory", "build/bench_plain.so"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    page.write_text("before\n<!-- peers: begin -->\nold\n<!-- peers: end -->\nafter\n")
+    page.write_text("before\n<!-- peers: begin -->\nof yesterday\n<!-- peers: end -->\nafter\n")
     options = ["--savers", PEERS, "--scale", "0.005", "--rounds", "1", "--idle", "0", "--dir", tmp_path, "--json", tmp_path / "r.json", "--page", page]
     run = subprocess.run(
         [sys.executable, ROOT / "bench/peers", *map(str, options)], env=os.environ | {"CAIRN_BENCH_PLAIN": str(library)}, capture_output=True, text=True
@@ -30,5 +30,5 @@ def test_the_bench_of_the_peers_runs(tmp_path: Path) -> None:
     assert results["samples"]["early"]["dcp-behind"]["later"][0] >= 0, "whether it stores later values is a race"
     assert results["samples"]["early"]["cairn"]["later"] == results["samples"]["early"]["cairn-lazy"]["later"] == [0]
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text and "### What was to be reached" in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "of yesterday" not in text and "### What was to be reached" in text
     assert not list(tmp_path.glob("cairn-bench-peers-*"))
