@@ -253,7 +253,7 @@ bench-growth:
 	@$(MAKE) --no-print-directory bench BENCH='--only none --growth --size 8G $(BENCH)'
 
 # Against what people use: PEERS="--states small --rounds 3", see bench/peers. They are installed into an environment of their own.
-$(BUILD)/bench_plain.so: bench/peers/plain.c $(addprefix bench/,raw.c copy.c machine.c scratch.c) $(wildcard bench/*.h)
+$(BUILD)/bench_plain.so: bench/peers/plain.c $(addprefix bench/,raw.c copy.c die.c machine.c scratch.c) $(wildcard bench/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -O3 -shared -Ibench -Iinclude -o $@ $(filter %.c,$^) -pthread
 

@@ -70,6 +70,8 @@ void bench_rounds(struct bench *bench, struct row *row, const struct contender *
 void bench_goal(struct row *row, enum goal goal, double target);
 bool bench_reached(const struct row *row);
 
+enum { EXIT_FAILED = 3 };
+
 /* Ends the program with a message, the scratch folder removed. */
 void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* Dies with the library's message if code is not CAIRN_OK. */

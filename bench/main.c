@@ -13,7 +13,7 @@
 #include "rows.h"
 #include "scratch.h"
 
-enum { EXIT_MISSED = 1, EXIT_BAD_USE = 2, EXIT_FAILED = 3, LARGE_TENSORS = 32 };
+enum { EXIT_MISSED = 1, EXIT_BAD_USE = 2, LARGE_TENSORS = 32 };
 
 static volatile sig_atomic_t asked_to_stop;
 
@@ -21,18 +21,6 @@ static void ask_to_stop(int signal_number)
 {
     asked_to_stop = signal_number;
     signal(signal_number, SIG_DFL); /* a second one does not wait */
-}
-
-void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("bench: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    scratch_remove();
-    _exit(EXIT_FAILED);
 }
 
 void must(int code, const cairn_error *err)

@@ -1,9 +1,5 @@
 /* The ceilings of `make bench` as a shared library, for the bench of the peers, which is in Python: flat arguments, seconds as results. */
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "bench.h"
+#include "machine.h"
 #include "raw.h"
 #include "scratch.h"
 
@@ -16,17 +12,6 @@ SEEN double plain_read(const char *folder, unsigned char *memory, uint64_t memor
 SEEN void plain_drop(const char *folder);
 SEEN void plain_fill(const char *folder);
 SEEN int plain_wait_idle(double minutes);
-
-void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("bench: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(1);
-}
 
 unsigned char *plain_memory(uint64_t size_bytes)
 {

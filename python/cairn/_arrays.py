@@ -24,9 +24,7 @@ _STORED = {
     "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0",
     "float8_e4m3fnuz": "F8_E4M3FNUZ", "float8_e5m2fnuz": "F8_E5M2FNUZ",
 }  # fmt: skip
-
-
-_LEAST_PAGED_BYTES = 1 << 20
+_LEAST_PAGED_BYTES = 1 << 20  # of new memory that is asked for in pages
 
 
 def _module(name: str) -> Any:

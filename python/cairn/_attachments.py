@@ -31,7 +31,7 @@ class Attached:
 
     def __init__(self, given: Attachments | None) -> None:
         self._written: dict[int, tuple[object, dict[str, bytes]]] = {}
-        self._config: tuple[list[object], dict[str, bytes]] = ([], {})  # what the files of a model's config were made of, and they
+        self._config: tuple[list[object], str, dict[str, bytes]] = ([], "", {})  # what the files of a model's config were made of, also as text, and they
         self._given: dict[str, str | bytes] = {}
         for name, data in (given or {}).items():
             if isinstance(data, bytes):
@@ -71,9 +71,10 @@ class Attached:
             return {}
         generation: Any = getattr(model, "generation_config", None)
         made_of = [type(model), model.dtype, vars(model.config), vars(generation) if generation is not None else None]
-        if made_of != self._config[0]:
-            self._config = copy.deepcopy(made_of), _of_config(model)
-        return self._config[1]
+        text = repr(made_of)  # for 1 and True are equal
+        if (made_of, text) != self._config[:2]:
+            self._config = copy.deepcopy(made_of), text, _of_config(model)
+        return self._config[2]
 
 
 def is_peft(model: Any) -> bool:

@@ -21,7 +21,6 @@ class Bound:
     def __init__(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> None:
         self.state = _native.State()
         self._parts, self._late = parts, late
-        self._said: dict[str, object] = {}  # the values of Python's own item
         rows: list[_items.Row] = []
         for index, (item, part) in enumerate(parts):
             rows += _items.bind(self.state, item, part, late[index] if late is not None else None)
@@ -36,9 +35,7 @@ class Bound:
             for name, value in part.values.items():
                 self.state.set_value(item, name, value)
         for name, value in {"items": _about(parts), **extra}.items():
-            if self._said.get(name) != value:
-                self._said[name] = value
-                self.state.set_value(_items.PYTHON, name, value)
+            self.state.set_value(_items.PYTHON, name, value)
         return [note for _, part in parts for note in part.notes]
 
     def holds(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> bool:

@@ -375,10 +375,6 @@ class Filling:
 
     def finish(self) -> dict[str, object]:
         """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name."""
-        with _garbage.kept():
-            return self._finish()
-
-    def _finish(self) -> dict[str, object]:
         done: dict[str, object] = {}
         for item in sorted((item for item, _ in self.parts), key=lambda item: item.rank):
             if item.name not in self.absent:

@@ -107,8 +107,6 @@ def _prefixes(module: Any) -> list[tuple[str, str]]:
 
 
 _METHODS = ("state_dict", "load_state_dict", "get_extra_state", "_save_to_state_dict", "_load_from_state_dict")
-
-
 _OWN_METHODS = [getattr(torch.nn.Module, method) for method in _METHODS]
 
 

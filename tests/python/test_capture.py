@@ -183,6 +183,21 @@ def test_what_has_not_changed_is_used_again(kind: type[torch.optim.Optimizer], b
     assert len(bound) - 5 == 1
 
 
+def test_equal_values_of_other_kinds_are_told_apart(tmp_path: Path) -> None:
+    """1, True and 1.0 are equal in Python, and not in a file."""
+    config: dict[str, Any] = {"layers": 1}
+    state: dict[str, Any] = {"model": nn.Linear(2, 2), "run": {1: torch.ones(1)}}
+    with cairn.CheckpointManager(tmp_path / "run", state, config=config, stop_signals=()) as manager:
+        for number, value in enumerate((1, True, 1.0), 1):
+            config["layers"] = value
+            state["run"].clear()
+            state["run"][value] = torch.ones(1)
+            expect(manager, state, number, tmp_path)
+            said: Any = manager.checkpoint(number).native.values()["python"]
+            assert type(said["config"]["layers"]) is type(value)
+            assert [type(key) for key in manager.checkpoint(number).state()["run"]] == [type(value)]
+
+
 def test_tied_weights_are_used_again(bound: list[Any], tmp_path: Path) -> None:
     state = training()
     tied(state)

@@ -76,15 +76,19 @@ def test_a_config_that_changed_is_written_anew(tmp_path: Path) -> None:
         model.config.task_specific_params["summary"]["length"] = 7
         model.generation_config.max_length = 11
         manager.save(4, force=True)
-        model.half()
+        model.config.task_specific_params["summary"]["length"] = True
         manager.save(5, force=True)
-    folders = {step: tmp_path / "run" / f"checkpoint-{step}" for step in range(1, 6)}
+        model.config.task_specific_params["summary"]["length"] = 1
+        model.half()
+        manager.save(6, force=True)
+    folders = {step: tmp_path / "run" / f"checkpoint-{step}" for step in range(1, 7)}
     names = ("config", "generation_config")
     read = {step: {name: json.loads((folder / f"{name}.json").read_text()) for name in names} for step, folder in folders.items()}
     assert read[1] == read[2] and not read[2]["config"].get("task_specific_params")
     assert [read[step]["config"]["task_specific_params"]["summary"]["length"] for step in (3, 4)] == [5, 7]
     assert read[4]["generation_config"]["max_length"] == 11 != read[3]["generation_config"].get("max_length")
-    assert read[4]["config"]["dtype"] == "float32" and read[5]["config"]["dtype"] == "float16"
+    assert read[4]["config"]["dtype"] == "float32" and read[6]["config"]["dtype"] == "float16"
+    assert [repr(read[step]["config"]["task_specific_params"]["summary"]["length"]) for step in (5, 6)] == ["True", "1"]
 
 
 def test_wrapped_models_and_own_tokenizers_attach_their_files(tmp_path: Path) -> None:
