@@ -164,7 +164,7 @@ static void memory_is_bounded_and_aligned(void **unused)
     void *pages = NULL;
     (void)unused;
     assert_int_equal(cn_os_pages_new(3 << 20, &pages), 0);
-    assert_int_equal((uintptr_t)pages % 4096, 0);
+    assert_int_equal((uintptr_t)pages % (2 << 20), 0); /* where a huge page may begin */
     memset(pages, 1, 3 << 20);
     pid_t child = fork();
     if (!child) { /* not copied by a fork: touching it there is a fault */
@@ -177,6 +177,7 @@ static void memory_is_bounded_and_aligned(void **unused)
     cn_os_pages_free(pages, 3 << 20);
     cn_os_pages_free(NULL, 0);
     assert_int_not_equal(cn_os_pages_new(UINT64_C(1) << 60, &pages), 0);
+    assert_int_not_equal(cn_os_pages_new(UINT64_MAX - 4095, &pages), 0);
     uint64_t free_memory = cn_os_free_memory();
     assert_true(free_memory > (1 << 20) && free_memory < (UINT64_C(1) << 50));
     assert_null(cn_os_new_array(UINT64_MAX, 16));
