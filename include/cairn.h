@@ -135,8 +135,10 @@ enum {
     CAIRN_FROZEN = 1u << 1,    /* does not change; grouped apart, so that its file can be shared between checkpoints, from 1 MiB on */
     CAIRN_OPTIMIZER = 1u << 2, /* judged and required like TRAINABLE */
     CAIRN_VOLATILE = 1u << 3,  /* changes outside the optimizer step (RNG, data position, running statistics) */
-    CAIRN_FRESH = 1u << 4      /* holds nothing yet: a restore may put bytes there before they are checked. Quicker where address and size are whole pages
+    CAIRN_FRESH = 1u << 4,     /* holds nothing yet: a restore may put bytes there before they are checked. Quicker where address and size are whole pages
                                   of 4096 bytes. Not stored */
+    CAIRN_DEFERRED = 1u << 5   /* its bytes are under way to where the caller does not change them, as a copy of a device's memory is: fetch waits for
+                                  them. A lazy save returns before them, whatever their size, and looks for no early write there. Not stored */
 };
 
 /* Copies bytes [offset, offset + size) of the tensor to destination. Returns 0, or non-zero to fail the save. */
@@ -281,8 +283,8 @@ typedef struct cairn_run_options {
     cairn_io_mode io_mode;
     uint32_t io_threads;     /* writers, or readers of a restore: 1..16; 0: 8 where the caller waits for them, else 2 to 4, by the cores there are.
                                 1: one thread does all */
-    uint64_t arena_bytes;    /* what the arena may take; 0: as much as the state needs, within half of the free memory. It has 3 pieces at least, each of
-                                piece_bytes and 8 KiB */
+    uint64_t arena_bytes;    /* what the arena may take; 0: as much as the state needs, within half of the free memory; DEFERRED tensors, which nobody
+                                waits for, pass through 16 pieces. It has 3 pieces at least, each of piece_bytes and 8 KiB */
     uint64_t piece_bytes;    /* 4 MiB (0) or 16 MiB */
     uint64_t shard_bytes;    /* a larger item is split into shards; 0: 5,000,000,000 */
     cairn_message_fn message;
@@ -342,8 +344,8 @@ typedef struct cairn_attachment {
 typedef enum cairn_save_mode {
     CAIRN_SAVE_EAGER = 0, /* when staged: the bytes are safe from the caller, writing goes on behind */
     CAIRN_SAVE_SYNC,      /* when durable */
-    CAIRN_SAVE_LAZY       /* at once: values, VOLATILE tensors and those under 64 KiB are copied, the others are staged behind. Call cairn_fence
-                             before the first change. A change before that makes the save fail with EARLY_WRITE */
+    CAIRN_SAVE_LAZY       /* at once: values, VOLATILE tensors and those under 64 KiB are copied, the others - and DEFERRED ones - are staged behind.
+                             Call cairn_fence before the first change. A change before that makes the save fail with EARLY_WRITE */
 } cairn_save_mode;
 
 /* What to do when the save before still runs. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "manager/keeping.h"
 #include "store/held.h"
@@ -16,6 +17,7 @@
 
 #define DEFAULT_PIECE_BYTES CN_BLOCK_BYTES
 #define LARGE_PIECE_BYTES (4 * CN_BLOCK_BYTES)
+#define DEFERRED_PIECES 16
 #define SPARE_PIECES 64 /* each file may end with one that is short */
 
 /* ------------------------------------------------------------------------------------------------------------- figures */
@@ -169,11 +171,13 @@ static void end_reserve(cairn_run *run)
     reserve->arena = NULL;
 }
 
-static uint64_t bytes_of(const cairn_state *state)
+/* What an arena is to hold: all that the caller waits for, and a little of what he does not. */
+static uint64_t bytes_of(const cairn_run *run, const cairn_state *state)
 {
-    uint64_t total = 0;
-    for (uint64_t i = 0; i < state->count; i++) total += state->leaves[i]->size_bytes;
-    return total;
+    uint64_t awaited = 0, deferred = 0;
+    for (uint64_t i = 0; i < state->count; i++)
+        *(cn_leaf_is_deferred(state->leaves[i]) ? &deferred : &awaited) += state->leaves[i]->size_bytes;
+    return awaited + cn_min_u64(deferred, DEFERRED_PIECES * cn_run_piece_bytes(run));
 }
 
 int cn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err)
@@ -182,7 +186,7 @@ int cn_run_reserve(cairn_run *run, const cairn_state *state, cairn_error *err)
     if (!code) code = cn_job_collect(run, err);
     if (code) return code;
     end_reserve(run);
-    size_arena(run, cn_run_piece_bytes(run), bytes_of(state), &run->reserve.slot_bytes, &run->reserve.slots);
+    size_arena(run, cn_run_piece_bytes(run), bytes_of(run, state), &run->reserve.slot_bytes, &run->reserve.slots);
     if (arena_fits(run, run->reserve.slot_bytes, run->reserve.slots)) return CAIRN_OK;
     set_arena(run, NULL);
     int rc = cn_task_start(make_reserve, &run->reserve, &run->reserve.task);
@@ -205,7 +209,7 @@ int cn_run_need_arena(cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes
 
 int cn_run_need_arena_for(cairn_run *run, const cairn_state *state, cairn_error *err)
 {
-    return cn_run_need_arena(run, cn_run_piece_bytes(run), bytes_of(state), err);
+    return cn_run_need_arena(run, cn_run_piece_bytes(run), bytes_of(run, state), err);
 }
 
 /* ----------------------------------------------------------------------------------------------------------------- best */

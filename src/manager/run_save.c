@@ -248,7 +248,7 @@ static const char *written(void *user)
 static void tell_stall(struct cn_job *job)
 {
     cairn_run *run = job->run;
-    uint64_t room = cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena), total = job->save.plan.total_bytes;
+    uint64_t room = cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena), total = cn_save_awaited_bytes(&job->save);
     if (run->stall_told || total <= room) return;
     run->stall_told = true;
     cn_run_message(

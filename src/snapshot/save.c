@@ -224,6 +224,14 @@ uint64_t cn_save_written_bytes(const struct cn_save *save)
     return bytes;
 }
 
+uint64_t cn_save_awaited_bytes(const struct cn_save *save)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i < save->plan.tensors_count; i++)
+        if (!cn_leaf_is_deferred(save->plan.tensors[i].leaf)) bytes += save->plan.tensors[i].leaf->size_bytes;
+    return bytes;
+}
+
 void cn_save_free(struct cn_save *save)
 {
     for (uint32_t i = 0; i < save->plan.files_count && save->files; i++) cn_outfile_abandon(&save->files[i].out);

@@ -35,9 +35,9 @@ enum { CN_WITNESSES = 16, CN_WITNESS_BYTES = 64 }; /* per late tensor */
 /* Where a tensor's bytes come from in this job, and what tells that somebody wrote too early. */
 struct cn_source {
     const unsigned char *copy; /* lazily, small tensors: the copy; else NULL */
-    bool late;                 /* staged after the save returned: it must not change until then */
+    bool late;                 /* staged after the save returned: it must not change until then; watched, if it is not DEFERRED */
     uint64_t generation;       /* the caller's counter at the capture */
-    uint64_t first_witness;    /* CN_WITNESSES of them, late ones only */
+    uint64_t first_witness;    /* CN_WITNESSES of them, if it is watched */
 };
 
 enum cn_file_fate { CN_FATE_WRITE, CN_FATE_EXPECT_LINK, CN_FATE_LINKED };
@@ -105,6 +105,7 @@ int cn_save_attach(struct cn_save *save, const char *name, const void *data, siz
 /* After the commit: what the next save may link to. On failure base is empty. */
 int cn_save_make_base(const struct cn_save *save, struct cn_base *base, cairn_error *err);
 bool cn_save_has_early(const struct cn_save *save);         /* lazily: something must be staged before the caller goes on */
+uint64_t cn_save_awaited_bytes(const struct cn_save *save); /* of tensors that the caller waits for: all that are not DEFERRED */
 uint64_t cn_save_written_bytes(const struct cn_save *save); /* of data files that were not linked */
 void cn_save_free(struct cn_save *save);                    /* closes what is open; takes a zeroed one */
 

@@ -1,8 +1,8 @@
 /* Capturing a state for a lazy save: what is copied before the caller goes on, and how it is noticed that somebody wrote too early. Counters and
  * witnesses may only add failures: no bytes are skipped because of them.
  *
- * Witnesses: CN_WITNESSES cache lines spread over each late tensor, first and last included, taken at the capture and held against the staged
- * bytes. Digests (check_writes): every late block is digested at the capture, when it was staged, and again before the fence opens. */
+ * Witnesses: CN_WITNESSES cache lines spread over each watched tensor, first and last included, taken at the capture and held against the staged
+ * bytes. Digests (check_writes): every watched block is digested at the capture, when it was staged, and again before the fence opens. */
 #include <string.h>
 
 #include "base/check.h"
@@ -14,15 +14,16 @@ static int no_memory(cairn_error *err)
     return cn_error_set(err, CAIRN_E_NOMEM, "no memory to capture a state");
 }
 
-static bool is_late(const struct cn_leaf *leaf)
+/* Staged behind the caller, who must not write to it. */
+static bool is_watched(const struct cn_leaf *leaf)
 {
-    return leaf->size_bytes >= CN_EARLY_BYTES && !(leaf->flags & CAIRN_VOLATILE);
+    return leaf->size_bytes >= CN_EARLY_BYTES && !(leaf->flags & (CAIRN_VOLATILE | CAIRN_DEFERRED));
 }
 
 /* An empty one is nothing: neither late nor copied nor early. */
 static bool is_small(const struct cn_leaf *leaf)
 {
-    return leaf->size_bytes && leaf->size_bytes < CN_EARLY_BYTES;
+    return leaf->size_bytes && leaf->size_bytes < CN_EARLY_BYTES && !cn_leaf_is_deferred(leaf);
 }
 
 /* Must be staged before the caller goes on. */
@@ -70,7 +71,7 @@ static int make_room(struct cn_save *save, uint64_t *ret_copies, cairn_error *er
     uint64_t witnesses = 0, copies = 0;
     for (uint64_t i = 0; i < save->plan.tensors_count; i++) {
         const struct cn_leaf *leaf = save->plan.tensors[i].leaf;
-        if (is_late(leaf)) witnesses += (uint64_t)CN_WITNESSES * CN_WITNESS_BYTES;
+        if (is_watched(leaf)) witnesses += (uint64_t)CN_WITNESSES * CN_WITNESS_BYTES;
         if (is_small(leaf)) copies += cn_align_up(leaf->size_bytes, CN_WITNESS_BYTES);
     }
     int code = grow_scratch(save->early, witnesses + copies, err);
@@ -110,8 +111,8 @@ static int take_witnesses(struct cn_save *save, cairn_error *err)
         const struct cn_leaf *leaf = plan->tensors[i].leaf;
         struct cn_source *source = &save->sources[i];
         if (leaf->generation) source->generation = *leaf->generation;
-        if (!is_late(leaf)) continue;
-        source->late = true;
+        source->late = is_watched(leaf) || cn_leaf_is_deferred(leaf);
+        if (!is_watched(leaf)) continue;
         source->first_witness = count;
         for (int k = 0; k < CN_WITNESSES; k++, count++) {
             int code = take_witness(leaf, witness_offset(leaf, k), save->witnesses + count * CN_WITNESS_BYTES, err);
@@ -121,14 +122,14 @@ static int take_witnesses(struct cn_save *save, cairn_error *err)
     return CAIRN_OK;
 }
 
-/* Digests the late tensors' blocks as they are in the caller's memory now: into ret_blocks, or against what stands there. */
+/* Digests the watched tensors' blocks as they are in the caller's memory now: into ret_blocks, or against what stands there. */
 static int digest_sources(const struct cn_save *save, struct cn_digest *blocks, bool compare, cairn_error *err)
 {
     cn_auto_free unsigned char *room = cn_os_new(CN_BLOCK_BYTES);
     if (!room) return no_memory(err);
     for (uint64_t i = 0; i < save->plan.tensors_count; i++) {
         const struct cn_plan_tensor *tensor = &save->plan.tensors[i];
-        if (!save->sources[i].late) continue;
+        if (!is_watched(tensor->leaf)) continue;
         for (uint64_t k = 0; k < tensor->blocks; k++) {
             uint64_t offset = k * CN_BLOCK_BYTES, size = cn_min_u64(CN_BLOCK_BYTES, tensor->leaf->size_bytes - offset);
             const void *data = tensor->leaf->address ? (const char *)tensor->leaf->address + offset : NULL;
@@ -189,7 +190,7 @@ int cn_save_check_witnesses(const struct cn_save *save, uint64_t tensor, uint64_
 {
     const struct cn_source *source = &save->sources[tensor];
     const struct cn_plan_tensor *planned = &save->plan.tensors[tensor];
-    if (!source->late) return CAIRN_OK;
+    if (!is_watched(planned->leaf)) return CAIRN_OK;
     for (int k = 0; k < CN_WITNESSES; k++) {
         uint64_t offset = witness_offset(planned->leaf, k);
         if (offset < from || offset + CN_WITNESS_BYTES > to) continue;
@@ -213,7 +214,7 @@ int cn_save_check_all(const struct cn_save *save, cairn_error *err)
     if (written) return refuse(written, "its counter of changes moved", err);
     for (uint64_t i = 0; i < save->plan.tensors_count; i++) {
         const struct cn_leaf *leaf = save->plan.tensors[i].leaf;
-        if (save->sources[i].late && leaf->generation && *leaf->generation != save->sources[i].generation)
+        if (is_watched(leaf) && leaf->generation && *leaf->generation != save->sources[i].generation)
             return too_early(save, i, "its generation counter moved", err);
     }
     return save->captured_blocks ? digest_sources(save, save->captured_blocks, true, err) : CAIRN_OK;

@@ -54,6 +54,11 @@ static inline const char *cn_state_item(const cairn_state *state, const struct c
 {
     return state->items[leaf->item].name;
 }
+/* The caller does not change it, and its bytes may not be there yet. */
+static inline bool cn_leaf_is_deferred(const struct cn_leaf *leaf)
+{
+    return leaf->size_bytes && leaf->flags & CAIRN_DEFERRED;
+}
 /* Moves bytes between the leaf and plain memory, by address or callback. IO with the callback's result. */
 int cn_leaf_fetch(const struct cn_leaf *leaf, uint64_t offset, size_t size, void *destination, cairn_error *err);
 int cn_leaf_store(const struct cn_leaf *leaf, uint64_t offset, size_t size, const void *source, cairn_error *err);

@@ -679,6 +679,77 @@ static void who_is_waited_for_does_not_step_back(void **unused)
     cairn_state_free(t.state);
 }
 
+/* What comes from a device: nobody may look at it before it has arrived, the trainer's own task never. */
+enum { DEFERRED_BYTES = 96 << 20, DEFERRED_SMALL = 4096 };
+static struct {
+    atomic_int arrived, asked_by_caller, fails;
+    pthread_t caller;
+    unsigned char *bytes;
+} device;
+
+static int deferred_fetch(void *user, uint64_t offset, size_t size, void *destination)
+{
+    if (pthread_equal(pthread_self(), device.caller)) atomic_fetch_add(&device.asked_by_caller, 1);
+    while (!atomic_load(&device.arrived)) usleep(500);
+    memcpy(destination, (unsigned char *)user + offset, size);
+    return atomic_load(&device.fails);
+}
+
+static cairn_state *new_deferred(void)
+{
+    static const uint64_t sizes[] = { DEFERRED_BYTES, DEFERRED_SMALL };
+    static const char *const names[] = { "large", "small" };
+    cairn_state *state;
+    test_ok(cairn_state_new(&state, &err));
+    for (int i = 0; i < 2; i++) {
+        cairn_tensor tensor = CAIRN_TENSOR_INIT;
+        tensor.name = names[i], tensor.dtype = CAIRN_U8, tensor.rank = 1, tensor.shape = &sizes[i];
+        tensor.fetch = deferred_fetch, tensor.store = copy_back, tensor.user = device.bytes + (i ? DEFERRED_BYTES : 0);
+        tensor.flags = CAIRN_DEFERRED | (i ? CAIRN_VOLATILE : CAIRN_TRAINABLE);
+        test_ok(cairn_state_bind_tensor(state, "model", &tensor, &err));
+    }
+    return state;
+}
+
+static int warnings_told;
+static void count_warning(void *user, const char *message)
+{
+    (void)user, (void)message;
+    warnings_told++;
+}
+
+static void what_is_deferred_is_waited_for_behind(void **unused)
+{
+    (void)unused;
+    device.caller = pthread_self();
+    device.bytes = calloc(1, DEFERRED_BYTES + DEFERRED_SMALL);
+    struct trainer t = { .state = new_deferred() };
+    cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
+    options.check_early_writes = 1; /* there is nothing to be checked */
+    options.message = count_warning;
+    cairn_run *run = open_run("deferred", options);
+    for (uint64_t step = 1; step <= 3; step++) {
+        atomic_store(&device.arrived, 0);
+        atomic_store(&device.fails, step == 2 ? 7 : 0);
+        test_ok(save(run, &t, step, CAIRN_SAVE_LAZY)); /* nothing is there: who looked at it here would wait for ever */
+        assert_int_equal(status_of(run).staged_bytes, 0);
+        memset(device.bytes, (int)(0x40 + step), DEFERRED_BYTES + DEFERRED_SMALL);
+        atomic_store(&device.arrived, 1);
+        test_code(cairn_wait(run, &err), step == 2 ? CAIRN_E_IO : CAIRN_OK);
+        if (step == 2) assert_non_null(strstr(err.message, "fetch callback failed with 7"));
+    }
+    assert_int_equal(atomic_load(&device.asked_by_caller), 0);
+    assert_true(status_of(run).arena_bytes < DEFERRED_BYTES); /* it passes through */
+    assert_int_equal(warnings_told, 0);                       /* and nobody was held */
+    memset(device.bytes, 0, DEFERRED_BYTES + DEFERRED_SMALL);
+    test_ok(cairn_restore(run, t.state, NULL, NULL, &err));
+    for (size_t i = 0; i < DEFERRED_BYTES + DEFERRED_SMALL; i++)
+        if (device.bytes[i] != 0x43) fail_msg("byte %zu is %d", i, device.bytes[i]);
+    test_ok(cairn_run_close(run, &err));
+    cairn_state_free(t.state);
+    free(device.bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -696,6 +767,7 @@ int main(void)
         cmocka_unit_test(early_writes_fail_loudly),
         cmocka_unit_test(the_copy_goes_on_without_the_trainer),
         cmocka_unit_test(who_is_waited_for_does_not_step_back),
+        cmocka_unit_test(what_is_deferred_is_waited_for_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
