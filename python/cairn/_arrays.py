@@ -34,7 +34,7 @@ def _module(name: str) -> Any:
         raise ImportError(f"this array would be one of {name}, which is not installed: pip install {name}") from None
 
 
-def _pages(size_bytes: int) -> mmap.mmap:
+def pages(size_bytes: int) -> mmap.mmap:
     """New memory in whole pages, which a disk can read into, and huge ones where there are."""
     memory = mmap.mmap(-1, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError, AttributeError):
@@ -118,7 +118,7 @@ def _torch_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
         return torch.empty(shape[:-1], dtype=torch.complex128)
     known = _torch_dtype(dtype)
     size = math.prod(shape) * known.itemsize
-    return torch.frombuffer(_pages(size), dtype=known).reshape(shape) if size >= _LEAST_PAGED_BYTES else torch.empty(shape, dtype=known)
+    return torch.frombuffer(pages(size), dtype=known).reshape(shape) if size >= _LEAST_PAGED_BYTES else torch.empty(shape, dtype=known)
 
 
 def torch_dtype_name(tensor: Any) -> str:
@@ -173,7 +173,7 @@ def _numpy_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
         return numpy.empty(shape[:-1], numpy.complex128)
     kind = numpy.dtype(form.removeprefix("numpy.")) if form.startswith("numpy.") else _numpy_dtype(dtype)
     size = math.prod(shape) * kind.itemsize
-    return numpy.frombuffer(_pages(size), kind).reshape(shape) if size >= _LEAST_PAGED_BYTES else numpy.empty(shape, kind)
+    return numpy.frombuffer(pages(size), kind).reshape(shape) if size >= _LEAST_PAGED_BYTES else numpy.empty(shape, kind)
 
 
 def _is_key(array: Any) -> bool:

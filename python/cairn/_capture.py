@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from . import _arrays, _garbage, _items, _native
+from . import _arrays, _device, _garbage, _items, _native
 from ._items import Item, Part
 
 IsLate: TypeAlias = Callable[[str, str, Any], bool]
@@ -18,12 +18,16 @@ IsLate: TypeAlias = Callable[[str, str, Any], bool]
 class Bound:
     """The parts of items, bound."""
 
-    def __init__(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> None:
+    def __init__(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None, copies: _device.Copies | None) -> None:
+        """copies: by which tensors of a device come; None: they are copied here."""
         self.state = _native.State()
         self._parts, self._late = parts, late
+        self.moves = _moves(parts, late, copies)
+        away = _items.Away({id(move.tensor): move.place for move in self.moves}, copies.gate) if copies is not None and self.moves else None
         rows: list[_items.Row] = []
         for index, (item, part) in enumerate(parts):
-            rows += _items.bind(self.state, item, part, late[index] if late is not None else None)
+            behind = late[index] if late is not None else [False] * len(part.tensors) if away is not None else None
+            rows += _items.bind(self.state, item, part, behind, away)
             if part.file_stem is not None:
                 self.state.set_file_stem(item, part.file_stem)
         self._arrays = [array for _, part in parts for _, array, _ in part.tensors]
@@ -45,8 +49,23 @@ class Bound:
         return all(map(_is_alike, self._parts, parts)) and _native.tensor_memory(self._arrays) == self._memory
 
 
+def _moves(parts: list[tuple[str, Part]], late: list[list[bool]] | None, copies: _device.Copies | None) -> list[_device.Move]:
+    """What lies on a device."""
+    if copies is None:
+        return []
+    found = [
+        (f"{item}/{name}", array, late is not None and late[index][place])
+        for index, (item, part) in enumerate(parts)
+        for place, (name, array, _) in enumerate(part.tensors)
+        if _device.engine_of(array) is not None
+    ]
+    return copies.lay_out(found)
+
+
 def _is_lasting(array: Any, row: _items.Row) -> bool:
-    """Whether the tensor itself was bound, and not what was made of it."""
+    """Whether the tensor itself was bound, and not what was made of it - but for the place that it comes to."""
+    if row[9] is not None:
+        return True
     return _arrays.framework_of(array) == "torch" and array.device.type == "cpu" and not array.is_complex() and array.data_ptr() == row[4]
 
 
@@ -64,8 +83,9 @@ def _is_alike(earlier: tuple[str, Part], later: tuple[str, Part]) -> bool:
 class Capturer:
     """Captures what is saved again and again. It holds the memory of the last state until it is given up, or another one is captured."""
 
-    def __init__(self) -> None:
+    def __init__(self, copies: _device.Copies | None = None) -> None:
         self._bound: Bound | None = None
+        self._copies = copies
 
     def capture(
         self, items: list[Item], extra: Mapping[str, object], is_late: IsLate | None = None, others: Mapping[str, object] | None = None
@@ -76,19 +96,28 @@ class Capturer:
             late = None if is_late is None else [[is_late(item, name, array) for name, array, _ in part.tensors] for item, part in parts]
             if self._bound is None or not self._bound.holds(parts, late):
                 self._bound = None  # before memory is taken for another one
-                self._bound = Bound(parts, late)
+                self._bound = Bound(parts, late, self._copies)
             return self._bound.state, self._bound.set_values(parts, extra)
+
+    def start_copies(self) -> bool:
+        """What was captured and lies on a device is on its way when this returns. Whether there is such."""
+        moves = self._bound.moves if self._bound is not None else []
+        if self._copies is not None and moves:
+            self._copies.start(moves)
+        return bool(moves)
 
     def give_up(self) -> None:
         """What was bound is let go."""
         self._bound = None
+        if self._copies is not None:
+            self._copies.give_up()
 
 
 def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[_native.State, list[str]]:
     """A native state of all that is to be saved, and notes.
 
     extra: values beside what the items say of themselves. is_late: for a lazy save, whether an array, given with its item and name, is staged behind the
-    caller. others: own_trees of the other ranks. Raises UnstorableError.
+    caller. others: own_trees of the other ranks. Raises UnstorableError. What lies on a device is copied before this returns.
     """
     return Capturer().capture(items, extra)
 

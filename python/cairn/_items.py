@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from . import _arrays, _garbage, _native, _progress, _tree
 from ._data import Data
 from ._errors import MismatchError, UnstorableError
 from ._loader import is_torch_loader
-from ._native import FRESH, OPTIMIZER, TRAINABLE, VOLATILE, Checkpoint, State, TensorInfo, TensorRef
+from ._native import FRESH, OPTIMIZER, TRAINABLE, VOLATILE, Checkpoint, Gate, State, TensorInfo, TensorRef
 from ._report import some
 from ._rng import RNG
 
@@ -266,17 +266,29 @@ RANKS = "ranks"  # the item that holds what the ranks from 1 on have of their ow
 METADATA = "__metadata__"  # of a file that Cairn did not write
 
 
-Row: TypeAlias = tuple[str, str, str, tuple[int, ...], int, object, int, tuple[int, ...] | None, int]
+Row: TypeAlias = tuple[str, str, str, tuple[int, ...], int, object, int, tuple[int, ...] | None, int, Gate | None]
 
 
-def bind(state: State, item: str, part: Part, late: list[bool] | None = None) -> list[Row]:
-    """Binds its tensors, of which those that are `late` may be staged behind the caller; None: all. Returns a row for each, as State.bind_many takes it."""
+class Away(NamedTuple):
+    """Where arrays that lie on a device arrive, by the array's id, and the gate that these places stand behind."""
+
+    places: Mapping[int, Any]
+    gate: Gate
+
+
+def bind(state: State, item: str, part: Part, late: list[bool] | None = None, away: Away | None = None) -> list[Row]:
+    """Binds its tensors, of which those that are `late` may be staged behind the caller; None: all. Those that are away are bound where they arrive. Returns a
+    row for each, as State.bind_many takes it."""
     rows: list[Row] = []
     for index, (name, array, flags) in enumerate(part.tensors):
-        buffer = _arrays.buffer_of(array, f"{item}/{name}")
-        if late is not None and not late[index]:
+        place = away.places.get(id(array)) if away is not None else None
+        if place is not None:
+            _arrays.check_torch(array, f"{item}/{name}")
+        elif late is not None and not late[index]:
             flags |= VOLATILE
-        rows.append((item, name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, flags, buffer.strides, 0))
+        buffer = _arrays.buffer_of(array if place is None else place, f"{item}/{name}")
+        gate = away.gate if away is not None and place is not None else None
+        rows.append((item, name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, flags, buffer.strides, 0, gate))
     state.bind_many(rows)
     for name, target in part.aliases:
         state.alias(item, name, target)
@@ -286,7 +298,7 @@ def bind(state: State, item: str, part: Part, late: list[bool] | None = None) ->
 def _differences(rows: list[Row], checkpoint: Checkpoint, allow_missing: bool) -> list[str]:
     """What keeps these tensors from being filled."""
     wrong = []
-    for item, name, dtype, shape, _, _, flags, _, _ in rows:
+    for item, name, dtype, shape, _, _, flags, _, _, _ in rows:
         info = checkpoint.find(item, name)
         if info is None and flags & (TRAINABLE | OPTIMIZER) and not allow_missing:
             wrong.append(f"{item}/{name} is not in the checkpoint")

@@ -8,6 +8,8 @@ returns.
 What writes without asking - manual SGD, an embedding that renormalises its rows - raises torch's counter of changes, which is looked at when the save is
 staged; fused optimizers, `.data` and numpy do not raise it, and are left to the library's witnesses: 16 cache lines of each tensor. Both only ever make a
 save fail. Neither sees a write through `.data` to a few rows of a parameter: CheckpointManager(check_early_writes=True) does, and is slow.
+
+What lies on a device is copied by a stream of its own (_device.py): the optimizer's step waits for it there, and this process does not.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from weakref import WeakSet
 
-from . import _arrays
+from . import _arrays, _device
 
 _LEAST_BYTES = 64 << 10  # of what the library stages late
 
@@ -26,9 +28,11 @@ _LEAST_BYTES = 64 << 10  # of what the library stages late
 class Watch:
     """Watches optimizers step, and what a lazy save stages late."""
 
-    def __init__(self, fence: Callable[[], None]) -> None:
-        """fence: returns when the save that runs is staged; must not raise, for it is called in the middle of a training step."""
-        self._fence, self._process = fence, os.getpid()
+    def __init__(self, fence: Callable[[], None], copies: _device.Copies, checks_all: bool) -> None:
+        """fence: returns when what is late may be written to; must not raise, for it is called in the middle of a training step. copies: of what lies on a
+        device. checks_all: every byte of what is late is checked, which cannot be done on a device."""
+        self._fence, self._copies, self._process = fence, copies, os.getpid()
+        self._checks_all = checks_all
         self._hook: Any = None
         self._saves = 0
         self._stepping: WeakSet[Any] = WeakSet()  # since the last save
@@ -36,6 +40,7 @@ class Watch:
         self._guarded: set[int] = set()  # ids of tensors that may be late in the save that begins
         self._late: list[tuple[str, str, Any, int]] = []  # item, name, array, torch's counter at the save
         self.is_pending = False  # a lazy save may not be staged yet
+        self.waits_here = False  # some of it is the library's to stage, not a device's to copy
         self.is_trusted = True  # nothing was written too early so far
 
     def watch(self) -> None:
@@ -68,6 +73,7 @@ class Watch:
         self._stepping = WeakSet()
         self._saves += 1
         self._late.clear()
+        self.waits_here = False
         self._guarded = {id(tensor) for optimizer in steady for tensor in _tensors_of(optimizer)}
         return self.is_trusted and self._saves > 2
 
@@ -78,13 +84,16 @@ class Watch:
         version = _version_of(array)
         if version is None or (id(array) not in self._guarded and version != IMMUTABLE):
             return False
+        if _device.engine_of(array) is not None:
+            return not self._checks_all and _device.can_be_late(array)
         self._late.append((item, name, array, version))
+        self.waits_here = True
         return True
 
     def written(self) -> str | None:
         """What was written to since the save, or donated; None: nothing is known to have been. Called on a thread of the library, when all is staged."""
         late, self._late = self._late, []
-        return next((f"{item}/{name}" for item, name, array, version in late if _version_of(array) != version), None)
+        return next((f"{item}/{name}" for item, name, array, version in late if _version_of(array) != version), None) or self._copies.written()
 
 
 IMMUTABLE = -1  # the counter of a jax array

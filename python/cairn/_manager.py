@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
 
-from . import _capture, _environment, _items, _lazy, _native, _progress, _ranks
+from . import _capture, _device, _environment, _items, _lazy, _native, _progress, _ranks
 from ._attachments import Attached, Attachments
 from ._checkpoint import Checkpoint
 from ._errors import EarlyWriteError, Error, FencedError, ForkedError, LockedError, NotFoundError, UsageError, make
@@ -114,8 +114,9 @@ class CheckpointManager:
         self._failure: Error | None = None  # of the last save
         self._untold: Error | None = None  # what a fence met, for the next call
         self._position = (0, 0)
-        self._watch = _lazy.Watch(self._wait_until_staged)
-        self._capturer = _capture.Capturer()
+        self._copies = _device.Copies()
+        self._watch = _lazy.Watch(self._wait_before_step, self._copies, check_early_writes)
+        self._capturer = _capture.Capturer(self._copies)
         self._is_grown = False  # optimizers have made their state: memory for saves was asked for since
         self._state: dict[str, Any] = {}
         self._items: list[_items.Item] = []
@@ -346,8 +347,9 @@ class CheckpointManager:
         is_lazy = self._mode == "lazy" and self._watch.begin()
         others = {str(rank): tree for rank, tree in enumerate(trees) if rank}
         captured, notes = self._capturer.capture(self._items, self._facts(), self._watch.is_late if is_lazy else None, others)
+        is_behind = self._capturer.start_copies()
         options: dict[str, Any] = {
-            "mode": "eager" if self._mode == "lazy" and not is_lazy else self._mode,
+            "mode": "sync" if self._mode == "sync" else "lazy" if is_lazy or is_behind else "eager",
             "epoch": epoch,
             "metrics": {name: _number(name, value) for name, value in metrics.items()},
             "attachments": self._attached.files(self._state),
@@ -428,8 +430,14 @@ class CheckpointManager:
             self._watch.is_trusted = False
             log.warning("%s: saves are eager from now on, for the state is written to outside of optimizer steps", self.directory)
 
+    def _wait_before_step(self) -> None:
+        """Before an optimizer steps: on a device its stream waits, not we."""
+        self._copies.fence()
+        if self._watch.waits_here:
+            self._wait_until_staged()
+
     def _wait_until_staged(self) -> None:
-        """Before an optimizer steps, which must not fail because a save did."""
+        """It must not fail because a save did."""
         try:
             if self._run is not None:
                 self._run.fence()
@@ -455,6 +463,7 @@ class CheckpointManager:
         donated array of jax - while saves are lazy. Raises what an earlier save failed with."""
         if self._run is not None:
             self._watch.is_pending = False
+            self._copies.fence()
             self._wait_until_staged()
             untold, self._untold = self._untold, None
             if untold is not None:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias, final
 _Path: TypeAlias = str | PathLike[str]
 _IoMode: TypeAlias = Literal["auto", "direct", "buffered"]
 _Outcome: TypeAlias = Literal["restored", "missing", "unexpected", "converted", "new", "skipped"]
-_Row: TypeAlias = tuple[str, str, str, Sequence[int], int, object, int, Sequence[int] | None, int]
+_Row: TypeAlias = tuple[str, str, str, Sequence[int], int, object, int, Sequence[int] | None, int, Gate | None]
 
 TRAINABLE: int
 """NaN or Inf in it makes a checkpoint unhealthy; missing at a restore is an error."""
@@ -26,6 +26,8 @@ VOLATILE: int
 """Changes outside of the optimizer's step: always staged before a save returns."""
 FRESH: int
 """Holds nothing yet: a restore may put bytes there before they are checked."""
+DEFERRED: int
+"""Its bytes are under way. What is bound with a gate is."""
 
 def version() -> str:
     """The library's version, "0.1.0"."""
@@ -52,6 +54,20 @@ def tensor_memory(tensors: list[object]) -> bytes:
 # -------------------------------------------------------------------------------------------------------------- state
 
 @final
+class Gate:
+    """What tensors stand behind whose bytes are under way: a lazy save returns before them, and the library's threads wait until it is open. It is at first."""
+
+    def __new__(cls) -> Gate: ...
+    def shut(self) -> None:
+        """From now on they wait."""
+
+    def open(self) -> None:
+        """The bytes are there."""
+
+    def fail(self) -> None:
+        """They will never be: the save that waits for them fails with an IOError of the fetch callback."""
+
+@final
 class State:
     """What is saved and restored: tensors and plain values under items.
 
@@ -72,16 +88,17 @@ class State:
         flags: int = 0,
         strides: Sequence[int] | None = None,
         generation: int = 0,
+        gate: Gate | None = None,
     ) -> None:
         """Bind a tensor that lies at `address`, in memory that `owner` keeps.
 
         `dtype` is called as in safetensors, `shape` counts elements, `strides` are in bytes (None: row-major) and may be negative or 0. `generation` is the
-        address of a uint64 that counts changes, 0: none. A scalar has the shape (). UsageError: a name that is taken or no path, no such dtype, strides of
+        address of a uint64 that counts changes, 0: none. `gate`: what the bytes stand behind, for a save, in memory that nobody else changes. A scalar has the shape (). UsageError: a name that is taken or no path, no such dtype, strides of
         elements that fill no bytes. LimitError: too many dimensions, too long a name.
         """
 
     def bind_many(self, rows: Iterable[_Row]) -> None:
-        """Bind a tensor for each (item, name, dtype, shape, address, owner, flags, strides, generation), in this order and all given, as `bind` does.
+        """Bind a tensor for each (item, name, dtype, shape, address, owner, flags, strides, generation, gate), in this order and all given, as `bind` does.
 
         The rows must be tuples. Where one is refused those before it stay bound.
         """

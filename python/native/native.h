@@ -123,6 +123,15 @@ bool py_strided_is_packed(const cairn_tensor *tensor, uint32_t element_bytes, co
 int py_strided_fetch(void *user, uint64_t offset, size_t size, void *destination);
 int py_strided_store(void *user, uint64_t offset, size_t size, const void *source);
 
+/* gate.c: a tensor whose bytes are under way. The gate must live as long as the tensor is bound, and so must its memory */
+struct py_deferred;
+int py_gate_init(PyObject *module);
+int py_gate_check(PyObject *object); /* it is one */
+struct py_deferred *py_deferred_new(const cairn_tensor *tensor, PyObject *gate, struct py_deferred *next);
+void py_deferred_free(struct py_deferred *deferred); /* and those after it */
+int py_deferred_fetch(void *user, uint64_t offset, size_t size, void *destination);
+int py_deferred_store(void *user, uint64_t offset, size_t size, const void *source);
+
 /* state.c. While a call uses a state without the GIL nobody else may change it. */
 extern PyTypeObject *py_state_type;
 int py_state_init(PyObject *module);

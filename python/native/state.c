@@ -5,9 +5,10 @@
 struct state {
     PyObject base; /* what every object begins with */
     cairn_state *handle;
-    PyObject *owners;           /* a list */
-    struct py_strided *strided; /* what tensors with strides are bound to */
-    int users;                  /* calls that work on it without the GIL */
+    PyObject *owners;             /* a list */
+    struct py_strided *strided;   /* what tensors with strides are bound to */
+    struct py_deferred *deferred; /* and those behind a gate */
+    int users;                    /* calls that work on it without the GIL */
 };
 
 PyTypeObject *py_state_type;
@@ -45,7 +46,7 @@ void py_state_end_use(PyObject *object)
 
 struct binding {
     const char *item, *name, *dtype;
-    PyObject *shape, *address, *owner, *strides, *generation; /* strides, generation: may be NULL */
+    PyObject *shape, *address, *owner, *strides, *generation, *gate; /* strides, generation, gate: may be NULL */
     unsigned flags;
 };
 
@@ -98,6 +99,26 @@ static int apply_strides(struct state *self, const struct binding *binding, cair
     return 0;
 }
 
+/* Gives a tensor its callbacks where its bytes are under way. */
+static int apply_gate(struct state *self, const struct binding *binding, cairn_tensor *tensor)
+{
+    if (py_gate_check(binding->gate)) return -1;
+    if (!tensor->address || tensor->fetch)
+        return py_error_say(CAIRN_E_USAGE, "tensor '%s:%s': what stands behind a gate lies in a row", binding->item, binding->name), -1;
+    struct py_deferred *deferred = py_deferred_new(tensor, binding->gate, self->deferred);
+    if (!deferred) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->deferred = deferred;
+    tensor->flags |= CAIRN_DEFERRED;
+    tensor->address = NULL;
+    tensor->fetch = py_deferred_fetch;
+    tensor->store = py_deferred_store;
+    tensor->user = deferred;
+    return PyList_Append(self->owners, binding->gate);
+}
+
 static int bind(struct state *self, cairn_state *handle, const struct binding *binding)
 {
     uint64_t shape[CAIRN_MAX_RANK];
@@ -117,6 +138,7 @@ static int bind(struct state *self, cairn_state *handle, const struct binding *b
     if (binding->generation && read_address(binding->generation, &generation)) return -1;
     tensor.generation = generation;
     if (binding->strides && binding->strides != Py_None && apply_strides(self, binding, &tensor)) return -1;
+    if (binding->gate && binding->gate != Py_None && apply_gate(self, binding, &tensor)) return -1;
     if (binding->owner != Py_None && PyList_Append(self->owners, binding->owner)) return -1;
     if (!cairn_state_bind_tensor(handle, binding->item, &tensor, &error)) return 0;
     return py_error_raise(&error), -1;
@@ -124,10 +146,11 @@ static int bind(struct state *self, cairn_state *handle, const struct binding *b
 
 static PyObject *state_bind(PyObject *self, PyObject *args, PyObject *options)
 {
-    static char *names[] = { "item", "name", "dtype", "shape", "address", "owner", "flags", "strides", "generation", NULL };
+    static char *names[] = { "item", "name", "dtype", "shape", "address", "owner", "flags", "strides", "generation", "gate", NULL };
     struct binding binding = { 0 };
-    if (!PyArg_ParseTupleAndKeywords(args, options, "sssOOO|$IOO:bind", names, &binding.item, &binding.name, &binding.dtype, &binding.shape,
-                                     &binding.address, &binding.owner, &binding.flags, &binding.strides, &binding.generation))
+    if (!PyArg_ParseTupleAndKeywords(args, options, "sssOOO|$IOOO:bind", names, &binding.item, &binding.name, &binding.dtype,
+                                     &binding.shape, &binding.address, &binding.owner, &binding.flags, &binding.strides,
+                                     &binding.generation, &binding.gate))
         return NULL;
     cairn_state *handle = look(self);
     return !handle || bind(cast(self), handle, &binding) ? NULL : Py_NewRef(Py_None);
@@ -140,8 +163,8 @@ static int bind_row(PyObject *self, PyObject *row)
         PyErr_Format(PyExc_TypeError, "a row of bind_many must be a tuple, not %R", Py_TYPE(row));
         return -1;
     }
-    if (!PyArg_ParseTuple(row, "sssOOOIOO:bind_many", &binding.item, &binding.name, &binding.dtype, &binding.shape, &binding.address,
-                          &binding.owner, &binding.flags, &binding.strides, &binding.generation))
+    if (!PyArg_ParseTuple(row, "sssOOOIOOO:bind_many", &binding.item, &binding.name, &binding.dtype, &binding.shape, &binding.address,
+                          &binding.owner, &binding.flags, &binding.strides, &binding.generation, &binding.gate))
         return -1;
     cairn_state *handle = look(self); /* each time: the iterator is the caller's code */
     return handle ? bind(cast(self), handle, &binding) : -1;
@@ -234,6 +257,8 @@ static int state_clear(PyObject *object)
     self->handle = NULL;
     py_strided_free(self->strided);
     self->strided = NULL;
+    py_deferred_free(self->deferred);
+    self->deferred = NULL;
     Py_CLEAR(self->owners);
     return 0;
 }

@@ -131,7 +131,7 @@ def test_scalars_and_sub_byte_dtypes(tmp_path: Path) -> None:
 def test_bind_many_and_alias(tmp_path: Path) -> None:
     arrays = [np.full((2, 3), i, np.float32) for i in range(500)]
     state = State()
-    state.bind_many(("model", f"t{i}", "F32", a.shape, a.ctypes.data, a, native.TRAINABLE, None, 0) for i, a in enumerate(arrays))
+    state.bind_many(("model", f"t{i}", "F32", a.shape, a.ctypes.data, a, native.TRAINABLE, None, 0, None) for i, a in enumerate(arrays))
     state.alias("model", "tied", "t7")
     native.save_folder(tmp_path / "c", state)
     with native.Checkpoint(tmp_path / "c") as checkpoint:
@@ -145,7 +145,7 @@ def test_bind_many_and_alias(tmp_path: Path) -> None:
 
 def test_bind_many_keeps_what_came_before_a_bad_row() -> None:
     array = np.zeros(3, np.float32)
-    good = ("model", "a", "F32", array.shape, array.ctypes.data, array, 0, None, 0)
+    good = ("model", "a", "F32", array.shape, array.ctypes.data, array, 0, None, 0, None)
     state = State()
     with pytest.raises(errors.UsageError, match="'F33' is no dtype"):
         state.bind_many([good, ("model", "b", "F33", *good[3:])])

@@ -1,0 +1,496 @@
+"""Saves of tensors that lie on an accelerator: copied by a stream of their own, waited for by the device, and right.
+
+The stand-in for torch.cuda has streams that work in order, each on a thread, as slowly as a test wants; what trains on it is told by its stream, as kernels
+are. Its tensors lie in main memory. The tests marked gpu do the same on a real one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+import cairn
+from cairn import _device, _native
+
+torch = pytest.importorskip("torch")
+
+LARGE = 1 << 20  # elements: 4 MiB
+KEPT = 64 << 10  # bytes from which on a tensor may be late
+
+
+class Event:
+    def __init__(self) -> None:
+        self.done = threading.Event()
+
+    def synchronize(self) -> None:
+        assert self.done.wait(60)
+
+
+class Stream:
+    """Does what it was told, in order, while its gate is open."""
+
+    def __init__(self, device: Any = None) -> None:
+        self.told: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self._worker = threading.Thread(target=self._work, daemon=True)
+        self._worker.start()
+
+    def _work(self) -> None:
+        while (order := self.told.get()) is not None:
+            assert self.gate.wait(60)
+            order()
+
+    def record_event(self) -> Event:
+        event = Event()
+        self.told.put(event.done.set)
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        self.told.put(event.synchronize)
+
+    def wait_stream(self, other: Stream) -> None:
+        self.wait_event(other.record_event())
+
+    def finish(self) -> None:
+        self.record_event().synchronize()
+
+
+class Engine:
+    """As torch.cuda is."""
+
+    def __init__(self) -> None:
+        self.training, self.current = Stream(), Stream()
+        self.ours: Stream | None = None
+        self.current = self.training
+        self.registered: list[tuple[int, int]] = []
+        self.code = 0  # of cudaHostRegister
+
+    def Stream(self, device: Any) -> Stream:
+        self.ours = Stream()
+        return self.ours
+
+    def current_stream(self, device: Any = None) -> Stream:
+        return self.current
+
+    @contextmanager
+    def stream(self, stream: Stream) -> Iterator[None]:
+        before, self.current = self.current, stream
+        yield
+        self.current = before
+
+    @contextmanager
+    def device(self, device: Any) -> Iterator[None]:
+        yield
+
+    def cudart(self) -> Engine:
+        return self
+
+    def cudaHostRegister(self, address: int, size: int, flags: int) -> int:
+        self.registered.append((address, size))
+        return self.code
+
+    def cudaHostUnregister(self, address: int) -> int:
+        self.registered = [entry for entry in self.registered if entry[0] != address]
+        return 0
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """All tensors of 1 KiB and more lie on it."""
+    made = Engine()
+
+    def engine_of(array: Any) -> Any:
+        return made if isinstance(array, torch.Tensor) and array.nbytes >= 1024 else None
+
+    def copy_all(places: list[Any], sources: list[Any]) -> None:
+        made.current.told.put(lambda: [place.copy_(source) for place, source in zip(places, sources, strict=True)])
+
+    def take_witnesses(tensors: list[Any]) -> Any:
+        taken = torch.zeros(len(tensors) * 256, dtype=torch.uint8)
+        made.current.told.put(lambda: taken.copy_(_device._witnesses(tensors)))
+        return taken
+
+    monkeypatch.setattr(_device, "engine_of", engine_of)
+    monkeypatch.setattr(_device, "take_witnesses", take_witnesses)
+    monkeypatch.setattr(_device, "copy_all", copy_all)
+    yield made
+    for stream in (made.training, made.ours):
+        if stream is not None:
+            stream.gate.set()
+            stream.told.put(None)
+
+
+def set_to(value: float, *tensors: Any) -> Callable[[], object]:
+    """A kernel."""
+
+    def run() -> None:
+        with torch.no_grad():
+            for tensor in tensors:
+                tensor.data.fill_(value)
+
+    return run
+
+
+def saved(manager: cairn.CheckpointManager, step: int, item: str = "model") -> dict[str, Any]:
+    with manager.checkpoint(step) as checkpoint:
+        return {info.name: checkpoint[item][info.name].read() for info in checkpoint.native.tensors if info.item == item}
+
+
+def parameters(count: int = 3) -> Any:
+    module = torch.nn.Module()
+    for index in range(count):
+        module.register_parameter(f"w{index}", torch.nn.Parameter(torch.full((LARGE,), 1.0)))
+    module.register_buffer("small", torch.full((300,), 1.0))
+    return module
+
+
+def test_a_save_orders_copies_and_waits_for_none(tmp_path: Path, engine: Engine) -> None:
+    """What the training stream was given before the save is in it, though it has not run yet; what it is given after is not."""
+    model = parameters()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "loop": cairn.Values(n=1)}) as manager:
+        for step, value in ((1, 2.0), (2, 4.0), (3, 6.0)):
+            engine.training.gate.clear()
+            engine.training.told.put(set_to(value, *model.parameters(), model.small))
+            assert manager.save(step, force=True)
+            assert manager.poll().phase == "staging"
+            engine.training.told.put(set_to(value + 1, *model.parameters(), model.small))
+            engine.training.gate.set()
+            manager.wait_until_finished()
+            assert all((tensor == value).all() for tensor in saved(manager, step).values())
+        engine.training.finish()
+        assert (model.w0 == 7).all()
+        assert manager.poll().arena_bytes < 80 << 20
+    assert not engine.registered  # given back
+
+
+def test_the_device_waits_for_the_copies_and_not_the_caller(tmp_path: Path, engine: Engine) -> None:
+    model = parameters()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        manager.save(1, force=True)
+        manager.wait_until_finished()
+        assert engine.ours is not None
+        engine.ours.gate.clear()  # no copy runs
+        manager.save(2, force=True)
+        engine.training.told.put(set_to(9.0, *model.parameters()))
+        time.sleep(0.05)
+        assert (model.w0 == 1).all()  # the kernel stands behind the copies
+        engine.ours.gate.set()
+        manager.wait_until_finished()
+        assert all((tensor == 1).all() for tensor in saved(manager, 2).values())
+        engine.training.finish()
+        assert (model.w0 == 9).all()
+
+
+class Counting(torch.optim.Optimizer):  # type: ignore[misc]
+    """Its kernels set each parameter to the next number. What torch counts, it counts at once."""
+
+    def __init__(self, parameters: Any, engine: Engine) -> None:
+        super().__init__(parameters, {})
+        self.engine, self.value = engine, 1.0
+
+    def step(self, closure: Any = None) -> None:
+        self.value += 1
+        parameters = self.param_groups[0]["params"]
+        self.engine.training.told.put(set_to(self.value, *parameters))
+        torch._C._autograd._unsafe_set_version_counter(tuple(parameters), tuple(parameter._version + 1 for parameter in parameters))
+
+
+class Steps:
+    """A model whose optimizer steps on the engine's stream, saved lazily."""
+
+    def __init__(self, path: Path, engine: Engine, **options: Any) -> None:
+        self.model = parameters()
+        self.optimizer = Counting(self.model.parameters(), engine)
+        self.manager = cairn.CheckpointManager(path, {"model": self.model}, mode="lazy", on_error="warn", **options)
+        self.number = 0
+
+    @property
+    def value(self) -> float:
+        return self.optimizer.value
+
+    def train_and_save(self) -> int:
+        self.optimizer.step()
+        self.number += 1
+        self.manager.save(self.number, force=True)
+        return self.number
+
+
+def test_lazy_copies_are_waited_for_by_the_next_step_on_the_device(tmp_path: Path, engine: Engine) -> None:
+    run = Steps(tmp_path / "run", engine)
+    for _ in range(3):
+        run.train_and_save()
+    run.manager.wait_until_finished()
+    assert engine.ours is not None
+    for _ in range(3):
+        engine.ours.gate.clear()
+        step, value = run.train_and_save(), run.value
+        engine.training.told.put(set_to(77.0, run.model.small))  # a buffer is no optimizer's: copied early, and the stream waits for it
+        run.optimizer.step()  # returns, though no copy has run
+        time.sleep(0.02)
+        engine.training.gate.set()
+        assert (run.model.w0 == value).all()
+        engine.ours.gate.set()
+        run.manager.wait_until_finished()
+        found = saved(run.manager, step)
+        assert all((tensor == value).all() for name, tensor in found.items() if name != "small")
+        engine.training.finish()
+        assert (run.model.w0 == value + 1).all()
+    run.manager.close()
+
+
+def test_forward_and_backward_run_beside_late_copies(tmp_path: Path, engine: Engine) -> None:
+    """Only small tensors are copied before the training stream goes on: with the late ones held up, it finishes all the same."""
+    run = Steps(tmp_path / "run", engine)
+    for _ in range(3):
+        run.train_and_save()
+    run.manager.wait_until_finished()
+    block = threading.Event()
+    real = _device.copy_all
+
+    def copy_all(places: list[Any], sources: list[Any]) -> None:
+        if sources and sources[0].numel() == LARGE:
+            engine.current.told.put(lambda: block.wait(60))
+        real(places, sources)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_device, "copy_all", copy_all)
+        step, value = run.train_and_save(), run.value
+    passed = threading.Event()
+    engine.training.told.put(passed.set)
+    assert passed.wait(30) and not block.is_set()
+    block.set()
+    run.manager.close()
+    assert (saved(run.manager, step)["w0"] == value).all()
+
+
+@pytest.mark.parametrize("how", ["counter", "bytes"])
+def test_who_writes_before_the_step_fails_the_save(tmp_path: Path, engine: Engine, how: str) -> None:
+    run = Steps(tmp_path / "run", engine)
+    for _ in range(3):
+        run.train_and_save()
+    run.manager.wait_until_finished()
+    assert engine.ours is not None
+    engine.ours.gate.clear()
+    step = run.train_and_save()
+    if how == "counter":
+        with torch.no_grad():
+            run.model.w1[5].fill_(8.0)
+    else:
+        set_to(8.0, run.model.w1)()  # the stream of the copies has not seen it: later bytes would arrive
+    engine.ours.gate.set()
+    run.optimizer.step()
+    run.manager.wait_until_finished()
+    assert step not in run.manager.all_steps()
+    step = run.train_and_save()
+    run.manager.close()
+    assert step in run.manager.all_steps()
+
+
+def test_what_checks_every_byte_copies_nothing_late(tmp_path: Path, engine: Engine) -> None:
+    run = Steps(tmp_path / "run", engine, check_early_writes=True)
+    for number in range(4):
+        if number == 3 and engine.ours is not None:
+            run.manager.wait_until_finished()
+            engine.ours.gate.clear()
+        step, value = run.train_and_save(), run.value
+        engine.training.told.put(set_to(50.0, *run.model.parameters()))
+    time.sleep(0.05)
+    assert engine.ours is not None
+    engine.ours.gate.set()
+    run.manager.close()
+    assert all((tensor == value).all() for name, tensor in saved(run.manager, step).items() if name != "small")
+
+
+def test_a_late_tensor_may_be_given_other_memory(tmp_path: Path, engine: Engine) -> None:
+    """What is copied is what it was."""
+    run = Steps(tmp_path / "run", engine)
+    for _ in range(3):
+        run.train_and_save()
+    run.manager.wait_until_finished()
+    assert engine.ours is not None
+    engine.ours.gate.clear()
+    step, value = run.train_and_save(), run.value
+    while not (run.model.w0 == value).all():
+        time.sleep(0.005)
+    run.model.w0.data = torch.full((LARGE,), 123.0)
+    engine.ours.gate.set()
+    run.manager.close()
+    assert (saved(run.manager, step)["w0"] == value).all()
+
+
+def test_tensors_here_and_there(tmp_path: Path, engine: Engine) -> None:
+    """An optimizer's state in main memory beside weights on the device, odd dtypes and layouts among these."""
+    shapes: dict[str, Any] = {
+        "bf16": torch.arange(4096).to(torch.bfloat16).reshape(64, 64).T,
+        "c128": torch.complex(torch.arange(512, dtype=torch.float64), torch.ones(512, dtype=torch.float64)),
+        "bool": torch.arange(2048) % 3 == 0,
+        "i64": torch.arange(4096)[::2],
+        "conj": torch.complex(torch.arange(512.0), torch.ones(512)).conj(),
+        "tiny": torch.arange(3.0),
+        "none": torch.empty(0),
+    }
+    here = {"w": torch.zeros(100, dtype=torch.uint8), "n": 3}
+    with cairn.CheckpointManager(tmp_path / "run", {"there": shapes, "here": here}) as manager:
+        for step in (1, 2):
+            shapes["tiny"] += 1
+            manager.save(step, force=True)
+            manager.wait_until_finished()
+            with manager.checkpoint(step) as checkpoint:
+                read = checkpoint.state()["there"]
+            assert all(read[name].equal(tensor.resolve_conj()) for name, tensor in shapes.items())
+
+
+@pytest.mark.parametrize("mode", ["eager", "lazy", "sync"])
+def test_each_mode_is_right(tmp_path: Path, engine: Engine, mode: Any) -> None:
+    model = parameters()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}, mode=mode) as manager:
+        for step in (1, 2, 3):
+            engine.training.told.put(set_to(float(step), *model.parameters()))
+            manager.save(step, force=True)
+            engine.training.told.put(set_to(100.0, *model.parameters()))
+    for step in (1, 2, 3):
+        assert all((tensor == step).all() for name, tensor in saved(manager, step).items() if name != "small")
+
+
+def test_a_device_that_fails_fails_the_save(tmp_path: Path, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    model = parameters()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}, on_error="warn") as manager:
+        manager.save(1, force=True)
+        manager.wait_until_finished()
+
+        def synchronize(self: Event) -> None:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Event, "synchronize", synchronize)
+            patched.setattr(Stream, "wait_event", lambda self, event: None)
+            manager.save(2, force=True)
+            manager.wait_until_finished()
+        manager.save(3, force=True)
+    assert manager.all_steps() == [1, 3]
+    assert "illegal memory access" in caplog.text and "fetch callback failed" in caplog.text
+
+
+def test_copies_that_cannot_be_ordered_are_raised_and_lose_nothing(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = parameters()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        manager.save(1, force=True)
+
+        def refuse(places: list[Any], sources: list[Any]) -> None:
+            raise RuntimeError("CUDA out of memory")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(_device, "copy_all", refuse)
+            with pytest.raises(RuntimeError, match="out of memory"):
+                manager.save(2, force=True)
+        assert manager.save(3, force=True)
+    assert manager.all_steps() == [1, 3]
+
+
+def test_memory_that_cannot_be_locked_is_said_and_used(tmp_path: Path, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    engine.code = 2
+    with cairn.CheckpointManager(tmp_path / "run", {"model": parameters()}) as manager:
+        manager.save(1, force=True)
+    assert manager.all_steps() == [1] and "could not be page-locked (cudaHostRegister says 2)" in caplog.text
+
+
+def test_a_tensor_that_moved_is_copied_from_where_it_is(tmp_path: Path, engine: Engine) -> None:
+    model = parameters()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        manager.save(1, force=True)
+        model.w0.data = torch.full((LARGE * 2,), 5.0)
+        manager.save(2, force=True)
+    assert saved(manager, 2)["w0"].shape == (LARGE * 2,) and (saved(manager, 2)["w0"] == 5).all()
+
+
+def test_a_gate_holds_a_lazy_save_back(tmp_path: Path) -> None:
+    gate, memory = _native.Gate(), torch.zeros(1 << 20)
+    state = _native.State()
+    state.bind("model", "w", "F32", memory.shape, memory.data_ptr(), memory, gate=gate)
+    run = _native.Run(str(tmp_path / "run"))
+    gate.shut()
+    run.save(state, 1, mode="lazy")
+    memory.fill_(3)
+    assert run.status().staged_bytes == 0
+    gate.open()
+    run.wait()
+    gate.fail()
+    run.save(state, 2, mode="lazy")
+    with pytest.raises(cairn.Error, match="fetch callback failed"):
+        run.wait()
+    run.close()
+    with cairn.Checkpoint(tmp_path / "run" / "checkpoint-1") as checkpoint:
+        assert (checkpoint["model"]["w"].read() == 3).all()
+    with pytest.raises(TypeError, match="a Gate is needed"):
+        state.bind("model", "x", "F32", memory.shape, memory.data_ptr(), memory, gate="open")  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------------------------------------------- on a real one
+
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@pytest.mark.gpu
+@on_a_gpu
+@pytest.mark.parametrize("mode", ["eager", "lazy", "sync"])
+def test_training_on_a_gpu_resumes_to_the_same_bits(tmp_path: Path, mode: Any) -> None:
+    """Saves between steps that never wait for the device; then the run goes on from the last one, and ends with the same bits."""
+
+    def make() -> tuple[Any, Any]:
+        torch.manual_seed(1)
+        model = torch.nn.Sequential(torch.nn.Linear(512, 2048), torch.nn.GELU(), torch.nn.Dropout(0.1), torch.nn.Linear(2048, 512)).cuda()
+        return model, torch.optim.AdamW(model.parameters(), fused=True)
+
+    def train(model: Any, optimizer: Any) -> None:
+        model(torch.randn(64, 512, device="cuda")).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    model, optimizer = make()
+    bits = {}
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer, "rng": cairn.RNG()}, mode=mode) as manager:
+        for step in range(1, 9):
+            train(model, optimizer)
+            bits[step] = {name: tensor.detach().cpu().clone() for name, tensor in model.named_parameters()} if step % 2 else {}
+            manager.save(step, force=step < 7)
+        for _ in range(4):
+            train(model, optimizer)
+    for step in (1, 3, 5):
+        found = saved(manager, step)
+        assert all(found[name].equal(tensor) for name, tensor in bits[step].items())
+    other, its_optimizer = make()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": other, "optimizer": its_optimizer, "rng": cairn.RNG()}) as manager:
+        step = manager.restore().step
+        assert step == 6
+        for _ in range(6):
+            train(other, its_optimizer)
+    assert all(one.equal(two) for one, two in zip(model.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.gpu
+@on_a_gpu
+def test_a_save_does_not_wait_for_the_gpu(tmp_path: Path) -> None:
+    """Kernels of some 100 ms stand before the save, which returns while they run."""
+    model = torch.nn.Linear(8192, 8192).cuda()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        manager.save(1, force=True)
+        manager.wait_until_finished()
+        torch.cuda.synchronize()
+        torch.cuda._sleep(1_000_000_000)
+        event = torch.cuda.current_stream().record_event()
+        manager.save(2, force=True)
+        assert not event.query()
+        with torch.no_grad():
+            expected = model.weight.clone()
+            model.weight.fill_(1.0)
+    with manager.checkpoint(2) as checkpoint:
+        assert checkpoint["model"]["weight"].read().equal(expected.cpu())
