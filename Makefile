@@ -71,7 +71,7 @@ help:
 	@echo 'make arm64     library, unit tests, program and golden bytes on 64-bit ARM (qemu)      make valgrind  unit tests under memcheck'
 	@echo 'make crash     killed, stopped, cut off, starved and rotten: every case of each, an hour'
 	@echo 'make model     the commit protocol as a model: every order of steps, kills and power cuts; minutes'
-	@echo 'make proof     model, sim, mutants, every fault, crash, threads; hours, a table at the end'
+	@echo 'make proof     model, sim, mutants, every fault, crash, threads, readers; hours, a table at the end'
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make bench     how fast, against plain code on the same hardware; BENCH="--size 64M"      make bench-growth  how cost grows'
 	@echo 'make bench-peers   beside torch.save, safetensors, DCP, torch_checkpointing, Orbax, numpy; an hour; PEERS="--scale 0.02 --rounds 1"'

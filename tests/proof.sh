@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What faults were injected, how many, and what was lost: nothing. proof.sh BUILD: the protocol as a model, the simulated disk, every call and every allocation
-# failing once, the real kernel, threads under TSan. Two lanes run side by side, for much of the real kernel's is waiting for the disk. Each part's own lines are
-# printed as it ends, a table comes last. What cannot run here says `skip - ` and counts so.
+# failing once, the real kernel, threads under TSan, the Python package, readers of what it writes. Two lanes run side by side, for much of the real kernel's
+# is waiting for the disk. Each part's own lines are printed as it ends, a table comes last. What cannot run here says `skip - ` and counts so.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
@@ -35,9 +35,10 @@ part 3 'steps left out, on it' "${make[@]}" mutants
 part 4 'every call and allocation fails' env CAIRN_TEST_TIMEOUT_S=900 CAIRN_FAULTS=1 tests/unit.sh "$tree" test_faults
 part 6 'threads, TSan' "${make[@]}" test-tsan
 part 7 "the Python package, all of it" env CAIRN_LONG=1 tests/python.sh
+part 8 'mlx and fastsafetensors' tests/readers.sh
 wait
 echo
 echo "kernel $(uname -r), $(findmnt -no FSTYPE -T "$tree"), $(nproc) processors"
 cat "$log"/?.row
 echo "took $SECONDS s"
-[ "$(cat "$log"/?.bad | tr -d '\n')" = 0000000 ]
+[ "$(cat "$log"/?.bad | tr -d '\n')" = 00000000 ]

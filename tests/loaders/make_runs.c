@@ -36,7 +36,7 @@ static int bind_all(cairn_state *state, uint32_t base_flags, cairn_error *err)
     return code;
 }
 
-static int write_saves(const char *dir, const char *name, uint64_t shard_bytes, const cairn_state *state, cairn_error *err)
+static int write_saves(const char *dir, const char *name, uint64_t shard_bytes, cairn_state *state, cairn_error *err)
 {
     static const cairn_attachment attachments[] = { { "config.json", NULL, "{}\n", 3 }, { "tokenizer.json", NULL, "{}\n", 3 } };
     char path[1024];

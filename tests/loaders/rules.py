@@ -41,6 +41,12 @@ def top_level(folder, pattern="*.safetensors"):
     return sorted(n for n in os.listdir(folder) if fnmatch.fnmatchcase(n, pattern) and not n.startswith("."))
 
 
+def some(files):
+    if not files:
+        raise Refused("no weights")
+    return files
+
+
 def index_of(folder):
     path = os.path.join(folder, "model.safetensors.index.json")
     if not os.path.isfile(path):
@@ -56,24 +62,24 @@ def vllm(folder):
     if top_level(folder, "consolidated*.safetensors"):
         raise Refused("consolidated files switch the loader to another format")
     files, index = top_level(folder), index_of(folder)
-    return [n for n in files if n in set(index.values())] if index is not None else files
+    return some([n for n in files if n in set(index.values())] if index is not None else files)
 
 
 def tgi(folder):
-    """TGI: every top-level *.safetensors but names that speak of training; a tensor in two files is an error."""
-    files = [n for n in top_level(folder) if not any(word in n for word in ("arguments", "args", "training"))]
+    """TGI: every top-level *.safetensors but names that speak of training or of an adapter; a tensor in two files is an error."""
+    files = [n for n in tgi_adapter(folder) if "adapter" not in n]
     seen = set()
     for name in files:
         for tensor in names_in(os.path.join(folder, name)):
             if tensor in seen:
                 raise Refused(f"{tensor} is in two files")
             seen.add(tensor)
-    return files
+    return some(files)
 
 
 def mlx_lm(folder):
     """mlx-lm: model*.safetensors, whatever the index says."""
-    return top_level(folder, "model*.safetensors")
+    return some(top_level(folder, "model*.safetensors"))
 
 
 def llama_cpp(folder):
@@ -83,7 +89,7 @@ def llama_cpp(folder):
         found = {tensor for name in files for tensor in names_in(os.path.join(folder, name))}
         if found != set(index):
             raise Refused("index and files differ")
-    return files
+    return some(files)
 
 
 def transformers(folder):
@@ -101,7 +107,19 @@ def transformers(folder):
     return sorted(set(index.values()))
 
 
+def peft(folder):
+    """peft, vLLM and llama.cpp, of an adapter: one file by its name."""
+    names_in(os.path.join(folder, some(top_level(folder, "adapter_model.safetensors"))[0]))
+    return ["adapter_model.safetensors"]
+
+
+def tgi_adapter(folder):
+    """TGI, of an adapter: every *.safetensors there, hidden ones, too, but names that speak of training."""
+    return some(sorted(n for n in os.listdir(folder) if n.endswith(".safetensors") and not any(word in n for word in ("arguments", "args", "training"))))
+
+
 RULES = {"vLLM and SGLang": vllm, "TGI": tgi, "mlx-lm": mlx_lm, "llama.cpp": llama_cpp, "transformers": transformers}
+ADAPTER_RULES = {"peft, vLLM and llama.cpp": peft, "TGI": tgi_adapter}
 
 
 def expected(folder):
@@ -136,7 +154,7 @@ def poison(folder, files):
         file.write(data + b"polyglot")
 
 
-def check_checkpoint(label, folder, report):
+def check_checkpoint(label, folder, report, rules=RULES):
     files, tensors = expected(folder)
     report(len(files) > 0, f"{label}: {len(tensors)} tensors in {len(files)} file(s)")
     report((index_of(folder) is not None) == (len(files) > 1), f"{label}: an index where, and only where, there are several files")
@@ -144,7 +162,7 @@ def check_checkpoint(label, folder, report):
     with tempfile.TemporaryDirectory() as scratch:
         bad = shutil.copytree(folder, os.path.join(scratch, "bad"))
         poison(bad, files)
-        for name, rule in RULES.items():
+        for name, rule in rules.items():
             report(picks_rightly(rule, folder, files, tensors), f"{label}: {name} finds exactly the model's files")
             report(not picks_rightly(rule, bad, files, tensors), f"{label}: {name} notices a poisoned folder")
 

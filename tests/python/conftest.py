@@ -7,17 +7,24 @@ import os
 import pytest
 from pytest import TerminalReporter
 
+ASKED_FOR = {"long": "CAIRN_LONG", "readers": "CAIRN_READERS"}  # by mark: the variable with which make proof asks for its tests
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: a kind of what a shorter test shows, too: run by make proof (CAIRN_LONG=1)")
+    config.addinivalue_line("markers", "readers: needs the packages of requirements-readers.txt: run by make proof (CAIRN_READERS=1)")
+
+
+def left_out(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) and not os.environ.get(variable) for mark, variable in ASKED_FOR.items())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long ones are left to make proof, unless they are asked for by name."""
-    if os.environ.get("CAIRN_LONG") or any("::" in argument for argument in config.args):
+    """What make proof asks for is left to it, unless it is asked for by name."""
+    if any("::" in argument for argument in config.args):
         return
-    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
-    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
+    items[:] = [item for item in items if not left_out(item)]
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import cairn
+
+sys.path.append(str(Path(__file__).parents[1] / "loaders"))
+import rules  # noqa: E402 - how servers and loaders pick files
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -114,18 +118,6 @@ def test_attachments_that_are_none_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "one").exists()
 
 
-def loaded_by_rules(folder: Path, rule: str) -> set[str]:
-    """Which files a server reads, by the rules that vLLM, TGI and mlx-lm follow; of their code only this is needed."""
-    top = {file.name for file in folder.glob("*.safetensors")}
-    index = folder / "model.safetensors.index.json"
-    if rule == "vllm":
-        assert not any(name.startswith("consolidated") for name in top)
-        return set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else top
-    if rule == "tgi":
-        return {name for name in top if not {"arguments", "args", "training"} & set(name.split("."))}
-    return {file.name for file in folder.glob("model*.safetensors")}
-
-
 @pytest.mark.parametrize("shard_bytes", [0, 20_000])
 def test_a_large_model_is_sharded_as_the_hub_has_it(shard_bytes: int, tmp_path: Path) -> None:
     model = gpt()
@@ -141,14 +133,69 @@ def test_a_large_model_is_sharded_as_the_hub_has_it(shard_bytes: int, tmp_path: 
             assert all(name in safetensors.load_file(folder / file) for name, file in index["weight_map"].items())
         else:
             assert shards == ["model.safetensors"] and not (folder / "model.safetensors.index.json").exists()
-        for rule in ("vllm", "tgi", "mlx"):
-            files = loaded_by_rules(folder, rule)
-            names = [name for file in files for name in safetensors.load_file(folder / file)]
-            assert sorted(names) == sorted(set(model.state_dict()) - {"lm_head.weight"}), rule
         assert bits(transformers.AutoModelForCausalLM.from_pretrained(folder)(TOKENS).logits) == bits(model(TOKENS).logits)
     other = gpt(2)
     cairn.load(tmp_path / "one", other)
     assert same(dict(model.state_dict()), dict(other.state_dict()))
+
+
+def found_by_rules(folder: Path, files: list[str], names: set[str], chosen: Any) -> None:
+    """Exactly these files are what servers and loaders take, by their rules as tests/loaders/rules.py has them; each rule notices a file too many."""
+    assert rules.expected(folder) == (files, names) and sorted(file.name for file in folder.glob("*.safetensors")) == files
+
+    def report(good: bool, what: str) -> None:
+        assert good, what
+
+    rules.check_checkpoint(folder.name, folder, report, chosen)
+
+
+@pytest.mark.parametrize("shard_bytes", [0, 20_000], ids=["whole", "shards"])
+def test_servers_find_exactly_the_models_files(shard_bytes: int, tmp_path: Path) -> None:
+    model = gpt()
+    others = {"ema": gpt(2), "consolidated": {"w": torch.ones(3)}, "model-2": {"w": torch.ones(3)}, "optimizer": torch.optim.AdamW(model.parameters())}
+    step(model, others["optimizer"])
+    options = {"attachments": {"tokenizer": words()}, "shard_bytes": shard_bytes}
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, **others}, **options) as manager:
+        manager.save(1, force=True)
+    cairn.save(tmp_path / "one", {"model": model, **others}, **options)
+    files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"] if shard_bytes else ["model.safetensors"]
+    for folder in (tmp_path / "run" / "checkpoint-1", tmp_path / "one"):
+        found_by_rules(folder, files, set(model.state_dict()) - {"lm_head.weight"}, rules.RULES)
+
+
+def test_servers_find_exactly_the_adapters_file(tmp_path: Path) -> None:
+    model = tuned()
+    optimizer = torch.optim.AdamW(trained(model))
+    step(model, optimizer)
+    state = {"model": model, "base": model.get_base_model(), "optimizer": optimizer}
+    with cairn.CheckpointManager(tmp_path / "run", state) as manager:
+        manager.save(1, force=True)
+    cairn.save(tmp_path / "one", {"model": model})
+    names = {name.replace(".default.", ".") for name, _ in model.named_parameters() if "lora" in name}
+    for folder in (tmp_path / "run" / "checkpoint-1", tmp_path / "one"):
+        found_by_rules(folder, ["adapter_model.safetensors"], names, rules.ADAPTER_RULES)
+        assert not (folder / "config.json").exists(), "no server takes it for a model"
+        for name in ("TGI", "mlx-lm", "llama.cpp", "transformers"):
+            with pytest.raises(rules.Refused, match="no weights"):
+                rules.RULES[name](folder)
+
+
+def test_the_rules_are_those_of_servers(tmp_path: Path) -> None:
+    """In a folder that holds more than a model, for what they should find in ours would not tell them apart."""
+    shards = ["model-1.safetensors", "model-2.safetensors"]
+    for name in [*shards, "adapter_model.safetensors", "stray.safetensors", "training_args.safetensors"]:
+        safetensors.save_file({name: torch.ones(1)}, tmp_path / name)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": {name: name for name in shards}}))
+    alike = {name: shards for name in rules.RULES}
+    assert {name: rule(tmp_path) for name, rule in rules.RULES.items()} == alike | {"TGI": [*shards, "stray.safetensors"]}
+    found = {name: rule(tmp_path) for name, rule in rules.ADAPTER_RULES.items()}
+    assert found == {"peft, vLLM and llama.cpp": ["adapter_model.safetensors"], "TGI": ["adapter_model.safetensors", *shards, "stray.safetensors"]}
+    index.unlink()
+    assert rules.vllm(tmp_path) == ["adapter_model.safetensors", *shards, "stray.safetensors", "training_args.safetensors"]
+    safetensors.save_file({"c": torch.ones(1)}, tmp_path / "consolidated.safetensors")
+    with pytest.raises(rules.Refused, match="consolidated"):
+        rules.vllm(tmp_path)
 
 
 def test_gguf_reads_the_weights(tmp_path: Path) -> None:
