@@ -233,7 +233,7 @@ CAIRN_API int cairn_state_bind_bool(cairn_state *state, const char *item, const 
 CAIRN_API int cairn_state_set_value(cairn_state *state, const char *item, const char *name, cairn_value *value, cairn_error *err);
 /* The tree now held, NULL if there is none; valid until it is set again, restored or the state is freed. */
 CAIRN_API const cairn_value *cairn_state_get_value(const cairn_state *state, const char *item, const char *name);
-/* Item option: the stem of its file names instead of the item's name ("adapter_model"). */
+/* Item option: the stem of its file name instead of the item's name ("adapter_model"). It is not split into shards. */
 CAIRN_API int cairn_state_set_file_stem(cairn_state *state, const char *item, const char *stem, cairn_error *err);
 
 /* ----------------------------------------------------------------------------------------------------------------- run */

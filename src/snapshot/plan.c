@@ -22,10 +22,10 @@ static int no_memory(cairn_error *err)
 
 static int compare_tensors(const void *left, const void *right)
 {
-    const struct cn_leaf *a = ((const struct cn_plan_tensor *)left)->leaf, *b = ((const struct cn_plan_tensor *)right)->leaf;
+    const struct cn_plan_tensor *planned = left, *other = right;
+    const struct cn_leaf *a = planned->leaf, *b = other->leaf;
     if (a->item != b->item) return a->item < b->item ? -1 : 1;
-    bool a_frozen = a->flags & CAIRN_FROZEN, b_frozen = b->flags & CAIRN_FROZEN;
-    if (a_frozen != b_frozen) return a_frozen ? -1 : 1;
+    if (planned->apart != other->apart) return planned->apart ? -1 : 1;
     struct cn_st_tensor x = { .name = a->name, .name_size = strlen(a->name), .dtype = a->dtype };
     struct cn_st_tensor y = { .name = b->name, .name_size = strlen(b->name), .dtype = b->dtype };
     return cn_st_compare(&x, &y);
@@ -42,6 +42,12 @@ static struct cn_st_tensor describe(const struct cn_leaf *leaf, uint64_t begin)
                                   .end = begin + leaf->size_bytes };
 }
 
+/* Who asks for a file by a name of its own - an adapter's - looks for no others beside it. */
+static bool is_one_file(const cairn_state *state, const struct cn_leaf *leaf)
+{
+    return state->items[leaf->item].file_stem;
+}
+
 static int collect(const cairn_state *state, struct cn_plan *plan, cairn_error *err)
 {
     plan->tensors = cn_os_new_array(state->count ? state->count : 1, sizeof *plan->tensors);
@@ -49,7 +55,8 @@ static int collect(const cairn_state *state, struct cn_plan *plan, cairn_error *
     for (uint64_t i = 0; i < state->count; i++) {
         const struct cn_leaf *leaf = state->leaves[i];
         if (leaf->kind != CN_LEAF_TENSOR) continue;
-        plan->tensors[plan->tensors_count++].leaf = leaf;
+        bool apart = leaf->flags & CAIRN_FROZEN && !is_one_file(state, leaf);
+        plan->tensors[plan->tensors_count++] = (struct cn_plan_tensor){ .leaf = leaf, .apart = apart };
         if (!cn_add(plan->total_bytes, leaf->size_bytes, &plan->total_bytes) || plan->total_bytes > CN_MAX_FILE_BYTES)
             return cn_error_set(err, CAIRN_E_LIMIT, "the state's tensors together exceed %llu bytes",
                                 (unsigned long long)CN_MAX_FILE_BYTES);
@@ -79,15 +86,17 @@ static int open_file(struct cn_plan *plan, uint64_t first_tensor, cairn_error *e
 }
 
 /* Greedy, in order: a shard ends where the next tensor would make it too large, where the group ends, or where its header would. */
-static int cut_files(struct cn_plan *plan, const struct cn_plan_limits *limits, cairn_error *err)
+static int cut_files(struct cn_plan *plan, const cairn_state *state, const struct cn_plan_limits *limits, cairn_error *err)
 {
     uint64_t bytes = 0, header = 0;
     for (uint64_t i = 0; i < plan->tensors_count; i++) {
-        const struct cn_leaf *leaf = plan->tensors[i].leaf, *before = i ? plan->tensors[i - 1].leaf : NULL;
+        const struct cn_plan_tensor *before = i ? &plan->tensors[i - 1] : NULL;
+        const struct cn_leaf *leaf = plan->tensors[i].leaf;
         struct cn_st_tensor entry = describe(leaf, 0);
         uint64_t entry_bytes = cn_st_entry_bytes(&entry);
-        bool same_group = before && before->item == leaf->item && !((before->flags ^ leaf->flags) & CAIRN_FROZEN);
-        bool fits = bytes + leaf->size_bytes <= limits->shard_bytes && header + entry_bytes <= CN_MAX_OUR_HEADER_BYTES - 2 * CN_PAGE_BYTES;
+        bool same_group = before && before->leaf->item == leaf->item && before->apart == plan->tensors[i].apart;
+        bool fits = (bytes + leaf->size_bytes <= limits->shard_bytes || is_one_file(state, leaf)) &&
+                    header + entry_bytes <= CN_MAX_OUR_HEADER_BYTES - 2 * CN_PAGE_BYTES;
         if (!same_group || !fits) {
             int code = open_file(plan, i, err);
             if (code) return code;
@@ -187,7 +196,7 @@ int cn_plan_make(const cairn_state *state, const struct cn_plan_limits *limits, 
 {
     struct cn_plan plan = { .piece_bytes = limits->piece_bytes };
     int code = collect(state, &plan, err);
-    if (!code) code = cut_files(&plan, limits, err);
+    if (!code) code = cut_files(&plan, state, limits, err);
     if (!code) code = name_files(&plan, state, err);
     for (uint32_t i = 0; i < plan.files_count && !code; i++) code = write_header(&plan, &plan.files[i], err);
     for (uint64_t i = 0; i < plan.tensors_count && !code; i++) {

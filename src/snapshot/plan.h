@@ -16,6 +16,7 @@
 
 struct cn_plan_tensor {
     const struct cn_leaf *leaf;
+    bool apart; /* FROZEN: in files of its own, where its item may have several */
     uint32_t file;
     uint64_t begin;               /* in the file */
     uint64_t first_block, blocks; /* in the plan's block numbering */

@@ -371,6 +371,28 @@ static void plans_cover_every_byte_once(void **unused)
     }
 }
 
+static void an_item_under_a_name_of_its_own_is_one_file(void **unused)
+{
+    static const uint64_t shape[] = { 1000 };
+    struct cn_plan_limits limits = { 1000, CN_BLOCK_BYTES };
+    struct cn_plan plan;
+    uint32_t memory;
+    (void)unused;
+    for (int named = 0; named < 2; named++) {
+        cairn_state *state = new_state();
+        test_ok(bind(state, "model", "a", CAIRN_U8, 1, shape, CAIRN_FROZEN, &memory));
+        test_ok(bind(state, "model", "b", CAIRN_F32, 1, shape, CAIRN_TRAINABLE, &memory));
+        test_ok(bind(state, "model", "c", CAIRN_F32, 1, shape, 0, &memory));
+        if (named) test_ok(cairn_state_set_file_stem(state, "model", "adapter_model", &err));
+        test_ok(cn_plan_make(state, &limits, &plan, &err));
+        assert_int_equal(plan.files_count, named ? 1 : 3);
+        assert_string_equal(plan.files[0].name, named ? "adapter_model.safetensors" : "model-00001-of-00003.safetensors");
+        assert_string_equal(plan.tensors[0].leaf->name, named ? "b" : "a"); /* wide elements first, frozen or not */
+        cn_plan_free(&plan);
+        cairn_state_free(state);
+    }
+}
+
 static void frozen_tensors_lie_apart(void **unused)
 {
     cairn_state *state = new_state();
@@ -629,6 +651,7 @@ int main(void)
         cmocka_unit_test(what_is_nested_too_deeply_is_refused),
         cmocka_unit_test(what_could_not_be_saved_is_not_set),
         cmocka_unit_test(frozen_tensors_lie_apart),
+        cmocka_unit_test(an_item_under_a_name_of_its_own_is_one_file),
         cmocka_unit_test(a_plan_keeps_its_names),
         cmocka_unit_test(file_stems_belong_to_one_item),
         cmocka_unit_test(what_nobody_asked_for_has_bounds),
