@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
@@ -188,11 +189,15 @@ class CheckpointManager:
         """Ctrl-C while we wait leaves it open: it can be closed again, and is at the end of the program."""
         self._stopped = self.should_stop
         try:
-            with _progress.shown(f"saving {self.directory.name}", _progress.of_run(run)):
+            with self._shown_saving(run):
                 run.close()
         except Error as error:
             self._failure = error
         self._run = None
+
+    def _shown_saving(self, run: _native.Run) -> AbstractContextManager[None]:
+        """A bar while somebody waits for the save that runs."""
+        return _progress.shown(f"saving {self.directory.name}", _progress.of_run(run))
 
     def __enter__(self) -> Self:
         return self
@@ -358,7 +363,8 @@ class CheckpointManager:
             log.warning("%s", note)
         self._watch.is_pending = is_lazy
         try:
-            run.save(captured, step, **options)
+            with self._shown_saving(run) if self._mode == "sync" else nullcontext():
+                run.save(captured, step, **options)
         except Error as error:
             self._judge(error)
             return False
@@ -463,7 +469,7 @@ class CheckpointManager:
     def wait_until_finished(self) -> None:
         """Returns when the save that runs is durable. Raises what it failed with."""
         if self._run is not None:
-            with _progress.shown(f"saving {self.directory.name}", _progress.of_run(self._run)):
+            with self._shown_saving(self._run):
                 self._collect(self._run)
 
     def poll(self) -> _native.Status:
