@@ -599,7 +599,7 @@ class CheckpointManager:
             raise make("MISMATCH", f"{self.directory}: the config differs: {told}; `differing` says that this is an error")
 
     def _compare(self, filling: _items.Filling, report: Report) -> None:
-        report.notes += filling.notes + [note for _, part in filling.parts for note in part.notes]
+        report.notes += filling.told()
         report.new += [item for item in filling.absent if item not in {name.split("/")[0] for name in report.missing}]
         report.differences = _environment.differences(filling.python.get("environment", {}), _environment.environment())
         arguments = _environment.differences(filling.python.get("arguments", {}), _environment.arguments())
