@@ -71,7 +71,7 @@ def _is_lasting(array: Any, row: _items.Row) -> bool:
 
 def _is_alike(earlier: tuple[str, Part], later: tuple[str, Part]) -> bool:
     (name, old), (other_name, new) = earlier, later
-    if name != other_name or old.aliases != new.aliases or old.file_stem != new.file_stem or old.values.keys() != new.values.keys():
+    if name != other_name or old.aliases != new.aliases or old.file_stem != new.file_stem or list(old.values) != list(new.values):
         return False
     if old.tensors is new.tensors:
         return True

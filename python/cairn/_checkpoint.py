@@ -190,7 +190,8 @@ class Item(Mapping[str, Any]):
     def kind(self) -> str | None:
         """"module" for a module's weights; else as its container was called, None for a plain dict."""
         kind = self._found.kinds.get("")
-        return kind if isinstance(kind, str) else None
+        name = kind["kind"] if isinstance(kind, dict) else kind
+        return name if isinstance(name, str) and name != "dict" else None
 
     @property
     def has_tensors(self) -> bool:

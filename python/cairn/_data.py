@@ -193,8 +193,6 @@ class Data(Generic[T]):
         cairn.MismatchError, with nothing changed, if the loader cannot continue there: another length or batch size in
         the middle of an epoch, other generators, another seed than the one that was asked for.
         """
-        if state.get("version") != VERSION:
-            raise make("MISMATCH", f"data: a state of version {state.get('version')}, and this is version {VERSION}")
         self._compare(state)
         at = Position(**{field.name: state[field.name] for field in fields(Position)})
         self._loader.generators().load_state_dict(state["generators"])
@@ -206,11 +204,19 @@ class Data(Generic[T]):
             log.warning(
                 "data: what an IterableDataset's copies in persistent workers keep from epoch to epoch is not saved"
             )
+        if at.running and state["loader"]["workers"] != self._loader.workers:
+            message = "data: %s workers when the state was saved, %s here: only what workers draw by themselves differs"
+            log.warning(message, state["loader"]["workers"], self._loader.workers)
         if at.told is not None:
             self._loader.tell(at.told)
         iteration = self._live()
         if iteration is not None:
             iteration.batches = None
+
+    def check(self, state: Mapping[str, Any]) -> None:
+        """Raises what load_state_dict would, and changes nothing."""
+        self._compare(state)
+        self._loader.generators().check(state["generators"])
 
     def defer_rng(self, restore: Callable[[], object]) -> bool:
         """Offers what sets the random generators to their saved states; True if it was taken, and will be called once.
@@ -225,6 +231,7 @@ class Data(Generic[T]):
 
     def _compare(self, state: Mapping[str, Any]) -> None:
         """Raises, by name and with both values, what keeps this loader from continuing there."""
+        _check_version(state)
         saved, here = state["loader"], self._loader.shape()
         if state["stateful"] != self._loader.stateful:
             whose = {True: "the loader itself", False: "cairn.data"}
@@ -239,9 +246,42 @@ class Data(Generic[T]):
         if wrong:
             where = f"the middle of epoch {state['epoch']}"
             raise make("MISMATCH", f"data: saved in {where}, whose rest this loader cannot give: {'; '.join(wrong)}")
-        if saved["workers"] != here["workers"]:
-            message = "data: %s workers when the state was saved, %s here: only what workers draw by themselves differs"
-            log.warning(message, saved["workers"], here["workers"])
+
+    # ---------------------------------------------------------------------------------------- another number of ranks
+
+    def taken_over(self, state: Mapping[str, Any], was: int, now: int) -> tuple[dict[str, Any], str]:
+        """Where one of `now` ranks goes on for a state of one of `was`, as a state of this loader, and what that is in
+        words: "" where it is the same.
+
+        In the middle of an epoch it is that epoch. Passed over are as many batches as before, if length and batch size
+        are what they were; what all ranks together had received, in whole batches, if the lengths say that they share
+        the epoch; nothing, where neither can be told.
+        """
+        _check_version(state)
+        if not state["running"] or was == now:
+            return dict(state), ""
+        batches = self._batches_for(state, was, now)
+        place = {"batches": batches or 0, "digest": None, "base_seed": None, "position": None}
+        kept = {"loader": self._loader.shape(), "stateful": self._loader.stateful}
+        now_at = "begins anew, for it cannot be told" if batches is None else f"goes on behind batch {batches} of each"
+        epoch = f"epoch {state['epoch']}, of which each had received {state['batches']} batches"
+        return {**state, **place, **kept}, f"{epoch}, {now_at}"
+
+    def _batches_for(self, state: Mapping[str, Any], was: int, now: int) -> int | None:
+        """How many are to be passed over; None: it cannot be told."""
+        shapes = state["loader"], self._loader.shape()
+        (length, size), (own_length, own_size) = ((shape["length"], shape["batch_size"]) for shape in shapes)
+        is_known = None not in (length, own_length) and (size is None) == (own_size is None)
+        if not is_known or state["stateful"] or self._loader.stateful:
+            return None
+        if (length, size) == (own_length, own_size):
+            return int(state["batches"])
+        step, own_step = was * (size or 1), now * (own_size or 1)  # samples that all ranks receive at a time
+        if abs(length * step - own_length * own_step) >= step + own_step:
+            return None  # more than the last batches of one epoch explain
+        if state["batches"] >= length:
+            return int(own_length)
+        return int(min(state["batches"] * step // own_step, own_length))
 
     # ------------------------------------------------------------------------------------------------------- an epoch
 
@@ -291,8 +331,9 @@ class Data(Generic[T]):
         if None not in (passed, at.digest) and passed != at.digest:
             order = f"the sampler's first {at.batches} batches of epoch {at.epoch} are others than those received"
             raise make("MISMATCH", f"data: {order}: what decides the order is not in the state, or was changed")
-        if not at.reuses and base_seed != at.base_seed:
+        if not at.reuses and at.base_seed is not None and base_seed != at.base_seed:
             raise make("MISMATCH", f"data: epoch {at.epoch} seeded its workers with {at.base_seed}, now {base_seed}")
+        at.base_seed = None if at.reuses else base_seed
         self._loaded = False
         return batches
 
@@ -327,6 +368,11 @@ class Iteration(Iterator[T]):
         if self.over:
             raise StopIteration
         return self.source._next(self)
+
+
+def _check_version(state: Mapping[str, Any]) -> None:
+    if state.get("version") != VERSION:
+        raise make("MISMATCH", f"data: a state of version {state.get('version')}, and this is version {VERSION}")
 
 
 def nobody() -> None:

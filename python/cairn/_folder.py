@@ -94,7 +94,9 @@ def load_from(checkpoint: Checkpoint, target: Any, *, allow_missing: bool = Fals
     with _progress.counted(f"loading {checkpoint.path.name}") as figures:
         native = _native.load(checkpoint.info.path, _native.State(), allow_missing=allow_missing, choose=choose, figures=figures)
     filling[-1].finish()
-    return Report.of(native)
+    report = Report.of(native)
+    report.notes += filling[-1].told()
+    return report
 
 
 def _refuse_rules(rules: Mapping[str, Any]) -> None:

@@ -22,6 +22,9 @@ from ._report import some
 from ._rng import RNG
 
 
+Sizes: TypeAlias = tuple[int, int]  # how many ranks a checkpoint was saved by, and how many there are now
+
+
 @dataclass(slots=True)
 class Part:
     """One item's share of a save or a restore."""
@@ -52,6 +55,8 @@ class Found:
     forms: dict[str, str]
     tree: dict[str, object]  # its values as stored, with references for tensors
     facts: dict[str, Any] = field(default_factory=dict)
+    sizes: Sizes = (1, 1)
+    is_there: bool = True  # else the checkpoint has no such item
 
     def form(self, name: str) -> str:
         """What a tensor comes back as."""
@@ -145,13 +150,46 @@ class Stateful:
         self._loaded = Loaded(found)
         return self._loaded.part(0)
 
-    def give(self, tree: Any) -> None:
+    def give(self, tree: Any, sizes: Sizes) -> Part:
         """In the place of `prepare`: what `finish` loads."""
         self._loaded = Given(tree)
+        return Part()
 
     def finish(self) -> Any:
         assert self._loaded is not None
         self.target.load_state_dict(self._loaded.tree())
+        self._loaded = None
+        return self.target
+
+
+class Place(Stateful):
+    """Where a loop stands in its data. What keeps its loader from going on there is raised before anything is touched; with another number of ranks it goes
+    to the place that is nearest, and that is told."""
+
+    target: Data[Any]
+
+    def prepare(self, found: Found) -> Part:
+        part = super().prepare(found)
+        if found.is_there:
+            self._look(_tree.decode(found.tree), found.sizes, part)
+        return part
+
+    def give(self, tree: Any, sizes: Sizes) -> Part:
+        part = super().give(tree, sizes)
+        self._look(tree, sizes, part)
+        return part
+
+    def _look(self, state: Any, sizes: Sizes, part: Part) -> None:
+        self._sizes = sizes
+        taken, where = self.target.taken_over(state, *sizes)
+        self.target.check(taken)
+        if where:
+            part.notes.append(f"{self.name}: saved by {_ranks(sizes[0])}, restored by {sizes[1]}, so its place is not exact: {where}")
+
+    def finish(self) -> Any:
+        assert self._loaded is not None
+        taken, _ = self.target.taken_over(self._loaded.tree(), *self._sizes)
+        self.target.load_state_dict(taken)
         self._loaded = None
         return self.target
 
@@ -253,6 +291,8 @@ def items_of(state: Mapping[str, object]) -> list[Item]:
         made = _torch.item_of(name, target) if torch is not None else None
         if made is None and isinstance(target, RNG):
             made = RandomNumbers(name, target)
+        if made is None and isinstance(target, Data):
+            made = Place(name, target)
         if made is None and hasattr(target, "state_dict") and hasattr(target, "load_state_dict"):
             made = Stateful(name, target)
         items.append(made or Tree(name, target))
@@ -348,7 +388,8 @@ class Filling:
             found = self.found.get(item.name)
             if found is None:
                 self.absent.append(item.name)
-                found = Found(item.name, {}, [], [], {}, {}, {})
+                found = Found(item.name, {}, [], [], {}, {}, {}, is_there=False)
+            found.sizes = self._sizes
             part = item.prepare(found)
             rows = bind(self.state, item.name, part)
             for name, value in part.values.items():
@@ -370,6 +411,7 @@ class Filling:
         saved = self.found.get(RANKS)
         ranks: dict[str, Any] = read_trees(checkpoint, {RANKS: saved})[RANKS] if saved is not None and rank else {}
         count = 1 + (len(saved.tree) if saved is not None else 0)
+        self._sizes = count, size
         if count != size:
             self.notes.append(_other_size(rank, size, count))
         if not rank:
@@ -377,8 +419,7 @@ class Filling:
         own: dict[str, Any] = ranks.get(str(rank), {})
         for item in of_a_rank(items):
             if item.name in own:
-                item.give(own[item.name])
-                self.parts.append((item, Part()))
+                self.parts.append((item, item.give(own[item.name], self._sizes)))
             elif isinstance(item, RandomNumbers):
                 self.parts.append((item, Part()))
                 self.absent.append(item.name)
@@ -394,6 +435,10 @@ class Filling:
         self._set_numbers_at_first_batch()
         return {item.name: done.get(item.name) for item, _ in self.parts}
 
+    def told(self) -> list[str]:
+        """What a user should know of it."""
+        return self.notes + [note for _, part in self.parts for note in part.notes]
+
     def _set_numbers_at_first_batch(self) -> None:
         """Making an iterator in mid-epoch draws random numbers that the interrupted run had drawn long before: the loader sets them once more."""
         for item, _ in self.parts:
@@ -405,12 +450,16 @@ class Filling:
 
 def _other_size(rank: int, size: int, count: int) -> str:
     """What a restore at another world size is not."""
-    now = f"saved by {count} rank{'s' if count > 1 else ''}, restored by {size}: this is no exact resume"
+    now = f"saved by {_ranks(count)}, restored by {size}: this is no exact resume"
     if size < count:
         return f"{now}; random generators and data positions of ranks {size} to {count - 1} are not used"
     if rank < count:
         return now
-    return f"{now}; rank {rank} was not there: its random generators stay as they are, and its data is where rank 0's was"
+    return f"{now}; rank {rank} was not there: its random generators stay as they are, and its data is where rank 0's is"
+
+
+def _ranks(count: int) -> str:
+    return f"{count} rank{'s' if count > 1 else ''}"
 
 
 def read_trees(checkpoint: Checkpoint, found: Mapping[str, Found]) -> dict[str, Any]:

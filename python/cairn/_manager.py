@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
@@ -189,11 +190,15 @@ class CheckpointManager:
         """Ctrl-C while we wait leaves it open: it can be closed again, and is at the end of the program."""
         self._stopped = self.should_stop
         try:
-            with _progress.shown(f"saving {self.directory.name}", _progress.of_run(run)):
+            with self._shown_saving(run):
                 run.close()
         except Error as error:
             self._failure = error
         self._run = None
+
+    def _shown_saving(self, run: _native.Run) -> AbstractContextManager[None]:
+        """A bar while somebody waits for the save that runs."""
+        return _progress.shown(f"saving {self.directory.name}", _progress.of_run(run))
 
     def __enter__(self) -> Self:
         return self
@@ -360,7 +365,8 @@ class CheckpointManager:
             log.warning("%s", note)
         self._watch.is_pending = is_lazy
         try:
-            run.save(captured, step, **options)
+            with self._shown_saving(run) if self._mode == "sync" else nullcontext():
+                run.save(captured, step, **options)
         except Error as error:
             self._judge(error)
             return False
@@ -472,7 +478,7 @@ class CheckpointManager:
     def wait_until_finished(self) -> None:
         """Returns when the save that runs is durable. Raises what it failed with."""
         if self._run is not None:
-            with _progress.shown(f"saving {self.directory.name}", _progress.of_run(self._run)):
+            with self._shown_saving(self._run):
                 self._collect(self._run)
 
     def poll(self) -> _native.Status:
@@ -602,7 +608,7 @@ class CheckpointManager:
             raise make("MISMATCH", f"{self.directory}: the config differs: {told}; `differing` says that this is an error")
 
     def _compare(self, filling: _items.Filling, report: Report) -> None:
-        report.notes += filling.notes + [note for _, part in filling.parts for note in part.notes]
+        report.notes += filling.told()
         report.new += [item for item in filling.absent if item not in {name.split("/")[0] for name in report.missing}]
         report.differences = _environment.differences(filling.python.get("environment", {}), _environment.environment())
         arguments = _environment.differences(filling.python.get("arguments", {}), _environment.arguments())

@@ -237,6 +237,18 @@ class RNG:
         always generators of the process that were not in use when the state was saved, and so had drawn nothing: they
         stay as they are.
         """
+        writes, passed = self._matched(state, strict)
+        write_all(writes)
+        return passed
+
+    def check(self, state: Mapping[str, Any]) -> None:
+        """Raises what load_state_dict would of a state that does not fit, and sets nothing."""
+        self._matched(state, strict=True)
+
+    def _matched(
+        self, state: Mapping[str, Any], strict: bool
+    ) -> tuple[list[tuple[Source, Callable[[], object]]], list[str]]:
+        """What sets each generator, and what is passed over."""
         if state.get("version") != VERSION:
             raise make("MISMATCH", f"RNG: a state of version {state.get('version')}, and this is version {VERSION}")
         sources = {("process", name): each for name, each in self._process().items()} | {
@@ -261,8 +273,7 @@ class RNG:
                     wrong.append(f"{name}: {error}")
         if wrong:
             raise make("MISMATCH", "RNG: " + "; ".join(wrong))
-        write_all(writes)
-        return passed
+        return writes, passed
 
 
 class HostRNG(RNG):

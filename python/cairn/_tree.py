@@ -57,12 +57,12 @@ def flatten(item: str, tree: object) -> Flat:
     if not isinstance(tree, Mapping):
         flat.kinds[""] = "root"
         tree = {ROOT: tree}
+    elif not all(isinstance(key, str) for key in tree):
+        return _flatten_root(item, tree)
     elif type(tree) is not dict:
         flat.kinds[""] = _name_of(type(tree))
-    for key, child in tree.items():
-        if not isinstance(key, str):
-            return _flatten_root(item, tree)
-        _add(flat, item, (key,), child)
+    if not _are_arrays_first([_add(flat, item, (key,), child) for key, child in tree.items()]):
+        flat.kinds[""] = {"kind": _name_of(type(tree)), "keys": [str.__str__(key) for key in tree]}
     return flat
 
 
@@ -73,10 +73,17 @@ def _flatten_root(item: str, tree: object) -> Flat:
     return flat
 
 
-def _add(flat: Flat, item: str, path: tuple[str, ...], child: object) -> None:
+def _add(flat: Flat, item: str, path: tuple[str, ...], child: object) -> object:
     value = _encode(flat, item, path, child)
     if value is not _MIXED:
         flat.values[join(path)] = value
+    return value
+
+
+def _are_arrays_first(encoded: list[object]) -> bool:
+    """Whether no array comes behind a value: parts are stored in that order."""
+    values = [value is not _MIXED for value in encoded]
+    return values == sorted(values)
 
 
 def _add_array(flat: Flat, name: str, array: object) -> object:
@@ -131,7 +138,7 @@ def _encode(flat: Flat | None, item: str, path: tuple[str, ...], value: object) 
             flat.values[join((*path, _part(key)))] = child
     if isinstance(value, deque):
         flat.kinds[join(path)] = {"kind": "deque", "keys": [], "maxlen": value.maxlen}
-    elif kind is not dict or any(type(key) is not str for key in keys):
+    elif kind is not dict or any(type(key) is not str for key in keys) or not _are_arrays_first(encoded):
         flat.kinds[join(path)] = {"kind": _name_of(kind), "keys": [] if _is_sequence(value) else list(keys)}
     return _MIXED
 
@@ -331,6 +338,8 @@ def rebuild(item: str, tree: Mapping[str, object], arrays: Mapping[str, Any], ki
     built = {key: _build(child, (key,), arrays, kinds) for key, child in tree.items()}
     if root == "root":
         return built.get(ROOT)
+    if isinstance(root, dict):
+        return _restore_container(built, root)
     return _MAKERS[root](built) if isinstance(root, str) and root in _MAKERS else built
 
 

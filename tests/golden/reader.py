@@ -186,7 +186,10 @@ class Tree:
         root = self.kinds.get("")
         stored = content["items"].get(item, {})
         built = {key: self.build(node, (key,)) for key, node in (nested(stored) if item == "model" and root != "module" else stored).items()}
-        self.root = built["value"] if root == "root" else built if root in (None, "module") else Tagged(root, built)
+        if isinstance(root, dict):
+            self.root = container(built, root)
+        else:
+            self.root = built["value"] if root == "root" else built if root in (None, "module") else Tagged(root, built)
 
     def build(self, node: Any, path: tuple[str, ...]) -> Any:
         if not holds_tensors(node):

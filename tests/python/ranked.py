@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import signal
@@ -152,6 +153,24 @@ def restoring_more(facts: dict[str, Any], log: Log) -> None:
     del state["data"]
     with cairn.CheckpointManager(facts["run"], state) as manager:
         told(log, lambda: manager.restore().step)
+
+
+def restoring_data(facts: dict[str, Any], log: Log) -> None:
+    """Everything, in the middle of an epoch; tells the place, what is held, and each sample of the epoch's rest."""
+    state = make_state({**facts, "seed": 1000})
+    with cairn.CheckpointManager(facts["run"], state) as manager:
+        restored = manager.restore(step=8)
+        log("at", restored.step, state["data"].epoch, state["data"].batch, state["run"].epoch)
+        log("holds", digest(state["model"].module, state["optimizer"]))
+        log(*(note for note in restored.report.notes if note.startswith("data:")))
+        log("rest", *(row[0].item().hex() for (rows,) in state["data"] for row in rows))
+        log("then", state["data"].epoch, len(list(state["data"])))
+
+
+def digest(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
+    """Of parameters, and of what the optimizer keeps of each."""
+    tensors = [*model.parameters(), *(tensor for each in optimizer.state.values() for tensor in each.values())]
+    return hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors)).hexdigest()
 
 
 def absent(facts: dict[str, Any], log: Log) -> None:

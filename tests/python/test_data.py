@@ -20,6 +20,7 @@ import pytest
 import torch
 from loops import Run, data, loader, new, scramble
 from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
 
 from cairn._errors import MismatchError
 
@@ -337,6 +338,97 @@ def test_other_workers_are_told(caplog: pytest.LogCaptureFixture) -> None:
     snapshot, _ = in_the_middle(2)
     new("shuffled", 2).take_up(snapshot)
     assert "0 workers when the state was saved, 2 here" in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------- other numbers of ranks
+
+
+def shared(ranks: int, rank: int = 0, **options: Any) -> Any:
+    """What one of these ranks has of an epoch of 100 samples."""
+    scramble(1)
+    samples = range(100)
+    sampler = DistributedSampler(samples, ranks, rank)  # type: ignore[arg-type]
+    return data(DataLoader(samples, **{"batch_size": 4, "sampler": sampler} | options))  # type: ignore[arg-type]
+
+
+def after(source: Any, batches: int) -> dict[str, Any]:
+    """Its state when so many batches were received."""
+    iteration = iter(source)
+    for _ in range(batches):
+        next(iteration)
+    return pickle.loads(pickle.dumps(source.state_dict()))
+
+
+@pytest.mark.parametrize("ranks", [1, 3, 4, 8])
+@pytest.mark.parametrize("batches", range(1, 14))
+def test_what_all_ranks_had_received_is_passed_over(ranks: int, batches: int) -> None:
+    """Of what they had not, all is given, and at most a batch of each was received before."""
+    state, left = after(shared(2), batches), set()
+    for rank in range(ranks):
+        source = shared(ranks, rank)
+        taken, told = source.taken_over(state, 2, ranks)
+        source.check(taken)
+        source.load_state_dict(taken)
+        assert told.endswith(f"each had received {batches} batches, goes on behind batch {source.batch} of each")
+        left |= {sample for batch in source for sample in batch.tolist()}
+        assert source.epoch == 1
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(0)).tolist()
+    assert set(order[8 * batches :]) <= left and len(left) < max(100 - 8 * batches, 0) + 4 * ranks
+    assert batches < 13 or not left, "an epoch that was at its end is at its end"
+
+
+def test_a_place_of_other_ranks_is_kept_exactly_from_there_on() -> None:
+    first = shared(1)
+    first.load_state_dict(first.taken_over(after(shared(2), 3), 2, 1)[0])
+    again = shared(1)
+    again.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    iteration = iter(first)
+    seen = [next(iteration).tolist() for _ in range(2)]
+    assert [batch.tolist() for batch in again][:2] == seen
+    third, state = shared(1), first.state_dict()
+    assert state["batches"] == 8 and state["digest"] is not None and state["base_seed"] is not None
+    third.load_state_dict(state)
+    assert [batch.tolist() for batch in third] == [batch.tolist() for batch in iteration]
+
+
+def test_ranks_that_do_not_share_the_epoch_go_on_where_they_were() -> None:
+    source, other = data(loader("shuffled")), data(loader("shuffled"))
+    state = after(source, 2)
+    taken, told = other.taken_over(state, 2, 3)
+    other.load_state_dict(taken)
+    assert told.endswith("goes on behind batch 2 of each")
+    scramble(5)
+    assert len(list(other)) == len(source) - 2 and other.epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("saved", "here"),
+    [
+        ("stream", "stream"),
+        ("shuffled", "drop last"),
+        ("shuffled", "list"),
+        ("shuffled", "stateful"),
+        ("stateful", "stateful"),
+    ],
+)
+def test_where_it_cannot_be_told_the_epoch_begins_anew(saved: str, here: str) -> None:
+    source, other, bare = (data(Stateful() if kind == "stateful" else loader(kind)) for kind in (saved, here, here))
+    list(source)
+    taken, told = other.taken_over(after(source, 2), 2, 1)
+    other.load_state_dict(taken)
+    assert told == "epoch 1, of which each had received 2 batches, begins anew, for it cannot be told"
+    assert (other.epoch, other.batch) == (1, 0)
+    assert len(list(other)) == len(list(bare)) and other.epoch == 2
+
+
+def test_between_epochs_and_with_as_many_ranks_there_is_nothing_to_say() -> None:
+    source, other = shared(2), shared(4)
+    state = after(source, 3)
+    assert source.taken_over(state, 2, 2) == (state, "")
+    source.end_epoch()
+    taken, told = other.taken_over(source.state_dict(), 2, 4)
+    other.load_state_dict(taken)
+    assert (taken, told, other.epoch) == (source.state_dict(), "", 1)
 
 
 class Restless(loops.EagerSampler):

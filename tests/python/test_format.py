@@ -86,7 +86,7 @@ TAKEN_APART = {
         {1: ones(1), "a/b~": ones(2), (1, "x"): 3, None: 4, b"q": 5, 1.5: 6, False: 7},
         {1: ONE, "a/b~": TWO, (1, "x"): 3, None: 4, b"q": 5, 1.5: 6, False: 7},
     ),
-    "dict": ({"z": 1, "a": ones(1)}, {"a": ONE, "z": 1}),  # arrays first: the order is not kept
+    "dict": ({"z": 1, "a": ones(1)}, {"z": 1, "a": ONE}),
     "pair": (Pair(ones(1), 2), Tagged("test_format.Pair", {"left": ONE, "right": 2})),
     "dataclass": (Rate(ones(1), 0.5), Tagged("test_format.Rate", {"array": ONE, "rate": 0.5})),
     "own list": (Listed([ones(1), 2]), Tagged("test_format.Listed", [ONE, 2])),
@@ -141,6 +141,16 @@ def trees() -> dict[str, tuple[Any, Any]]:
     }
 
 
+# Maps whose order is none that arrays would have first: of an item itself, and of one that has an order without a word of it.
+ORDERED = {
+    "dict": ({"z": 1, "a": ones(1), "b": {"y": 2, "x": ones(1)}}, {"z": 1, "a": ONE, "b": {"y": 2, "x": ONE}}),
+    "model": ({"z": 1, "b": {"y": 2, "x": ones(1)}, "a": ones(1)}, {"z": 1, "b": {"y": 2, "x": ONE}, "a": ONE}),
+    "first": ({"z": ones(1), "a": 1, "b": {}}, {"z": ONE, "a": 1, "b": {}}),
+    "ordered": (OrderedDict(b=1, a=ones(1)), Tagged("OrderedDict", {"b": 1, "a": ONE})),
+    "ordered_first": (OrderedDict(b=ones(1), a=1), Tagged("OrderedDict", {"b": ONE, "a": 1})),
+}
+
+
 def read(folder: Path) -> dict[str, Any]:
     """Whatever is in a checkpoint, every digest verified; `python` as plain values."""
     content: dict[str, Any] = reader.read_checkpoint(folder, "")
@@ -155,6 +165,16 @@ def test_the_reader_that_knows_the_document_reads_trees(tmp_path: Path) -> None:
             wrong = [key for key in expected if repr(told[name][key]) != repr(expected[key])]  # which tells -0.0 from 0.0, and one order from another
             assert not wrong, name
         assert told[name] == expected, name
+
+
+def test_the_reader_that_knows_the_document_reads_maps_in_their_order(tmp_path: Path) -> None:
+    cairn.save(tmp_path / "one", {name: given for name, (given, _) in ORDERED.items()})
+    content = read(tmp_path / "one")
+    told = reader.read_python(tmp_path / "one", content)
+    assert {name: repr(tree) for name, tree in told.items()} == {name: repr(expected) for name, (_, expected) in ORDERED.items()}
+    said = content["items"]["python"]["items"]
+    assert said["dict"] == {"kinds": {"": {"kind": "dict", "keys": ["z", "a", "b"]}, "b": {"kind": "dict", "keys": ["y", "x"]}}}
+    assert said["first"] == {} and said["ordered_first"] == {"kinds": {"": "OrderedDict"}}
 
 
 # -------------------------------------------------------------------------------------------- modules, optimizers, numbers, places

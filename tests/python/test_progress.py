@@ -205,6 +205,13 @@ def test_waiting_for_a_save_has_a_bar_on_a_terminal(tmp_path: Path) -> None:
     assert "saving gpt:" in on_terminal(tmp_path / "gpt", f"{SOON}\n{SLOW.format(1)}", "manager.wait_until_finished()")[1]
 
 
+def test_a_save_that_waits_has_a_bar(tmp_path: Path) -> None:
+    state = {"arrays": {"w": numpy.ones(1_000_000)}}
+    with watched() as terminal, cairn.CheckpointManager(tmp_path / "gpt", state, mode="sync", on_commit=lambda path: time.sleep(0.5)) as manager:
+        manager.save(1, force=True)
+        assert "saving gpt:" in terminal.written.decode() and threads() == []
+
+
 LOADING = """
 import sys
 import torch, cairn, safetensors.torch

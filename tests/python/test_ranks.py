@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ranked
 import torch
 
 import cairn
@@ -128,6 +129,41 @@ def test_another_number_of_ranks_is_told(trained: Path, tmp_path: Path) -> None:
     assert "saved by 2 ranks, restored by 3: this is no exact resume" in job.output(0) and "world_size was 2, is 3" in job.output(0)
     assert "rank 2 was not there: its random generators stay as they are" in job.output(2)
     assert "give it find_unused_parameters=True, or do one step before" in job.output(0)
+
+
+def order(epoch: int = 0) -> list[str]:
+    """The first number of each sample of an epoch, as all ranks together are given it."""
+    samples = torch.randn(96, 8, generator=torch.Generator().manual_seed(3))
+    return [samples[index][0].item().hex() for index in torch.randperm(96, generator=torch.Generator().manual_seed(epoch)).tolist()]
+
+
+def held(run: Path, step: int) -> str:
+    """What the parameters and the optimizer of a checkpoint are."""
+    model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Dropout(0.2), torch.nn.Linear(32, 4))
+    optimizer = torch.optim.AdamW(model.parameters())
+    cairn.load(run / f"checkpoint-{step}", into={"model": model, "optimizer": optimizer})
+    return ranked.digest(model, optimizer)
+
+
+@pytest.mark.parametrize("size, batch", [(1, 16), (3, 5), (4, 4)])
+def test_data_goes_on_at_the_same_place_with_another_number_of_ranks(size: int, batch: int, trained: Path, tmp_path: Path) -> None:
+    """Two ranks had 8 batches of 4 each, 64 samples of 96."""
+    shutil.copytree(trained, tmp_path / "run-restoring_data", symlinks=True)
+    job = Job("restoring_data", tmp_path, size)
+    lines = job.finish()
+    for rank in range(size):
+        at, holds, told, rest, then = lines[rank]
+        assert at == f"at 8 0 {batch} 0" and holds == f"holds {held(trained, 8)}" and then == f"then 1 {96 // size // 4}"
+        assert told.startswith(f"data: saved by 2 ranks, restored by {size}") and told.endswith(f"epoch 0, of which each had received 8 batches, goes on behind batch {batch} of each")
+    left = {sample for rank in range(size) for sample in lines[rank][3].split()[1:]}
+    assert left == set(order()[batch * size * 4 :]), "no sample is left out, and none given again but for whole batches"
+    assert "data: saved by 2 ranks" in job.output(0)
+
+
+def test_a_load_tells_where_data_goes_on(trained: Path) -> None:
+    data = cairn.data(torch.utils.data.DataLoader(range(96), 4))  # type: ignore[arg-type]
+    report = cairn.load(trained / "checkpoint-8", into={"data": data})
+    assert data.batch == 16 and any(note.startswith("data: saved by 2 ranks, restored by 1") for note in report.notes)
 
 
 def test_all_ranks_stop_when_one_is_told_to(job: Job) -> None:

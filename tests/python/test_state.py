@@ -14,6 +14,7 @@ from state_help import bits, carry, same
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
+from torch.utils.data import DataLoader
 
 import cairn
 
@@ -323,6 +324,28 @@ def test_a_stateful_loader_goes_on_where_it_was(workers: int, tmp_path: Path) ->
         next(batches)
     carry(tmp_path, {"data": loader}, {"data": fresh})
     assert [batch.tolist() for batch in fresh] == [batch.tolist() for batch in batches]
+
+
+@pytest.mark.parametrize(
+    "samples, options, match",
+    [(12, {}, "middle of epoch 0, whose rest this loader cannot give: length was 5 and is 6"), (10, {"generator": torch.Generator()}, "generator: is here, was not")],
+)
+def test_a_loader_that_cannot_go_on_is_refused_before_anything_is_touched(samples: int, options: dict[str, Any], match: str, tmp_path: Path) -> None:
+    saved = cairn.data(DataLoader(range(10), 2))  # type: ignore[arg-type]
+    batches = iter(saved)
+    next(batches)
+    fresh = {"net": {"w": torch.zeros(2)}, "train": cairn.data(DataLoader(range(samples), 2, **options))}  # type: ignore[arg-type]
+    with pytest.raises(cairn.MismatchError, match=match):
+        carry(tmp_path, {"net": {"w": torch.ones(2)}, "train": saved}, fresh)
+    assert fresh["net"]["w"].tolist() == [0.0, 0.0] and fresh["train"].batch == 0
+
+
+def test_where_no_position_was_saved_none_is_taken_and_nothing_touched(tmp_path: Path) -> None:
+    saved, fresh = ({"net": {"w": torch.full((2,), value)}, "train": DataLoader(range(10), 2)} for value in (1.0, 0.0))  # type: ignore[arg-type]
+    with pytest.raises(cairn.MismatchError, match="data: a state of version None"):
+        carry(tmp_path, saved, fresh | {"train": cairn.data(fresh["train"])})
+    assert fresh["net"]["w"].tolist() == [0.0, 0.0]
+    assert carry(tmp_path / "other", {"net": saved["net"]}, fresh | {"train": cairn.data(fresh["train"])})["train"].batch == 0
 
 
 # ------------------------------------------------------------------------------------------------------------------- modules

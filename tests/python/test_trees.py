@@ -34,6 +34,11 @@ class Level(enum.IntEnum):
     HIGH = 5
 
 
+class Word(enum.StrEnum):
+    FIRST = "first"
+    LAST = "last"
+
+
 class Pair(NamedTuple):
     left: Any
     right: Any = 0
@@ -116,6 +121,50 @@ def test_a_tree_comes_back_without_templates(tmp_path: Path) -> None:
     for name, value in (saved | stand_ins).items():
         assert same(value, found[name]), name
     assert found["mixed"]["deque"].maxlen == 4
+
+
+ORDERS: list[Any] = [
+    {"a": 1, "w": torch.ones(1), "b": 2},
+    {"a": 1, "in": {"z": 0, "w": torch.ones(1), "y": {"b": 2, "a": 1}, "v": torch.ones(1)}, "b": 2},
+    {"none": {}, "list": [1, torch.ones(1)], "n": 1, "w": torch.ones(1)},
+    OrderedDict(b=1, w=torch.ones(1), a=OrderedDict(d=1, w=torch.ones(1), c=2)),
+    [0, {"a": 1, "w": torch.ones(1)}],
+    {"a": 1, 2: torch.ones(1), "b": 2},
+    {"w": torch.ones(1), "b": 1, "a": 2},
+    {Word.LAST: 1, "w": torch.ones(1), Word.FIRST: 2},
+]
+
+
+def order_of(value: Any) -> Any:
+    """Its keys, and theirs, as they come."""
+    if isinstance(value, dict):
+        return [(key, order_of(child)) for key, child in value.items()]
+    return [order_of(child) for child in value] if isinstance(value, list) else type(value)
+
+
+@pytest.mark.parametrize("name", ["model", "other"])
+@pytest.mark.parametrize("saved", ORDERS)
+def test_maps_come_back_in_their_order(saved: Any, name: str, tmp_path: Path) -> None:
+    cairn.save(tmp_path / "one", {name: saved})
+    found = cairn.load(tmp_path / "one")[name]
+    assert order_of(found) == order_of(saved) and type(found) is type(saved) and same(saved, found)
+
+
+def test_a_map_whose_order_changes_between_two_saves_comes_back_in_the_later_one(tmp_path: Path) -> None:
+    tree: dict[str, Any] = {"w": torch.ones(1), "a": 1, "b": 2, "in": {"v": torch.ones(1), "c": 1, "d": 2}}
+    with cairn.CheckpointManager(tmp_path / "run", {"tree": tree}, stop_signals=()) as manager:
+        manager.save(1, force=True)
+        for each in tree, tree["in"]:
+            for key in sorted(each, reverse=True):
+                each[key] = each.pop(key)
+        manager.save(2, force=True)
+    assert order_of(cairn.load(tmp_path / "run/checkpoint-2")["tree"]) == order_of(tree)
+
+
+def test_a_map_that_is_filled_keeps_its_own_order(tmp_path: Path) -> None:
+    fresh = {"b": 0, "w": torch.zeros(1), "a": 0}
+    carry(tmp_path, {"tree": {"a": 1, "w": torch.ones(1), "c": 3, "b": 2}}, {"tree": fresh})
+    assert list(fresh.items()) == [("b", 2), ("w", torch.ones(1)), ("a", 1), ("c", 3)]
 
 
 @pytest.mark.parametrize("container", [OrderedDict, Counter, dict])
