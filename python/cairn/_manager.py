@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import atexit
-import json
 import logging
-import math
 import os
 import signal
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar
+from types import TracebackType
+from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
 
-from . import _capture, _device, _environment, _items, _lazy, _native, _progress, _ranks
+from . import _capture, _checks, _device, _items, _lazy, _native, _progress, _ranks, _settings
 from ._attachments import Attached, Attachments
-from ._checkpoint import Checkpoint
-from ._errors import EarlyWriteError, Error, FencedError, ForkedError, LockedError, NotFoundError, UsageError, make
+from ._errors import Error, make
+from ._history import History
+from ._outcome import Judge, note_unsaved
+from ._outcome import open_managers as _open_managers
 from ._policy import Keep, Save
 from ._report import Report, Restored
+from ._restoring import Restoring
+from ._settings import Differing, Settings
+from ._signals import StopSignals
+from ._steps import Steps
 from ._trial import Trial
 
 Mode = Literal["eager", "lazy", "sync"]
-Differing = Literal["keep", "override", "error"]
-_T = TypeVar("_T")
 log = logging.getLogger("cairn")
 
-_NO_ATTEMPT = (UsageError, ForkedError, LockedError)  # refused: nothing was to be saved that is lost now
-_open_managers: list[CheckpointManager] = []  # not to be collected: a save may run, and somebody must be told what became of it
-_unsaved: dict[Path, Error] = {}  # runs whose last save failed while something else went wrong: the program does not end well
 
-
-class CheckpointManager:
+class CheckpointManager(History):
     """Saves a run's state by rules, keeps what is to be kept, and brings it back exactly.
 
         state = {"model": model, "optimizer": optimizer, "data": data, "rng": cairn.RNG(), "run": run}
@@ -90,33 +85,29 @@ class CheckpointManager:
         io_threads: int = 0,
         shard_bytes: int = 0,
     ) -> None:
-        _check_word("mode", mode, ("eager", "lazy", "sync"))
-        _check_word("on_error", on_error, ("raise", "warn"))
+        _checks.word("mode", mode, ("eager", "lazy", "sync"))
+        _checks.word("on_error", on_error, ("raise", "warn"))
         for word in [differing] if isinstance(differing, str) else differing.values():
-            _check_word("differing", word, ("keep", "override", "error"))
+            _checks.word("differing", word, _settings.WORDS)
         self._trial = Trial.of()
-        self.directory = self._trial.place(directory)
+        super().__init__(self._trial.place(directory))
         self._save_rule, self._keep_rule, self._mode = save or Save(), keep or Keep(), mode
-        self._config, self._differing = config, differing
+        self._settings = Settings(self.directory, config, differing)
         self._attached = Attached(attachments)
-        self._on_commit, self._on_error, self._tolerate = on_commit, on_error, tolerate
+        self._on_commit = on_commit
         self._take_over, self._arena_bytes, self._io_threads, self._shard_bytes = take_over, arena_bytes, io_threads, shard_bytes
-        self._check_early_writes, self._stop_signals = check_early_writes, tuple(stop_signals)
+        self._check_early_writes = check_early_writes
         self._process = os.getpid()
-        self._handlers: dict[int, Any] = {}  # those before ours; asked also by handlers that still lead to us
+        self._signals = StopSignals(stop_signals, self._request_stop)
         self._run: _native.Run | None = None  # rank 0's
         self._ranks = _ranks.Ranks(_ranks.Alone())
         self._is_open = False
         self._closed = False
         self._stopped = False  # what should_stop was when we closed
-        self._saved_step: int | None = None
-        self._restored_step: int | None = None
-        self._failures = 0  # in a row
-        self._failure: Error | None = None  # of the last save
-        self._untold: Error | None = None  # what a fence met, for the next call
-        self._position = (0, 0)
+        self._steps = Steps(self.directory)
         self._copies = _device.Copies()
         self._watch = _lazy.Watch(self._wait_before_step, self._copies, check_early_writes)
+        self._judge = Judge(self.directory, self._watch, on_error == "raise", tolerate)
         self._capturer = _capture.Capturer(self._copies)
         self._is_grown = False  # optimizers have made their state: memory for saves was asked for since
         self._state: dict[str, Any] = {}
@@ -139,7 +130,7 @@ class CheckpointManager:
             self._ranks.lead(self._open_run)
             self._is_open = True
             _open_managers.append(self)
-            self._watch_signals()
+            self._signals.watch()
             if self._mode == "lazy":
                 self._watch.watch()
 
@@ -180,11 +171,11 @@ class CheckpointManager:
         self._capturer.give_up()
         self._ranks.close()
         self._watch.close()
-        self._unwatch_signals()
+        self._signals.close()
         if self in _open_managers:
             _open_managers.remove(self)
-        if self._failure is not None:
-            raise self._failure
+        if self._judge.failure is not None:
+            raise self._judge.failure
 
     def _close_run(self, run: _native.Run) -> None:
         """Ctrl-C while we wait leaves it open: it can be closed again, and is at the end of the program."""
@@ -193,7 +184,7 @@ class CheckpointManager:
             with self._shown_saving(run):
                 run.close()
         except Error as error:
-            self._failure = error
+            self._judge.failure = error
         self._run = None
 
     def _shown_saving(self, run: _native.Run) -> AbstractContextManager[None]:
@@ -210,15 +201,15 @@ class CheckpointManager:
             if error is None:
                 raise
             if failed is not error:
-                _unsaved[self.directory.absolute()] = failed  # for the other one may be an exit with 0
+                note_unsaved(self.directory, failed)  # for the other one may be an exit with 0
                 log.error("the last save failed, too: %s", failed)
 
     def __repr__(self) -> str:
         names, path = ", ".join(self._state), os.fspath(self.directory)
         if self._closed or not self._is_open:
             return f"CheckpointManager({path!r}, [{names}], {'closed' if self._closed else 'not opened for writing'})"
-        last = self._saved_step if self._saved_step is not None else self._restored_step
-        return f"CheckpointManager({path!r}, [{names}], {self._mode}, {'nothing saved yet' if last is None else f'last step {last}'})"
+        last = "nothing saved yet" if self._steps.last is None else f"last step {self._steps.last}"
+        return f"CheckpointManager({path!r}, [{names}], {self._mode}, {last})"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         raise TypeError(
@@ -226,35 +217,6 @@ class CheckpointManager:
         )
 
     # ------------------------------------------------------------------------------------------------------------------ signals
-
-    def _watch_signals(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in self._stop_signals:
-            if signal.getsignal(number) is None:
-                log.warning("%s is handled outside of Python: left alone", signal.Signals(number).name)
-            else:
-                self._handlers[number] = signal.signal(number, self._on_signal)
-
-    def _unwatch_signals(self) -> None:
-        """Where somebody else stands now, who may call us, nothing is changed."""
-        if threading.current_thread() is threading.main_thread():
-            for number, earlier in self._handlers.items():
-                while isinstance(other := getattr(earlier, "__self__", None), CheckpointManager) and other._closed:
-                    earlier = other._handlers[number]
-                if signal.getsignal(number) == self._on_signal:
-                    signal.signal(number, earlier)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        is_ours = not self._closed and os.getpid() == self._process  # else as if we were not there: a forked worker is ended by SIGTERM
-        if is_ours:
-            self._request_stop()
-        earlier = self._handlers.get(number)
-        if callable(earlier):
-            earlier(number, frame)
-        elif not is_ours and earlier == signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
 
     @property
     def should_stop(self) -> bool:
@@ -315,7 +277,7 @@ class CheckpointManager:
         finally:
             self._ranks.saved()
         if is_saved:
-            self._saved_step = step
+            self._steps.saved = step
         self._trial.saved(step, self.wait_until_finished)
         return is_saved
 
@@ -331,11 +293,11 @@ class CheckpointManager:
 
     def _wants(self, step: int, force: bool) -> bool:
         """Whether this rank wants the step to be saved."""
-        self._check_step(step)
+        self._steps.check(step)
         if self._run is None:
             return force
-        if self._untold is not None or self._run.status().phase == "failed":
-            self._collect(self._run)
+        if self._judge.has_news(self._run):
+            self._judge.collect(self._run)
         return self._run.is_due(step) or force or self._trial.wants(step)
 
     def _own_trees(self, state: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -346,20 +308,20 @@ class CheckpointManager:
     def _save(self, step: int, trees: list[dict[str, Any]], epoch: float, metrics: Mapping[str, SupportsFloat], tags: tuple[str, ...]) -> bool:
         """On rank 0. trees: what each rank has of its own, by rank."""
         run = self._writer()
-        self._collect(run)
-        if step == self._saved_step and self._failure is None:
+        self._judge.collect(run)
+        if step == self._steps.saved and self._judge.failure is None:
             return False
         is_lazy = self._mode == "lazy" and self._watch.begin()
         others = {str(rank): tree for rank, tree in enumerate(trees) if rank}
-        captured, notes = self._capturer.capture(self._items, self._facts(), self._watch.is_late if is_lazy else None, others)
+        captured, notes = self._capturer.capture(self._items, self._settings.facts(), self._watch.is_late if is_lazy else None, others)
         is_behind = self._capturer.start_copies()
         options: dict[str, Any] = {
             "mode": "sync" if self._mode == "sync" else "lazy" if is_lazy or is_behind else "eager",
             "epoch": epoch,
-            "metrics": {name: _number(name, value) for name, value in metrics.items()},
+            "metrics": {name: _checks.number(name, value) for name, value in metrics.items()},
             "attachments": self._attached.files(self._state),
             "tags": tags,
-            "config": json.dumps(self._recorded(), default=repr) if self._config is not None else None,
+            "config": self._settings.config_text(),
         }
         for note in notes:
             log.warning("%s", note)
@@ -368,22 +330,9 @@ class CheckpointManager:
             with self._shown_saving(run) if self._mode == "sync" else nullcontext():
                 run.save(captured, step, **options)
         except Error as error:
-            self._judge(error)
+            self._judge.judge(error)
             return False
         return True
-
-    def _check_step(self, step: int) -> None:
-        if type(step) is not int or step < 0:
-            raise TypeError(f"save({step!r}): the step is the number of optimizer steps completed, an int: save(step + 1) after step `step`")
-        if step == self._restored_step and self._saved_step is None:
-            raise make(
-                "USAGE",
-                f"{self.directory}: step {step} was restored, and the first save after that has the same step: the step is the number of optimizer steps "
-                "completed, so count up before you save: save(step + 1) after step `step`",
-            )
-        last = max((known for known in (self._saved_step, self._restored_step) if known is not None), default=-1)
-        if step < last:
-            raise make("USAGE", f"{self.directory}: step {step} is before {last}, the last one: restore an older step to go back")
 
     def _items_with(self, state: Mapping[str, Any] | None) -> list[_items.Item]:
         self._take(state)
@@ -399,42 +348,7 @@ class CheckpointManager:
             self._items = _items.items_of(joined)
             self._state = joined
 
-    def _recorded(self) -> Any:
-        """The config as it is written down."""
-        return _environment.redact(self._config or {})
-
-    def _facts(self) -> dict[str, object]:
-        config = json.loads(json.dumps(self._recorded(), default=repr)) if self._config is not None else {}
-        return {"environment": _environment.environment(), "arguments": _environment.arguments(), "config": config}
-
     # ----------------------------------------------------------------------------------------------------- what became of a save
-
-    def _collect(self, run: _native.Run) -> None:
-        """Waits for the save before; its failure is judged here, so that what fails later is the next one's."""
-        untold, self._untold = self._untold, None
-        if untold is not None:
-            self._judge(untold)
-        try:
-            run.wait()
-        except Error as error:
-            self._judge(error)
-
-    def _judge(self, error: Error) -> None:
-        """Raises a save's failure, or lets it pass with a warning."""
-        if isinstance(error, _NO_ATTEMPT):
-            raise error
-        self._failure = error
-        self._failures += 1
-        self._distrust(error)
-        is_tolerated = self._on_error == "warn" and (self._tolerate is None or self._failures <= self._tolerate)
-        if not is_tolerated or isinstance(error, FencedError):  # who was overtaken will never save again
-            raise error
-        log.warning("a save failed, %d in a row: %s", self._failures, error)
-
-    def _distrust(self, error: Error) -> None:
-        if isinstance(error, EarlyWriteError) and self._watch.is_trusted:
-            self._watch.is_trusted = False
-            log.warning("%s: saves are eager from now on, for the state is written to outside of optimizer steps", self.directory)
 
     def _wait_before_step(self) -> None:
         """Before an optimizer steps: on a device its stream waits, not we."""
@@ -448,15 +362,12 @@ class CheckpointManager:
             if self._run is not None:
                 self._run.fence()
         except Error as error:
-            log.error("%s: a save failed: %s", self.directory, error)
-            self._untold = error
-            self._distrust(error)
+            self._judge.put_off(error)
 
     def _committed(self, report: _native.SaveReport) -> None:
         """On a thread of the library's."""
         self._trial.committed(report.step)
-        self._failures, self._failure = 0, None
-        _unsaved.pop(self.directory.absolute(), None)
+        self._judge.committed()
         path = self.directory / (report.name or "")
         try:
             if self._on_commit is not None:
@@ -471,22 +382,20 @@ class CheckpointManager:
             self._watch.is_pending = False
             self._copies.fence()
             self._wait_until_staged()
-            untold, self._untold = self._untold, None
-            if untold is not None:
-                self._judge(untold)
+            self._judge.tell()
 
     def wait_until_finished(self) -> None:
         """Returns when the save that runs is durable. Raises what it failed with."""
         if self._run is not None:
             with self._shown_saving(self._run):
-                self._collect(self._run)
+                self._judge.collect(self._run)
 
     def poll(self) -> _native.Status:
         """How far the job is that runs, at once. Raises what a finished save failed with."""
         run = self._writer()
         status = run.status()
         if status.phase == "failed":
-            self._collect(run)
+            self._judge.collect(run)
         return status
 
     # ---------------------------------------------------------------------------------------------------------------- restoring
@@ -510,67 +419,28 @@ class CheckpointManager:
         chosen = self._chosen(items)
         names = None if items is None else [item.name for item in chosen]
         self._open()
-        filling: _items.Filling | None = None
-        native: _native.RestoreReport | None = None
-
-        def choose(checkpoint: _native.Checkpoint) -> _native.State:
-            nonlocal filling
-            filling = _items.Filling(chosen, checkpoint, allow_missing, self._ranks.rank, self._ranks.size)
-            self._refuse_differing(filling)
-            return filling.state
-
-        def fill() -> tuple[str | None, str | None]:
-            nonlocal native
-            run = self._writer()
-            self._collect(run)
-            with _progress.shown(f"restoring {self.directory.name}", _progress.of_run(run)):
-                native = run.restore(_native.State(), step=step, allow_missing=allow_missing, items=names, choose=choose)
-            return native.name, native.id
-
-        def fill_alike() -> None:
-            nonlocal native
-            if native is None and name is not None:
-                native = _native.load(self.directory / name, _native.State(), allow_missing=allow_missing, items=names, choose=choose)
-                if native.id != identity:
-                    raise make("GONE", f"{self.directory / name} is not the checkpoint that rank 0 reads: all ranks must see the same directory")
-
-        name, identity = self._ranks.lead(fill)
-        self._every_or_torn(fill_alike)
-        self._saved_step, self._failure = None, None
-        if name is None or filling is None or native is None:
-            self._restored_step = None
-            self._reserve()
-            return Restored(0, True, None, dict(self._state), Report())
-        restored = self._take_up(filling, native, self.directory / name)
+        restoring = Restoring(self.directory, self._ranks, self._settings, chosen, names, step, allow_missing)
+        path = restoring.fill(self._reader)
+        self._steps.now_restored(None)
+        self._judge.failure = None
+        restored = Restored(0, True, None, dict(self._state), Report()) if path is None else self._take_up(restoring, path)
         self._reserve()
         return restored
 
-    def _take_up(self, filling: _items.Filling, native: _native.RestoreReport, path: Path) -> Restored:
+    def _reader(self) -> _native.Run:
+        run = self._writer()
+        self._judge.collect(run)
+        return run
+
+    def _take_up(self, restoring: Restoring, path: Path) -> Restored:
         """What was filled becomes the state, and the report says what it is."""
-        done = self._every_or_torn(filling.finish)
-        self._state |= {item: value for item, value in done.items() if item in filling.found}
-        report = Report.of(native)
-        self._compare(filling, report)
-        self._restored_step = native.step
-        log.log(logging.INFO if self._ranks.rank == 0 else logging.DEBUG, "%s restored: %s", path, report)
-        return Restored(native.step, False, path, dict(self._state), report, native.epoch)
-
-    def _every_or_torn(self, make_value: Callable[[], _T]) -> _T:
-        """On every rank. One that could, where another could not, holds what is of no run."""
-        filled = False
-
-        def attempt() -> _T:
-            nonlocal filled
-            value = make_value()
-            filled = True
-            return value
-
-        try:
-            return self._ranks.every(attempt)
-        except Error as error:
-            if not filled:
-                raise
-            raise make("TORN_STATE", f"{error}; this rank's state was filled, and is of no use alone: restore again, or stop") from error
+        self._state |= restoring.finish()
+        restored = restoring.restored(path, dict(self._state))
+        self._steps.now_restored(restored.step)
+        for line in restored.report.lines() if self._ranks.rank == 0 else restoring.notes:
+            log.warning("%s", line)
+        log.log(logging.INFO if self._ranks.rank == 0 else logging.DEBUG, "%s restored: %s", path, restored.report)
+        return restored
 
     def _chosen(self, names: Iterable[str] | None) -> list[_items.Item]:
         """The items of these names; None: all."""
@@ -587,111 +457,3 @@ class CheckpointManager:
         if unknown:
             raise make("USAGE", f"restore(items={wanted}): the state has {', '.join(self._state)}, and no {', '.join(unknown)}")
         return [item for item in self._items if item.name in wanted]
-
-    def _differences(self, filling: _items.Filling) -> dict[str, tuple[object, object]]:
-        """Of the config, by key: (saved, now)."""
-        now: Any = self._facts()["config"]
-        return _environment.differences(filling.python.get("config", {}), now)
-
-    def _policy_for(self, key: str) -> Differing:
-        """By the longest name given that the key is, or lies below."""
-        if isinstance(self._differing, str):
-            return self._differing
-        given = [name for name in self._differing if key == name or key.startswith(f"{name}.")]
-        return self._differing[max(given, key=len)] if given else "keep"
-
-    def _refuse_differing(self, filling: _items.Filling) -> None:
-        """Before anything is touched."""
-        wrong = {key: pair for key, pair in self._differences(filling).items() if self._policy_for(key) == "error"}
-        if wrong:
-            told = ", ".join(f"{key} was {old!r} and is {new!r} now" for key, (old, new) in wrong.items())
-            raise make("MISMATCH", f"{self.directory}: the config differs: {told}; `differing` says that this is an error")
-
-    def _compare(self, filling: _items.Filling, report: Report) -> None:
-        report.notes += filling.told()
-        report.new += [item for item in filling.absent if item not in {name.split("/")[0] for name in report.missing}]
-        report.differences = _environment.differences(filling.python.get("environment", {}), _environment.environment())
-        arguments = _environment.differences(filling.python.get("arguments", {}), _environment.arguments())
-        report.differences |= {f"arguments.{key}": pair for key, pair in arguments.items()}
-        report.differences |= {f"config.{key}": pair for key, pair in self._differences(filling).items()}
-        if self._config is not None:
-            _environment.override(self._config, filling.python.get("config", {}), lambda key: self._policy_for(key) == "override")
-        for line in report.lines() if self._ranks.rank == 0 else filling.notes:
-            log.warning("%s", line)
-
-    # ------------------------------------------------------------------------------------------------------------- looking back
-
-    def _entries(self) -> list[Any]:
-        try:
-            return [entry for entry in _native.listing(os.fspath(self.directory)) if entry.standing == "current"]
-        except NotFoundError:
-            return []
-
-    def all_steps(self) -> list[int]:
-        """The steps that are kept, oldest first."""
-        return [entry.step for entry in self._entries()]
-
-    def latest_step(self) -> int | None:
-        """The newest step, whatever its health; None in a new run."""
-        return next((entry.step for entry in self._entries() if entry.is_latest), None)
-
-    def best_step(self) -> int | None:
-        """The best one by the metric of `keep`; None where nobody has reported it."""
-        return next((entry.step for entry in self._entries() if entry.is_best), None)
-
-    def __iter__(self) -> Iterator[Checkpoint]:
-        """The checkpoints that are kept, oldest first, each open while it is looked at."""
-        for entry in self._entries():
-            with Checkpoint(self.directory / entry.name) as checkpoint:
-                yield checkpoint
-
-    def checkpoint(self, step: int) -> Checkpoint:
-        """A checkpoint to look into. Raises NotFoundError, which names the newest steps."""
-        return Checkpoint(f"{self.directory.name}@{step}", store=self.directory.parent)
-
-    def wait_for_new(self, timeout: float | None = None) -> Checkpoint | None:
-        """The next checkpoint that this manager has not given yet, as soon as it is durable; None after `timeout` seconds. One that is damaged is raised, once."""
-        try:
-            native, self._position = _native.wait_for_new(os.fspath(self.directory), self._position, math.inf if timeout is None else timeout)
-        except Error as error:
-            self._position = error.position or self._position
-            raise
-        return None if native is None else Checkpoint(native)
-
-
-def _check_word(what: str, word: str, words: tuple[str, ...]) -> None:
-    if word not in words:
-        raise ValueError(f"{what} is {', '.join(map(repr, words[:-1]))} or {words[-1]!r}, not {word!r}")
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value.item() if hasattr(value, "item") else value)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"metrics: {name!r} is to be a number, or an array of one element, not {type(value).__name__} {value!r:.60}") from None
-
-
-# ----------------------------------------------------------------------------------------------------------- the end of the program
-
-
-def _close_all() -> None:
-    """A program whose last save failed does not end as if all were well, whoever was to close the manager. Python has no other way to change the status by
-    now: what was to run at exit and was registered before Cairn was imported does not."""
-    for manager in list(_open_managers):
-        try:
-            manager.close()
-        except Error as error:
-            if manager._process == os.getpid():
-                _unsaved[manager.directory.absolute()] = error
-    for failed in _unsaved.values():
-        log.critical("the last save failed: %s", failed)
-        print(f"cairn: the last save failed: {failed}", file=sys.stderr)
-    if _unsaved:
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
-
-
-atexit.register(_close_all)
-os.register_at_fork(after_in_child=_unsaved.clear)

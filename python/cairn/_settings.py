@@ -1,0 +1,63 @@
+"""The settings that a run records beside its state, and what a restore says where they differ: config, command line, versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from . import _environment
+from ._errors import make
+from ._items import Filling
+from ._report import Report
+
+Differing = Literal["keep", "override", "error"]
+WORDS = ("keep", "override", "error")
+
+
+class Settings:
+    """Of one manager. What `differing` says to override is written into the config that was given."""
+
+    def __init__(self, directory: Path, config: dict[str, Any] | None, differing: Differing | Mapping[str, Differing]) -> None:
+        self._directory, self._config, self._differing = directory, config, differing
+
+    def config_text(self) -> str | None:
+        """The config as JSON, as a save is given it; None: there is none."""
+        return json.dumps(self._recorded(), default=repr) if self._config is not None else None
+
+    def facts(self) -> dict[str, object]:
+        """What is recorded with every checkpoint."""
+        return {"environment": _environment.environment(), "arguments": _environment.arguments(), "config": json.loads(self.config_text() or "{}")}
+
+    def refuse_differing(self, filling: Filling) -> None:
+        """MismatchError, before anything is touched."""
+        wrong = {key: pair for key, pair in self._differences(filling).items() if self._policy_for(key) == "error"}
+        if wrong:
+            told = ", ".join(f"{key} was {old!r} and is {new!r} now" for key, (old, new) in wrong.items())
+            raise make("MISMATCH", f"{self._directory}: the config differs: {told}; `differing` says that this is an error")
+
+    def compare(self, filling: Filling, report: Report) -> None:
+        """Tells what differs from the process that saved, and overrides what is to be."""
+        report.differences = _environment.differences(filling.python.get("environment", {}), _environment.environment())
+        arguments = _environment.differences(filling.python.get("arguments", {}), _environment.arguments())
+        report.differences |= {f"arguments.{key}": pair for key, pair in arguments.items()}
+        report.differences |= {f"config.{key}": pair for key, pair in self._differences(filling).items()}
+        if self._config is not None:
+            _environment.override(self._config, filling.python.get("config", {}), lambda key: self._policy_for(key) == "override")
+
+    def _recorded(self) -> Any:
+        """The config as it is written down."""
+        return _environment.redact(self._config or {})
+
+    def _differences(self, filling: Filling) -> dict[str, tuple[object, object]]:
+        """Of the config, by key: (saved, now)."""
+        now: Any = self.facts()["config"]
+        return _environment.differences(filling.python.get("config", {}), now)
+
+    def _policy_for(self, key: str) -> Differing:
+        """By the longest name given that the key is, or lies below."""
+        if isinstance(self._differing, str):
+            return self._differing
+        given = [name for name in self._differing if key == name or key.startswith(f"{name}.")]
+        return self._differing[max(given, key=len)] if given else "keep"
