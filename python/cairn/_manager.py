@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
 from . import _capture, _checks, _device, _items, _lazy, _native, _progress, _ranks, _settings
 from ._attachments import Attached, Attachments
 from ._errors import Error, make
+from ._hints import Hints
 from ._history import History
 from ._outcome import Judge, note_unsaved
 from ._outcome import open_managers as _open_managers
@@ -105,6 +106,7 @@ class CheckpointManager(History):
         self._closed = False
         self._stopped = False  # what should_stop was when we closed
         self._steps = Steps(self.directory)
+        self._hints = Hints(self.directory, self._keep_rule)
         self._copies = _device.Copies()
         self._watch = _lazy.Watch(self._wait_before_step, self._copies, check_early_writes)
         self._judge = Judge(self.directory, self._watch, on_error == "raise", tolerate)
@@ -186,6 +188,7 @@ class CheckpointManager(History):
         except Error as error:
             self._judge.failure = error
         self._run = None
+        self._hints.closed(self._entries)
 
     def _shown_saving(self, run: _native.Run) -> AbstractContextManager[None]:
         """A bar while somebody waits for the save that runs."""
@@ -332,6 +335,7 @@ class CheckpointManager(History):
         except Error as error:
             self._judge.judge(error)
             return False
+        self._hints.saved(step, metrics)
         return True
 
     def _items_with(self, state: Mapping[str, Any] | None) -> list[_items.Item]:

@@ -1,0 +1,62 @@
+"""What a manager says by itself, and once: where nothing is wrong that could be raised, and yet something else was meant."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cairn
+
+Caplog = pytest.LogCaptureFixture
+
+
+def state_of() -> dict[str, Any]:
+    return {"model": {"w": np.zeros(8, np.float32)}, "run": cairn.Values(epoch=0)}
+
+
+def told(caplog: Caplog, part: str) -> list[str]:
+    """The warnings that say this."""
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING and part in record.getMessage()]
+
+
+# ------------------------------------------------------------------------------------------------------- the metric of `keep`
+
+
+def test_metrics_that_lack_the_one_to_choose_by_are_told_once(tmp_path: Path, caplog: Caplog) -> None:
+    keep = cairn.Keep(last=1, best=1, metric="val_loss")
+    with cairn.CheckpointManager(tmp_path / "run", state_of(), keep=keep) as mngr:
+        mngr.save(1, force=True)
+        assert not told(caplog, "val_loss"), "metrics may come later"
+        for step in (2, 3):
+            mngr.save(step, metrics={"val/loss": 1 / step, "train": 0}, force=True)
+        (line,) = told(caplog, "val_loss")
+        assert "Keep(best=1, metric='val_loss')" in line and "val/loss, train" in line and "checkpoint-2" in line
+        caplog.clear()
+    (line,) = told(caplog, "val_loss")
+    assert "no checkpoint since step 1 has" in line, "and at the end, with what came of it"
+
+
+def test_a_metric_that_never_came_is_told_at_the_end(tmp_path: Path, caplog: Caplog) -> None:
+    with cairn.CheckpointManager(tmp_path / "a", state_of(), keep=cairn.Keep(last=1, best=2)) as mngr:
+        mngr.save(1, force=True)
+    assert len(told(caplog, "no checkpoint since step 1 has metric 'loss'")) == 1
+
+
+def test_nothing_is_said_of_metrics_where_all_is_as_it_should_be(tmp_path: Path, caplog: Caplog) -> None:
+    keep = cairn.Keep(last=1, best=1)
+    with cairn.CheckpointManager(tmp_path / "given", state_of(), keep=keep) as mngr:
+        mngr.save(1, metrics={"loss": 1.0, "other": 2.0}, force=True)
+        mngr.save(2, force=True)
+    with cairn.CheckpointManager(tmp_path / "marked", state_of(), keep=keep) as mngr:
+        mngr.save(1, force=True)
+        mngr.wait_until_finished()
+        cairn._native.mark("marked@1", tmp_path, metrics={"loss": 1.0})  # as an evaluator beside it does
+    with cairn.CheckpointManager(tmp_path / "unasked", state_of(), keep=cairn.Keep(last=1)) as mngr:
+        mngr.save(1, metrics={"other": 2.0}, force=True)
+    with cairn.CheckpointManager(tmp_path / "unsaved", state_of(), keep=keep):
+        pass
+    assert not caplog.records
