@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ._errors import Error
 from ._native import Entry
-from ._policy import Keep
+from ._policy import Keep, Save
 
 log = logging.getLogger("cairn")
 
@@ -17,8 +17,8 @@ log = logging.getLogger("cairn")
 class Hints:
     """Of one manager. Each is a warning."""
 
-    def __init__(self, directory: Path, keep: Keep) -> None:
-        self._directory, self._keep = directory, keep
+    def __init__(self, directory: Path, save: Save, keep: Keep) -> None:
+        self._directory, self._save, self._keep = directory, save, keep
         self._said: set[str] = set()
         self._first_saved: int | None = None
         self._is_metric_given = keep.best == 0  # or nobody asked for it
@@ -28,6 +28,15 @@ class Hints:
         if hint not in self._said:
             self._said.add(hint)
             log.warning("%s", message)
+
+    def not_saved(self, step: int) -> None:
+        """A save was not due."""
+        if self._save.every_steps is None and self._save.every_seconds is None:
+            self.once(
+                "rule",
+                f"{self._directory}: save({step}) saved nothing, for there is no rule when to: give CheckpointManager save=cairn.Save(every_steps=...), or "
+                "save(step, force=True); without them only a signal or request_save makes it save",
+            )
 
     def saved(self, step: int, metrics: Mapping[str, object]) -> None:
         """A save has begun."""

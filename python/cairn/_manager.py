@@ -106,7 +106,7 @@ class CheckpointManager(History):
         self._closed = False
         self._stopped = False  # what should_stop was when we closed
         self._steps = Steps(self.directory)
-        self._hints = Hints(self.directory, self._keep_rule)
+        self._hints = Hints(self.directory, self._save_rule, self._keep_rule)
         self._copies = _device.Copies()
         self._watch = _lazy.Watch(self._wait_before_step, self._copies, check_early_writes)
         self._judge = Judge(self.directory, self._watch, on_error == "raise", tolerate)
@@ -272,6 +272,8 @@ class CheckpointManager(History):
             if not self._is_grown:
                 self._is_grown = True
                 self._reserve()
+            if self._run is not None:
+                self._hints.not_saved(step)
             return False
         self._is_grown = True
         try:

@@ -60,3 +60,25 @@ def test_nothing_is_said_of_metrics_where_all_is_as_it_should_be(tmp_path: Path,
     with cairn.CheckpointManager(tmp_path / "unsaved", state_of(), keep=keep):
         pass
     assert not caplog.records
+
+
+# --------------------------------------------------------------------------------------------------------------- no rule at all
+
+
+def test_that_nothing_is_saved_without_a_rule_is_told_once(tmp_path: Path, caplog: Caplog) -> None:
+    with cairn.CheckpointManager(tmp_path / "run", state_of()) as mngr:
+        assert mngr.save(1, force=True) and not mngr.save(1, force=True) and not caplog.records
+        assert not mngr.save(2) and not mngr.save(3)
+    (line,) = told(caplog, "save")
+    assert "save(2)" in line and "save=cairn.Save(every_steps=...)" in line and "force=True" in line
+
+
+def test_a_rule_that_is_not_due_says_nothing(tmp_path: Path, caplog: Caplog) -> None:
+    for rule in (cairn.Save(every_steps=100), cairn.Save(every_seconds=1000)):
+        with cairn.CheckpointManager(tmp_path / "run", state_of(), save=rule) as mngr:
+            mngr.restore()
+            assert not mngr.save(1)
+    with cairn.CheckpointManager(tmp_path / "run", state_of()) as mngr:
+        mngr.request_save()
+        assert mngr.save(1)
+    assert not caplog.records
