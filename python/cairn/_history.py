@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -9,7 +10,11 @@ from pathlib import Path
 
 from . import _native
 from ._checkpoint import Checkpoint
-from ._errors import Error, NotFoundError
+from ._errors import CorruptError, Error, GoneError, LimitError, NotFoundError, PathError, UnsupportedError
+
+log = logging.getLogger("cairn")
+
+_DAMAGED = (CorruptError, LimitError, UnsupportedError, PathError)  # or it was never a checkpoint
 
 
 class History:
@@ -38,10 +43,28 @@ class History:
         return next((entry.step for entry in self._entries() if entry.is_best), None)
 
     def __iter__(self) -> Iterator[Checkpoint]:
-        """The checkpoints that are kept, oldest first, each open while it is looked at."""
+        """The checkpoints that are kept, oldest first, each open while it is looked at. What is removed meanwhile is skipped; what is damaged is told by a
+        warning and passed over."""
         for entry in self._entries():
-            with Checkpoint(self.directory / entry.name) as checkpoint:
-                yield checkpoint
+            checkpoint = self._opened(entry)
+            if checkpoint is not None:
+                with checkpoint:
+                    yield checkpoint
+
+    def _opened(self, entry: _native.Entry) -> Checkpoint | None:
+        try:
+            checkpoint = Checkpoint(self.directory / entry.name)
+        except (NotFoundError, GoneError):
+            return None
+        except _DAMAGED as error:
+            if (self.directory / entry.name).exists():  # else it went while it was opened
+                log.warning("%s was passed over: %s", entry.name, error)
+            return None
+        if checkpoint.info.entry is None:  # opened as what another program wrote
+            checkpoint.close()
+            log.warning("%s was passed over: it has lost its manifest.json", self.directory / entry.name)
+            return None
+        return checkpoint
 
     def checkpoint(self, step: int) -> Checkpoint:
         """A checkpoint to look into. Raises NotFoundError, which names the newest steps."""

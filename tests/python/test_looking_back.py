@@ -273,3 +273,43 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     assert manager.all_steps() == [2, 3], "what cannot be opened is not iterated over"
     with pytest.raises(cairn.CorruptError, match="manifest.json"):
         cairn.Checkpoint(tmp_path / "run" / "checkpoint-1")
+
+
+def test_what_is_gone_meanwhile_is_skipped(tmp_path: Path) -> None:
+    grown(tmp_path / "run")
+    seen = []
+    for checkpoint in cairn.CheckpointManager(tmp_path / "run"):
+        seen.append(checkpoint.step)
+        if checkpoint.step == 1:
+            cairn._native.remove("run@2", tmp_path)
+    assert seen == [1, 3]
+
+
+@pytest.mark.parametrize("how", ["damaged", "truncated", "no manifest"])
+def test_a_damaged_checkpoint_is_passed_over_aloud_and_later_ones_are_reached(tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str) -> None:
+    grown(tmp_path / "run")
+    seen = []
+    for checkpoint in cairn.CheckpointManager(tmp_path / "run"):
+        seen.append(checkpoint.step)
+        if checkpoint.step == 1:
+            spoil(tmp_path / "run" / "checkpoint-2", how)
+    assert seen == [1, 3]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "cairn"]
+    assert "checkpoint-2" in line and "passed over" in line
+
+
+def spoil(folder: Path, how: str) -> None:
+    """So that it is not opened."""
+    if how == "no manifest":
+        (folder / "manifest.json").unlink()
+    else:
+        file = folder / ("manifest.json" if how == "damaged" else "model.safetensors")
+        data = file.read_bytes()
+        file.unlink()
+        file.write_bytes(data[:-20])
+
+
+def test_every_class_of_error_can_be_named() -> None:
+    classes = {name for name, value in vars(cairn._errors).items() if isinstance(value, type) and issubclass(value, cairn.Error)}
+    assert classes <= set(cairn.__all__) and all(getattr(cairn, name) is getattr(cairn._errors, name) for name in classes)
+    assert {"TruncatedError", "PathError", "FormatError", "UnsafeError", "OutOfMemory"} <= classes
