@@ -22,13 +22,21 @@ class History:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._is_absence_told = False
         self._position = (0, 0)  # (term, step) of what wait_for_new gave last
 
     def _entries(self) -> list[_native.Entry]:
         try:
             return [entry for entry in _native.listing(os.fspath(self.directory)) if entry.standing == "current"]
         except NotFoundError:
+            self._tell_absence()
             return []
+
+    def _tell_absence(self) -> None:
+        """Once: whoever looks may have come before the trainer, or have mistyped."""
+        if not self._is_absence_told:
+            self._is_absence_told = True
+            log.warning("%s: there is no such run yet", self.directory)
 
     def all_steps(self) -> list[int]:
         """The steps that are kept, oldest first."""

@@ -82,3 +82,24 @@ def test_a_rule_that_is_not_due_says_nothing(tmp_path: Path, caplog: Caplog) -> 
         mngr.request_save()
         assert mngr.save(1)
     assert not caplog.records
+
+
+# ------------------------------------------------------------------------------------------------------------- no such run yet
+
+
+def test_that_there_is_no_such_run_is_told_once(tmp_path: Path, caplog: Caplog) -> None:
+    mngr = cairn.CheckpointManager(tmp_path / "t" / "typo")
+    assert mngr.all_steps() == [] and [checkpoint for checkpoint in mngr] == [] and mngr.latest_step() is None and mngr.best_step() is None
+    (line,) = told(caplog, "no such run")
+    assert str(tmp_path / "t" / "typo") in line
+    caplog.clear()
+    assert [checkpoint for checkpoint in cairn.CheckpointManager(tmp_path / "t" / "typo")] == []
+    assert len(told(caplog, "no such run")) == 1, "once for each manager"
+
+
+def test_nothing_is_said_of_a_run_that_is_there_or_waited_for(tmp_path: Path, caplog: Caplog) -> None:
+    reader = cairn.CheckpointManager(tmp_path / "run")
+    assert reader.wait_for_new(timeout=0.01) is None
+    with cairn.CheckpointManager(tmp_path / "run", state_of()) as mngr:
+        assert mngr.all_steps() == [] and mngr.latest_step() is None and reader.all_steps() == []
+    assert not caplog.records
