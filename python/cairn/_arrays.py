@@ -14,7 +14,7 @@ import warnings
 from functools import cache
 from typing import Any, NamedTuple
 
-from ._errors import MismatchError, UnstorableError
+from ._errors import MismatchError, UnstorableError, not_yet
 
 # torch's and numpy's names. complex128 and dates, which safetensors has not, are stored as the numbers that they are made of.
 _STORED = {
@@ -76,7 +76,7 @@ def check_torch(tensor: Any, where: str) -> None:
     torch = sys.modules["torch"]
     kind = type(tensor)
     if torch.nn.parameter.is_lazy(tensor):
-        raise UnstorableError(f"{where}: a lazy module's tensor has no bytes yet: run one batch through the module first")
+        raise not_yet(f"{where}: a lazy module's tensor has no bytes yet: run one batch through the module first")
     if kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__ or kind.__name__ == "FlatParameter":
         raise UnstorableError(f"{where}: a {kind.__module__}.{kind.__qualname__} is not stored yet: pass its full tensor or its parts")
     if tensor.layout is not torch.strided:

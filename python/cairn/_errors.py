@@ -117,7 +117,9 @@ class OutOfMemory(Error, MemoryError):
 
 
 class UnstorableError(Error, TypeError):
-    """Something in the state has no form outside of its program: a function, an open file. Nothing was written."""
+    """Something in the state has no form outside of its program: a function, an open file. Nothing was written. `is_lasting`: false of what has none yet."""
+
+    is_lasting: bool = True
 
 
 _CLASSES: dict[str, type[Error]] = {
@@ -145,6 +147,13 @@ _CLASSES: dict[str, type[Error]] = {
     "CANCELLED": CancelledError,
     "NOMEM": OutOfMemory,
 }
+
+
+def not_yet(message: str) -> UnstorableError:
+    """For a lazy module's tensor, which gets its bytes with the first batch."""
+    error = UnstorableError(message)
+    error.is_lasting = False
+    return error
 
 
 def _again(kind: type[Error], message: str, number: int | None) -> Error:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
 
 from . import _capture, _checks, _device, _items, _lazy, _native, _progress, _ranks, _settings
 from ._attachments import Attached, Attachments
-from ._errors import Error, make
+from ._errors import Error, UnstorableError, make
 from ._hints import Hints
 from ._history import History
 from ._outcome import Judge, note_unsaved
@@ -288,11 +288,14 @@ class CheckpointManager(History):
 
     def _reserve(self) -> None:
         """Memory for saves is made ready behind the caller, so that the first save need not wait for it: for what can be looked at without calling anybody's
-        code. What cannot be saved as yet - a lazy module - is told by the save."""
+        code. What cannot be saved is told now, not when the first save is due; but for a lazy module, which will be by then."""
         quiet = [item for item in self._items if item.is_quiet()]
         if self._run is not None and quiet:
             try:
                 self._run.reserve(self._capturer.capture(quiet, {})[0])
+            except UnstorableError as error:
+                if error.is_lasting:
+                    self._hints.once("state", f"{self.directory}: the state cannot be saved as it is: {error}")
             except Error as error:
                 log.debug("%s: no memory was reserved: %s", self.directory, error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,35 @@ def test_nothing_is_said_of_a_run_that_is_there_or_waited_for(tmp_path: Path, ca
     with cairn.CheckpointManager(tmp_path / "run", state_of()) as mngr:
         assert mngr.all_steps() == [] and mngr.latest_step() is None and reader.all_steps() == []
     assert not caplog.records
+
+
+# --------------------------------------------------------------------------------------------------------- what cannot be saved
+
+
+@pytest.mark.parametrize("how", ["restore", "save"])
+def test_what_cannot_be_saved_is_told_before_the_first_save(tmp_path: Path, caplog: Caplog, how: str) -> None:
+    state = state_of() | {"extra": {"begun": datetime.datetime(2024, 1, 1)}}
+    with cairn.CheckpointManager(tmp_path / "run", state, save=cairn.Save(every_steps=1000)) as mngr:
+        if how == "restore":
+            mngr.restore()
+            assert len(told(caplog, "extra/begun")) == 1
+        assert not mngr.save(1) and not mngr.save(2)
+    (line,) = told(caplog, "cannot be saved as it is")
+    assert "extra/begun" in line and "datetime" in line
+
+
+@pytest.mark.parametrize("kind", ["lazy", "made by hand", "in a dict"])
+def test_a_lazy_module_is_no_reason_to_warn(tmp_path: Path, caplog: Caplog, kind: str) -> None:
+    """It gets its bytes with the first batch."""
+    torch = pytest.importorskip("torch")
+    model = torch.nn.LazyLinear(3) if kind == "lazy" else torch.nn.Module()
+    if kind != "lazy":
+        model.w = torch.nn.parameter.UninitializedParameter()
+    state = {"model": {"w": model.w} if kind == "in a dict" else model, "other": {"begun": datetime.date(2024, 1, 1)} if kind == "made by hand" else {"a": 1}}
+    with cairn.CheckpointManager(tmp_path / "run", state, save=cairn.Save(every_steps=2)) as mngr:
+        mngr.restore()
+        assert not mngr.save(1)
+        with pytest.raises(cairn.UnstorableError, match="no bytes yet|other/begun"):
+            mngr.save(2)
+    assert len(told(caplog, "cannot be saved")) == (kind == "made by hand"), "and hides nothing else"
+    assert not told(caplog, "no bytes yet")
