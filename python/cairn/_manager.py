@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
 
 from . import _capture, _checks, _device, _items, _lazy, _native, _progress, _ranks, _settings
 from ._attachments import Attached, Attachments
-from ._errors import Error, UnstorableError, make
+from ._errors import Error, LockedError, UnstorableError, make
 from ._hints import Hints
 from ._history import History
 from ._outcome import Judge, note_unsaved
@@ -52,8 +52,8 @@ class CheckpointManager(History):
     name: paths, or their bytes; or a tokenizer, whose files are attached. A transformers or peft model as entry "model" attaches its config by itself.
     shard_bytes: larger files are split, with the Hub's index; 0: 5 GB. on_commit: called with the checkpoint's path when one is durable, on a thread of the
     library's, one at a time; what it raises is logged. on_error "warn" logs a failed save and goes on, `tolerate` times in a row at most (None: always).
-    take_over: go on though another process writes the run; that one is fenced. check_early_writes: lazy saves digest everything twice, to be sure that
-    nothing writes too early; slow.
+    take_over: go on though another process writes the run; that one is fenced. A manager of this process that has it open is closed. check_early_writes:
+    lazy saves digest everything twice, to be sure that nothing writes too early; slow.
 
     stop_signals: each makes the next `save` save, then `should_stop` true. They are watched from the main thread only, while the manager is open for
     writing. An earlier handler of Python's is called after that; what was ignored, or would have ended the process, does not any more. Handlers that
@@ -128,8 +128,10 @@ class CheckpointManager(History):
                 "FORKED", f"{self.directory}: the manager belongs to process {self._process}, this is a fork of it (a DataLoader's worker?): save there"
             )
         if not self._is_open:
+            if self._take_over:
+                self._close_earlier()
             self._ranks = _ranks.join(self.directory)
-            self._ranks.lead(self._open_run)
+            self._ranks.lead(self._open_or_explain)
             self._is_open = True
             _open_managers.append(self)
             self._signals.watch()
@@ -161,6 +163,29 @@ class CheckpointManager(History):
             io_threads=self._io_threads,
             shard_bytes=self._shard_bytes,
         )
+
+    def _open_or_explain(self) -> None:
+        try:
+            self._open_run()
+        except LockedError as error:
+            if not self._earlier():
+                raise
+            told = f"{self.directory}: a CheckpointManager made earlier in this process has it open: close() it, or take_over=True does"
+            raise make("LOCKED", told) from error
+
+    def _earlier(self) -> list[CheckpointManager]:
+        """Managers of this process that have the run open. In a notebook nobody may hold them any more."""
+        place = os.path.realpath(self.directory)
+        ours = [other for other in _open_managers if isinstance(other, CheckpointManager) and other._process == os.getpid()]
+        return [other for other in ours if os.path.realpath(other.directory) == place]
+
+    def _close_earlier(self) -> None:
+        for other in self._earlier():
+            try:
+                other.close()
+            except Error as error:
+                note_unsaved(self.directory, error)
+                log.error("%s: the last save of the CheckpointManager made earlier in this process failed: %s", self.directory, error)
 
     def close(self) -> None:
         """Waits for the save that may still run, and gives the run back. Raises what the last save failed with, told before or not: a program that goes on

@@ -572,6 +572,44 @@ def test_one_process_writes_a_run_and_another_may_take_it_over(tmp_path: Path) -
         mngr.close()
 
 
+def test_a_manager_that_was_lost_in_this_process_is_named(tmp_path: Path) -> None:
+    """As in a notebook, where a cell raised, or after `del manager`: nobody is left to close it."""
+    mngr = cairn.CheckpointManager(tmp_path / "run", state_of(1))
+    mngr.save(1, force=True)
+    del mngr
+    (tmp_path / "link").symlink_to(tmp_path)
+    for place in (tmp_path / "run", tmp_path / "link" / "run"):
+        with pytest.raises(cairn.LockedError, match=r"run: a CheckpointManager made earlier in this process has it open: close\(\) it, or take_over=True does"):
+            cairn.CheckpointManager(place, state_of())
+
+
+def test_taking_over_closes_the_manager_of_the_same_process(tmp_path: Path, caplog: Caplog) -> None:
+    first, other = cairn.CheckpointManager(tmp_path / "run", state_of(1)), cairn.CheckpointManager(tmp_path / "other", state_of(2))
+    assert first.save(1, force=True)
+    state = state_of()
+    with cairn.CheckpointManager(tmp_path / "run", state, take_over=True) as mngr:
+        assert mngr.restore().step == 1 and (state["model"]["w"] == 1).all(), "its last save is durable first"
+        assert mngr.save(2, force=True)
+        with pytest.raises(cairn.UsageError, match="closed"):
+            first.save(2, force=True)
+        first.close()
+    assert mngr.all_steps() == [1, 2] and other.save(1, force=True)
+    assert not caplog.records, "nothing was lost, and nobody was fenced off"
+    other.close()
+
+
+def test_what_the_manager_that_is_closed_failed_with_is_logged(tmp_path: Path, caplog: Caplog) -> None:
+    first = cairn.CheckpointManager(tmp_path / "run", state_of(1))
+    fail_behind(first, 1)
+    mngr = cairn.CheckpointManager(tmp_path / "run", state_of(), take_over=True)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert "step 1 was not saved" in line and "made earlier in this process" in line
+    assert list(cairn._outcome.unsaved) == [tmp_path / "run"], "the program does not end well"
+    assert mngr.save(1, force=True)
+    mngr.close()
+    assert not cairn._outcome.unsaved, "but for a later save"
+
+
 def test_two_runs_in_one_process_do_not_mind_each_other(tmp_path: Path) -> None:
     with cairn.CheckpointManager(tmp_path / "a", state_of(1)) as first, cairn.CheckpointManager(tmp_path / "b", state_of(2)) as second:
         for step in (1, 2):
