@@ -116,12 +116,14 @@ class Array:
 def _box(key: Any, shape: tuple[int, ...]) -> tuple[list[int], list[int], list[int | slice]]:
     """The box of a key, and what is left of the key within it."""
     start, extent, rest = list[int](), list[int](), list[int | slice]()
-    for part, size in zip(_whole(key, len(shape)), shape, strict=True):
+    for axis, (part, size) in enumerate(zip(_whole(key, len(shape)), shape, strict=True)):
         if isinstance(part, slice):
             chosen = range(size)[part]
             low, high = (min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1) if chosen else (0, 0)
             rest.append(slice(None, None, chosen.step))
         else:
+            if not -size <= part < size:
+                raise IndexError(f"index {part} is out of range for axis {axis} of size {size}")
             low = range(size)[part]
             high = low + 1
             rest.append(0)

@@ -23,7 +23,7 @@ from ._report import Report, Restored
 from ._restoring import Restoring
 from ._settings import Differing, Settings
 from ._signals import StopSignals
-from ._steps import Steps
+from ._steps import Steps, integer, step_of
 from ._trial import Trial
 
 Mode = Literal["eager", "lazy", "sync"]
@@ -86,6 +86,8 @@ class CheckpointManager(History):
         io_threads: int = 0,
         shard_bytes: int = 0,
     ) -> None:
+        _checks.rules(save, keep)
+        _checks.attachments(attachments)
         _checks.word("mode", mode, ("eager", "lazy", "sync"))
         _checks.word("on_error", on_error, ("raise", "warn"))
         for word in [differing] if isinstance(differing, str) else differing.values():
@@ -273,27 +275,28 @@ class CheckpointManager(History):
 
     # ------------------------------------------------------------------------------------------------------------------- saving
 
-    def should_save(self, step: int) -> bool:
+    def should_save(self, step: SupportsIndex) -> bool:
         """Whether `save(step)` would save. Asking changes nothing. Of several ranks rank 0 knows, but not what another one was asked to."""
-        return self._writer().is_due(step)
+        return self._writer().is_due(step_of(step, "should_save({})"))
 
     def save(
         self,
-        step: int,
+        step: SupportsIndex,
         state: Mapping[str, Any] | None = None,
         metrics: Mapping[str, SupportsFloat] | None = None,
         force: bool = False,
         *,
         epoch: float = 0.0,
-        tags: Iterable[str] = (),
+        tags: str | Iterable[str] = (),
     ) -> bool:
         """Saves if the rules say so, or by force; True if it did. A step that is saved already is not saved again.
 
-        step: optimizer steps completed. state: entries whose values are given anew at each save, as jax's are. metrics: by name, numbers or arrays of one
+        step: optimizer steps completed, an int or an integer of numpy or torch. state: entries whose values are given anew at each save, as jax's are. metrics: by name, numbers or arrays of one
         element; NaN is never the best. Raises what an earlier save failed with, and UnstorableError before anything is written for what cannot be saved.
         """
         self._open()
-        if not self._ranks.agree(step, lambda: self._wants(step, force)):
+        given, step = step, integer(step) or 0  # what is none is refused when all ranks are asked
+        if not self._ranks.agree(step, lambda: self._wants(step_of(given, "save({})"), force)):
             if not self._is_grown:
                 self._is_grown = True
                 self._reserve()
@@ -303,7 +306,7 @@ class CheckpointManager(History):
         self._is_grown = True
         try:
             trees = self._ranks.collect(lambda: self._own_trees(state))
-            is_saved = self._ranks.lead(lambda: self._save(step, trees, epoch, metrics or {}, tuple(tags)))
+            is_saved = self._ranks.lead(lambda: self._save(step, trees, epoch, metrics or {}, (tags,) if isinstance(tags, str) else tuple(tags)))
         finally:
             self._ranks.saved()
         if is_saved:
@@ -438,7 +441,7 @@ class CheckpointManager(History):
         self,
         state: Mapping[str, Any] | None = None,
         *,
-        step: int | None = None,
+        step: SupportsIndex | None = None,
         allow_missing: bool = False,
         items: Iterable[str] | None = None,
     ) -> Restored:
@@ -447,8 +450,9 @@ class CheckpointManager(History):
         step: one that is kept, else the newest; what came after it is left behind by the next save. state: entries to fill besides those of the manager, as
         templates. items: these alone. allow_missing: parameters and optimizer states that the checkpoint lacks stay as they are. Raises MismatchError, which
         names every difference, before anything is touched; CorruptError where only damaged checkpoints are there; TornStateError if it failed half-way: then the state is a mixture."""
-        if isinstance(state, int):
-            raise TypeError(f"restore({state}): name the step, restore(step={state})")
+        if (meant := integer(state)) is not None:
+            raise TypeError(f"restore({meant}): name the step, restore(step={meant})")
+        step = None if step is None else step_of(step, "restore(step={})")
         self._take(state)
         chosen = self._chosen(items)
         names = None if items is None else [item.name for item in chosen]

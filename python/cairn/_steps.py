@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
+from typing import Any
 
 from ._errors import make
+
+_MOST = (1 << 63) - 1
+
+
+def step_of(given: Any, call: str) -> int:
+    """A step as a call was given it: an int, or one of numpy's, torch's or jax's, of a single element. Raises TypeError, or UsageError for one that is too
+    large. call: as its error shows it, "save({})"."""
+    step = integer(given)
+    if step is None or step < 0:
+        advice = call.format("int(step)") if _is_float(given) else f"{call.format('step + 1')} after step `step`"
+        raise TypeError(f"{call.format(repr(given))}: the step is the number of optimizer steps completed, an int of 0 or more: {advice}")
+    if step > _MOST:
+        raise make("USAGE", f"{call.format(step)}: a step is at most {_MOST}")
+    return step
+
+
+def integer(given: Any) -> int | None:
+    """None: it is none. True is none, either."""
+    try:
+        return None if _kind(given).endswith("bool") else operator.index(given)
+    except TypeError:
+        return None
+
+
+def _is_float(given: Any) -> bool:
+    return "float" in _kind(given)
+
+
+def _kind(given: Any) -> str:
+    """The name of its dtype, or of its type."""
+    return str(getattr(given, "dtype", type(given).__name__))
 
 
 class Steps:
@@ -25,9 +58,7 @@ class Steps:
         self.saved, self.restored = None, step
 
     def check(self, step: int) -> None:
-        """Raises TypeError or UsageError for a step that cannot be saved next."""
-        if type(step) is not int or step < 0:
-            raise TypeError(f"save({step!r}): the step is the number of optimizer steps completed, an int: save(step + 1) after step `step`")
+        """Raises UsageError for a step that cannot be saved next."""
         if step == self.restored and self.saved is None:
             raise make(
                 "USAGE",

@@ -127,6 +127,9 @@ def test_keys_that_name_no_box_are_refused(opened: cairn.Checkpoint) -> None:
     for key in (5, (0, 0, 0, 0), (0, 6)):
         with pytest.raises(IndexError):
             array[key]
+    for key, wanted in ((5, "index 5 is out of range for axis 0 of size 5"), ((0, -7), "index -7 is out of range for axis 1 of size 6"), ((..., 7), "axis 2 of size 7")):
+        with pytest.raises(IndexError, match=wanted):
+            array[key]
 
 
 def test_a_slice_reads_its_box_alone(tmp_path: Path) -> None:

@@ -311,6 +311,44 @@ def test_steps_are_those_completed(tmp_path: Path) -> None:
             mngr.save(4)
 
 
+def test_steps_may_be_integers_of_numpy_and_torch(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    with cairn.CheckpointManager(tmp_path / "run", state_of()) as mngr:
+        for step in (np.int64(4), np.uint8(5), torch.tensor(6), np.array(7)):
+            assert mngr.save(step, force=True) and not mngr.should_save(step)
+        mngr.wait_until_finished()
+        assert mngr.all_steps() == [4, 5, 6, 7] and "last step 7" in repr(mngr)
+        assert mngr.restore(step=np.int64(5)).step == 5 and mngr.restore(step=torch.tensor(6)).step == 6
+        with pytest.raises(TypeError, match=r"restore\(step=5\)"):
+            mngr.restore(np.int64(5))  # type: ignore[arg-type]
+
+
+def test_what_is_no_step_is_refused_with_what_is_wanted(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    make(tmp_path / "run", 5)
+    with cairn.CheckpointManager(tmp_path / "run", state_of(), save=cairn.Save(every_steps=2)) as mngr:
+        mngr.restore()
+        for wrong in (-1, True, "6", np.bool_(True), torch.tensor(True), torch.tensor([6, 7]), np.array([6]), torch.tensor(6.0), 6.0, np.float32(6)):
+            for name, call in {"save(": mngr.save, "should_save(": mngr.should_save, "restore(step=": lambda step: mngr.restore(step=step)}.items():
+                with pytest.raises(TypeError, match="optimizer steps completed, an int of 0 or more") as told:
+                    call(wrong)  # type: ignore[operator]
+                assert str(told.value).startswith(name), told.value
+                is_float = not isinstance(wrong, str) and "float" in f"{getattr(wrong, 'dtype', type(wrong))}"
+                assert (f"{name}int(step))" in str(told.value)) == is_float
+        for step in (1 << 63, 1 << 64, 1 << 100):
+            for call in (mngr.save, mngr.should_save, lambda step: mngr.restore(step=step)):
+                with pytest.raises(cairn.UsageError, match="at most 9223372036854775807"):
+                    call(step)
+        assert mngr.save((1 << 63) - 1, force=True)
+
+
+def test_one_tag_is_a_tag(tmp_path: Path) -> None:
+    with cairn.CheckpointManager(tmp_path / "run", state_of()) as mngr:
+        mngr.save(1, force=True, tags="best-so-far")
+        mngr.save(2, force=True, tags=["a", "b"])
+    assert mngr.checkpoint(1).tags == ("best-so-far",) and mngr.checkpoint(2).tags == ("a", "b")
+
+
 def test_a_step_that_is_saved_already_is_not_saved_again(tmp_path: Path) -> None:
     with cairn.CheckpointManager(tmp_path / "run", state_of(), save=cairn.Save(every_steps=2)) as mngr:
         assert mngr.save(2) and not mngr.save(2) and not mngr.save(2, force=True)
@@ -360,6 +398,22 @@ def test_the_last_and_the_best_stay_and_nan_is_never_the_best(tmp_path: Path) ->
 @pytest.mark.parametrize("wrong", [{"mode": "async"}, {"on_error": "ignore"}, {"differing": "merge"}, {"differing": {"lr": "merge"}}])
 def test_words_that_are_none_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="'"):
+        cairn.CheckpointManager(tmp_path / "run", **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "wanted"),
+    [
+        ({"save": 5}, r"save is a cairn\.Save, as cairn\.Save\(every_steps=5\), not int 5"),
+        ({"save": True}, r"save is a cairn\.Save, as cairn\.Save\(every_steps=500\), not bool True"),
+        ({"keep": 3}, r"keep is a cairn\.Keep, as cairn\.Keep\(last=3\), not int 3"),
+        ({"keep": cairn.Save}, r"keep is a cairn\.Keep, as cairn\.Keep\(last=3\), not type"),
+        ({"attachments": ["a.json"]}, r'attachments is a dict of file names and paths or bytes, as \{"config\.json": "path/to/config\.json"\}, not list'),
+        ({"attachments": "a.json"}, "attachments is a dict of file names"),
+    ],
+)
+def test_rules_and_attachments_of_a_wrong_kind_are_refused(tmp_path: Path, wrong: dict[str, Any], wanted: str) -> None:
+    with pytest.raises(TypeError, match=wanted):
         cairn.CheckpointManager(tmp_path / "run", **wrong)
 
 
