@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
 
 from . import _capture, _checks, _device, _items, _lazy, _native, _progress, _ranks, _settings
 from ._attachments import Attached, Attachments
-from ._errors import Error, LockedError, UnstorableError, make
+from ._errors import Error, LockedError, StorageError, UnstorableError, make
 from ._hints import Hints
 from ._history import History
 from ._outcome import Judge, note_unsaved
@@ -174,6 +175,12 @@ class CheckpointManager(History):
                 raise
             told = f"{self.directory}: a CheckpointManager made earlier in this process has it open: close() it, or take_over=True does"
             raise make("LOCKED", told) from error
+        except StorageError as error:
+            newest = self._newest()
+            if error.errno not in (errno.EROFS, errno.EACCES) or newest is None:
+                raise
+            told = f"{error}; to read it only: cairn.load({os.fspath(self.directory / newest)!r}, into=state), or cairn.Checkpoint"
+            raise make(error.code, told, error.os_errno, error.offset) from error
 
     def _earlier(self) -> list[CheckpointManager]:
         """Managers of this process that have the run open. In a notebook nobody may hold them any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import logging
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -681,6 +683,46 @@ def test_folders_of_another_trainer_are_named_and_refused(tmp_path: Path) -> Non
         cairn.CheckpointManager(tmp_path / "run", state_of())
     assert "checkpoint-500" in str(told.value) and "checkpoint-1000" in str(told.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_place_that_can_only_be_read_is_told_what_works_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    make(tmp_path / "run", 3, 5)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise cairn._errors.make("IO", "run/.cairn/lock: no", number)
+
+    state = state_of()
+    monkeypatch.setattr(cairn._native, "Run", refuse)
+    with pytest.raises(cairn.StorageError, match="^run/.cairn/lock: no") as told:
+        cairn.CheckpointManager(tmp_path / "run", state)
+    assert told.value.errno == told.value.os_errno == number and told.value.code == "IO"
+    newest = os.fspath(tmp_path / "run/checkpoint-5")
+    assert str(told.value).endswith(f"; to read it only: cairn.load({newest!r}, into=state), or cairn.Checkpoint") == (number != errno.EIO)
+    cairn.load(newest, into=state)
+    assert (state["model"]["w"] == 5).all(), "and it does"
+    with pytest.raises(cairn.StorageError, match="lock: no$"):
+        cairn.CheckpointManager(tmp_path / "new", state)
+
+
+def test_a_run_of_another_user_is_such_a_place() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        make(Path(folder) / "run", 1)
+        for path in [Path(folder) / "run", *(Path(folder) / "run").rglob("*")]:
+            if path.is_dir():
+                path.chmod(0o555)
+
+        def look() -> None:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            with pytest.raises(cairn.StorageError, match="Permission denied; to read it only: cairn.load"):
+                cairn.CheckpointManager(Path(folder) / "run", state_of())
+
+        assert in_a_fork(look) == 0
+        for path in [Path(folder) / "run", *(Path(folder) / "run").rglob("*")]:
+            if path.is_dir():
+                path.chmod(0o755)
 
 
 def test_a_manager_is_not_copied_or_pickled(tmp_path: Path) -> None:
