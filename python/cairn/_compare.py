@@ -1,15 +1,18 @@
-"""Two checkpoints compared leaf by leaf and bit by bit: what of a state differs, and where in it first."""
+"""Two checkpoints compared leaf by leaf and bit by bit: what of a state differs, and where in it first. And a state in memory: whether it differs at all."""
 
 from __future__ import annotations
 
+import ctypes
 import re
 import struct
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import _arrays
 from ._checkpoint import Array, Checkpoint
-from ._items import PYTHON
+from ._items import PYTHON, Item, Stateful
 from ._native import Tagged, TensorRef
 
 _MOST = 60  # characters of a value that are shown
@@ -144,3 +147,32 @@ def _element(array: Array, index: tuple[int, ...]) -> str:
         return f"{value.item()!r} (0x{bits})"
     except ImportError:  # a dtype that numpy has not
         return f"0x{bits}"
+
+
+# ---------------------------------------------------------------------------------------------------------- a state in memory
+
+
+def is_held(items: Iterable[Item], checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint holds the very bytes that the tensors of modules, optimizers and trees have now, of which there must be some: then nothing was
+    trained since. Random numbers do not count, nor does what has a state_dict alone."""
+    found = False
+    for item in sorted(items, key=lambda item: item.rank):
+        if isinstance(item, Stateful):
+            continue
+        for name, array, _ in item.capture().tensors:
+            info = checkpoint.native.find(item.name, name)
+            if info is None or not _has_bytes(array, Array(checkpoint.native, info, "torch")):
+                return False
+            found = True
+    return found
+
+
+def _has_bytes(array: Any, saved: Array) -> bool:
+    buffer = _arrays.buffer_of(array, saved.info.name)
+    if buffer.strides is not None:
+        array = array.contiguous() if _arrays.framework_of(array) == "torch" else sys.modules["numpy"].ascontiguousarray(array)
+        buffer = _arrays.buffer_of(array, saved.info.name)
+    if (buffer.dtype, buffer.shape) != (saved.info.dtype, tuple(saved.info.shape)):
+        return False
+    size = saved.info.size_bytes
+    return size == 0 or _first_differing(memoryview((ctypes.c_ubyte * size).from_address(buffer.address)).cast("B"), saved.view()) is None

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
 
-from . import _capture, _checks, _device, _items, _lazy, _native, _progress, _ranks, _settings
+from . import _capture, _checks, _compare, _device, _items, _lazy, _native, _progress, _ranks, _settings
 from ._attachments import Attached, Attachments
 from ._errors import Error, LockedError, StorageError, UnstorableError, make
 from ._hints import Hints
@@ -296,14 +296,15 @@ class CheckpointManager(History):
         epoch: float = 0.0,
         tags: str | Iterable[str] = (),
     ) -> bool:
-        """Saves if the rules say so, or by force; True if it did. A step that is saved already is not saved again.
+        """Saves if the rules say so, or by force; True if it did. A step that is saved already is not saved again, nor is by force the one that was restored
+        while nothing is trained.
 
         step: optimizer steps completed, an int or an integer of numpy or torch. state: entries whose values are given anew at each save, as jax's are. metrics: by name, numbers or arrays of one
         element; NaN is never the best. Raises what an earlier save failed with, and UnstorableError before anything is written for what cannot be saved.
         """
         self._open()
         given, step = step, integer(step) or 0  # what is none is refused when all ranks are asked
-        if not self._ranks.agree(step, lambda: self._wants(step_of(given, "save({})"), force)):
+        if not self._ranks.agree(step, lambda: self._wants(step_of(given, "save({})"), state, force)):
             if not self._is_grown:
                 self._is_grown = True
                 self._reserve()
@@ -334,14 +335,22 @@ class CheckpointManager(History):
             except Error as error:
                 log.debug("%s: no memory was reserved: %s", self.directory, error)
 
-    def _wants(self, step: int, force: bool) -> bool:
+    def _wants(self, step: int, state: Mapping[str, Any] | None, force: bool) -> bool:
         """Whether this rank wants the step to be saved."""
-        self._steps.check(step)
+        self._steps.check(step, lambda: force and (self._run is None or self._is_as_saved(step, state)))
         if self._run is None:
             return force
         if self._judge.has_news(self._run):
             self._judge.collect(self._run)
         return self._run.is_due(step) or force or self._trial.wants(step)
+
+    def _is_as_saved(self, step: int, state: Mapping[str, Any] | None) -> bool:
+        """Whether nothing was trained since this step was restored: a finished program was run again, and saves by force after its loop."""
+        try:
+            with self.checkpoint(step) as checkpoint:
+                return _compare.is_held(_items.items_of(self._state | _items.named(state or {})), checkpoint)
+        except Error:
+            return False
 
     def _own_trees(self, state: Mapping[str, Any] | None) -> dict[str, Any]:
         """What rank 0 cannot know of this one."""
@@ -352,7 +361,7 @@ class CheckpointManager(History):
         """On rank 0. trees: what each rank has of its own, by rank."""
         run = self._writer()
         self._judge.collect(run)
-        if step == self._steps.saved and self._judge.failure is None:
+        if step == self._steps.last and self._judge.failure is None:
             return False
         is_lazy = self._mode == "lazy" and self._watch.begin()
         others = {str(rank): tree for rank, tree in enumerate(trees) if rank}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ class Steps:
         """None: a new run."""
         self.saved, self.restored = None, step
 
-    def check(self, step: int) -> None:
-        """Raises UsageError for a step that cannot be saved next."""
-        if step == self.restored and self.saved is None:
+    def check(self, step: int, is_unchanged: Callable[[], bool]) -> None:
+        """Raises UsageError for a step that cannot be saved next. is_unchanged: whether the state is what was restored, so that the same step is no mistake."""
+        if step == self.restored and self.saved is None and not is_unchanged():
             raise make(
                 "USAGE",
                 f"{self._directory}: step {step} was restored, and the first save after that has the same step: the step is the number of optimizer steps "

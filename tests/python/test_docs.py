@@ -54,6 +54,8 @@ def test_the_page_on_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     exec(looking.replace("checkpoint-900", "checkpoint-9"), scope)
     assert torch.equal(scope["model"].letters.weight, torch.ones(16, 4)) and scope["rows"].shape == (10, 4)
     assert cairn.Checkpoint("final").state()["model"]["letters.weight"].sum() == 64
+    exec(loop.replace("every_steps=500", "every_steps=3").replace("epochs", "4"), names())  # goes on, and ends between two saves that are due
+    assert cairn.CheckpointManager("ckpts/gpt").latest_step() == 16
 
 
 def train_script(side: str) -> str:
@@ -81,6 +83,8 @@ def test_the_first_page_shows_a_script_that_can_be_killed(tmp_path: Path, monkey
     newest = max(int(path.name.split("-")[1]) for path in (tmp_path / "killed/ckpts/sines").glob("checkpoint-*"))
     assert 170 <= newest < 300, "it was killed before its end"
     assert run("+", "killed") == before
+    assert (tmp_path / "killed/ckpts/sines/checkpoint-320").exists(), "the last state"
+    assert run("+", "killed") == before, "and there is nothing left to do"
     written = {path.suffix for path in (tmp_path / "killed").rglob("checkpoint-*/**/*") if path.is_file()}
     assert written == {".safetensors", ".json"}, "and no pickle"
 
