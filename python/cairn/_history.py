@@ -32,13 +32,6 @@ class History:
             self._tell_absence()
             return []
 
-    def _newest(self) -> str | None:
-        """The name of the newest checkpoint, if there is a run that holds one and can be read. Says nothing."""
-        try:
-            return next((entry.name for entry in _native.listing(os.fspath(self.directory)) if entry.is_latest), None)
-        except Error:
-            return None
-
     def _tell_absence(self) -> None:
         """Once: whoever looks may have come before the trainer, or have mistyped."""
         if not self._is_absence_told:

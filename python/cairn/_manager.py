@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
 
 from . import _capture, _checks, _compare, _device, _items, _lazy, _native, _progress, _ranks, _settings
 from ._attachments import Attached, Attachments
-from ._errors import Error, LockedError, StorageError, UnstorableError, make
+from ._errors import Error, make
 from ._hints import Hints
 from ._history import History
+from ._opening import close_earlier, open_run
 from ._outcome import Judge, note_unsaved
 from ._outcome import open_managers as _open_managers
 from ._policy import Keep, Save
 from ._report import Report, Restored
 from ._restoring import Restoring
+from ._saving import Mode, Saver, Told
 from ._settings import Differing, Settings
 from ._signals import StopSignals
 from ._steps import Steps, integer, step_of
 from ._trial import Trial
 
-Mode = Literal["eager", "lazy", "sync"]
 log = logging.getLogger("cairn")
 
 
@@ -96,11 +96,9 @@ class CheckpointManager(History):
         self._trial = Trial.of()
         super().__init__(self._trial.place(directory))
         self._save_rule, self._keep_rule, self._mode = save or Save(), keep or Keep(), mode
+        self._options = {"arena_bytes": arena_bytes, "io_threads": io_threads, "shard_bytes": shard_bytes, "check_early_writes": check_early_writes}
+        self._take_over, self._on_commit = take_over, on_commit
         self._settings = Settings(self.directory, config, differing)
-        self._attached = Attached(attachments)
-        self._on_commit = on_commit
-        self._take_over, self._arena_bytes, self._io_threads, self._shard_bytes = take_over, arena_bytes, io_threads, shard_bytes
-        self._check_early_writes = check_early_writes
         self._process = os.getpid()
         self._signals = StopSignals(stop_signals, self._request_stop)
         self._run: _native.Run | None = None  # rank 0's
@@ -109,11 +107,12 @@ class CheckpointManager(History):
         self._closed = False
         self._stopped = False  # what should_stop was when we closed
         self._steps = Steps(self.directory)
-        self._hints = Hints(self.directory, self._save_rule, self._keep_rule)
         self._copies = _device.Copies()
         self._watch = _lazy.Watch(self._wait_before_step, self._copies, check_early_writes)
         self._judge = Judge(self.directory, self._watch, on_error == "raise", tolerate)
         self._capturer = _capture.Capturer(self._copies)
+        self._hints = Hints(self.directory, self._save_rule, self._keep_rule)
+        self._saver = Saver(mode, self._capturer, self._watch, self._settings, Attached(attachments), self._judge, self._hints)
         self._is_grown = False  # optimizers have made their state: memory for saves was asked for since
         self._state: dict[str, Any] = {}
         self._items: list[_items.Item] = []
@@ -132,9 +131,9 @@ class CheckpointManager(History):
             )
         if not self._is_open:
             if self._take_over:
-                self._close_earlier()
+                close_earlier(self.directory)
             self._ranks = _ranks.join(self.directory)
-            self._ranks.lead(self._open_or_explain)
+            self._ranks.lead(self._open_run)
             self._is_open = True
             _open_managers.append(self)
             self._signals.watch()
@@ -149,52 +148,8 @@ class CheckpointManager(History):
         return self._run
 
     def _open_run(self) -> None:
-        self._run = _native.Run(
-            os.fspath(self.directory),
-            keep_last=self._keep_rule.last or 0,
-            keep_best=self._keep_rule.best if self._keep_rule.last is not None else 0,
-            best_metric=self._keep_rule.metric,
-            best_is_max=self._keep_rule.mode == "max",
-            save_every_steps=self._save_rule.every_steps or 0,
-            save_every_ms=round((self._save_rule.every_seconds or 0) * 1000),
-            message=log.warning,
-            committed=self._committed,
-            written=self._watch.written,
-            check_early_writes=self._check_early_writes,
-            take_over=self._take_over,
-            arena_bytes=self._arena_bytes,
-            io_threads=self._io_threads,
-            shard_bytes=self._shard_bytes,
-        )
-
-    def _open_or_explain(self) -> None:
-        try:
-            self._open_run()
-        except LockedError as error:
-            if not self._earlier():
-                raise
-            told = f"{self.directory}: a CheckpointManager made earlier in this process has it open: close() it, or take_over=True does"
-            raise make("LOCKED", told) from error
-        except StorageError as error:
-            newest = self._newest()
-            if error.errno not in (errno.EROFS, errno.EACCES) or newest is None:
-                raise
-            told = f"{error}; to read it only: cairn.load({os.fspath(self.directory / newest)!r}, into=state), or cairn.Checkpoint"
-            raise make(error.code, told, error.os_errno, error.offset) from error
-
-    def _earlier(self) -> list[CheckpointManager]:
-        """Managers of this process that have the run open. In a notebook nobody may hold them any more."""
-        place = os.path.realpath(self.directory)
-        ours = [other for other in _open_managers if isinstance(other, CheckpointManager) and other._process == os.getpid()]
-        return [other for other in ours if os.path.realpath(other.directory) == place]
-
-    def _close_earlier(self) -> None:
-        for other in self._earlier():
-            try:
-                other.close()
-            except Error as error:
-                note_unsaved(self.directory, error)
-                log.error("%s: the last save of the CheckpointManager made earlier in this process failed: %s", self.directory, error)
+        called: dict[str, Any] = {"committed": self._committed, "written": self._watch.written}
+        self._run = open_run(self.directory, self._save_rule, self._keep_rule, take_over=self._take_over, **called, **self._options)
 
     def close(self) -> None:
         """Waits for the save that may still run, and gives the run back. Raises what the last save failed with, told before or not: a program that goes on
@@ -299,8 +254,9 @@ class CheckpointManager(History):
         """Saves if the rules say so, or by force; True if it did. A step that is saved already is not saved again, nor is by force the one that was restored
         while nothing is trained.
 
-        step: optimizer steps completed, an int or an integer of numpy or torch. state: entries whose values are given anew at each save, as jax's are. metrics: by name, numbers or arrays of one
-        element; NaN is never the best. Raises what an earlier save failed with, and UnstorableError before anything is written for what cannot be saved.
+        step: optimizer steps completed, an int or an integer of numpy or torch. state: entries whose values are given anew at each save, as jax's are.
+        metrics: by name, numbers or arrays of one element; NaN is never the best. Raises what an earlier save failed with, and UnstorableError before anything
+        is written for what cannot be saved.
         """
         self._open()
         given, step = step, integer(step) or 0  # what is none is refused when all ranks are asked
@@ -314,7 +270,8 @@ class CheckpointManager(History):
         self._is_grown = True
         try:
             trees = self._ranks.collect(lambda: self._own_trees(state))
-            is_saved = self._ranks.lead(lambda: self._save(step, trees, epoch, metrics or {}, (tags,) if isinstance(tags, str) else tuple(tags)))
+            told = Told(step, epoch, metrics or {}, (tags,) if isinstance(tags, str) else tuple(tags))
+            is_saved = self._ranks.lead(lambda: self._save(told, trees))
         finally:
             self._ranks.saved()
         if is_saved:
@@ -323,17 +280,8 @@ class CheckpointManager(History):
         return is_saved
 
     def _reserve(self) -> None:
-        """Memory for saves is made ready behind the caller, so that the first save need not wait for it: for what can be looked at without calling anybody's
-        code. What cannot be saved is told now, not when the first save is due; but for a lazy module, which will be by then."""
-        quiet = [item for item in self._items if item.is_quiet()]
-        if self._run is not None and quiet:
-            try:
-                self._run.reserve(self._capturer.capture(quiet, {})[0])
-            except UnstorableError as error:
-                if error.is_lasting:
-                    self._hints.once("state", f"{self.directory}: the state cannot be saved as it is: {error}")
-            except Error as error:
-                log.debug("%s: no memory was reserved: %s", self.directory, error)
+        if self._run is not None:
+            self._saver.reserve(self._run, self._items)
 
     def _wants(self, step: int, state: Mapping[str, Any] | None, force: bool) -> bool:
         """Whether this rank wants the step to be saved."""
@@ -357,35 +305,14 @@ class CheckpointManager(History):
         items = self._items_with(state)
         return _items.own_trees(items) if self._ranks.rank else {}
 
-    def _save(self, step: int, trees: list[dict[str, Any]], epoch: float, metrics: Mapping[str, SupportsFloat], tags: tuple[str, ...]) -> bool:
+    def _save(self, told: Told, trees: list[dict[str, Any]]) -> bool:
         """On rank 0. trees: what each rank has of its own, by rank."""
         run = self._writer()
         self._judge.collect(run)
-        if step == self._steps.last and self._judge.failure is None:
+        if told.step == self._steps.last and self._judge.failure is None:
             return False
-        is_lazy = self._mode == "lazy" and self._watch.begin()
         others = {str(rank): tree for rank, tree in enumerate(trees) if rank}
-        captured, notes = self._capturer.capture(self._items, self._settings.facts(), self._watch.is_late if is_lazy else None, others)
-        is_behind = self._capturer.start_copies()
-        options: dict[str, Any] = {
-            "mode": "sync" if self._mode == "sync" else "lazy" if is_lazy or is_behind else "eager",
-            "epoch": epoch,
-            "metrics": {name: _checks.number(name, value) for name, value in metrics.items()},
-            "attachments": self._attached.files(self._state),
-            "tags": tags,
-            "config": self._settings.config_text(),
-        }
-        for note in notes:
-            log.warning("%s", note)
-        self._watch.is_pending = is_lazy
-        try:
-            with self._shown_saving(run) if self._mode == "sync" else nullcontext():
-                run.save(captured, step, **options)
-        except Error as error:
-            self._judge.judge(error)
-            return False
-        self._hints.saved(step, metrics)
-        return True
+        return self._saver.save(run, self._items, self._state, others, told, self._shown_saving(run))
 
     def _items_with(self, state: Mapping[str, Any] | None) -> list[_items.Item]:
         self._take(state)

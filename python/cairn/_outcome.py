@@ -82,6 +82,7 @@ class Closable(Protocol):
     """A manager that is open for writing."""
 
     directory: Path
+    _process: int
 
     def close(self) -> None: ...
 
