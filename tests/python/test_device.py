@@ -297,17 +297,18 @@ def test_who_writes_before_the_step_fails_the_save(tmp_path: Path, engine: Engin
 
 
 def test_what_checks_every_byte_copies_nothing_late(tmp_path: Path, engine: Engine) -> None:
+    """The training stream waits for all of it."""
     run = Steps(tmp_path / "run", engine, check_early_writes=True)
-    for number in range(4):
-        if number == 3 and engine.ours is not None:
-            run.manager.wait_until_finished()
-            engine.ours.gate.clear()
+    for _ in range(3):
+        run.train_and_save()
+    run.manager.wait_until_finished()
+    with late_copies_held(engine) as block:
         step, value = run.train_and_save(), run.value
         engine.training.told.put(set_to(50.0, *run.model.parameters()))
-    time.sleep(0.05)
-    assert engine.ours is not None
-    engine.ours.gate.set()
-    run.manager.close()
+        time.sleep(0.05)
+        assert (run.model.w0 == value).all()
+        block.set()
+        run.manager.close()
     assert all((tensor == value).all() for name, tensor in saved(run.manager, step).items() if name != "small")
 
 
