@@ -115,8 +115,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
         made.current.told.put(lambda: [place.copy_(source) for place, source in zip(places, sources, strict=True)])
 
     def take_witnesses(tensors: list[Any]) -> Any:
-        taken = torch.zeros(len(tensors) * 256, dtype=torch.uint8)
-        made.current.told.put(lambda: taken.copy_(_device._witnesses(tensors)))
+        taken = torch.zeros_like(_device.witnesses_of(tensors))
+        made.current.told.put(lambda: taken.copy_(_device.witnesses_of(tensors)))
         return taken
 
     monkeypatch.setattr(_device, "engine_of", engine_of)
@@ -407,6 +407,18 @@ def test_a_tensor_that_moved_is_copied_from_where_it_is(tmp_path: Path, engine: 
         model.w0.data = torch.full((LARGE * 2,), 5.0)
         manager.save(2, force=True)
     assert saved(manager, 2)["w0"].shape == (LARGE * 2,) and (saved(manager, 2)["w0"] == 5).all()
+
+
+def test_witnesses_of_all_widths() -> None:
+    tensors = [torch.arange(40).to(dtype) for dtype in (torch.uint8, torch.bfloat16, torch.float32, torch.float64, torch.complex128, torch.bool)]
+    moves = [_device.Move(str(tensor.dtype), tensor, tensor.clone(), True) for tensor in tensors for _ in range(3)]
+    for wrong in (None, *moves):
+        order = _device.Order(None, None, moves, torch.zeros(len(moves) * 128, dtype=torch.uint8))
+        order.take_witnesses()
+        order.copy_late()
+        if wrong is not None:
+            wrong.place.view(torch.uint8)[0] ^= 1
+        assert order.changed() == (None if wrong is None else wrong.name)
 
 
 def test_copies_are_ordered_by_one_call(tmp_path: Path) -> None:
