@@ -541,15 +541,15 @@ class CheckpointManager:
             self._restored_step = None
             self._reserve()
             return Restored(0, True, None, dict(self._state), Report())
-        restored = self._take_up(filling, native, self.directory / name)
+        restored = self._take_up(filling, native, self.directory / name, names)
         self._reserve()
         return restored
 
-    def _take_up(self, filling: _items.Filling, native: _native.RestoreReport, path: Path) -> Restored:
+    def _take_up(self, filling: _items.Filling, native: _native.RestoreReport, path: Path, asked_for: list[str] | None) -> Restored:
         """What was filled becomes the state, and the report says what it is."""
         done = self._every_or_torn(filling.finish)
         self._state |= {item: value for item, value in done.items() if item in filling.found}
-        report = Report.of(native)
+        report = Report.of(native, asked_for)
         self._compare(filling, report)
         self._restored_step = native.step
         log.log(logging.INFO if self._ranks.rank == 0 else logging.DEBUG, "%s restored: %s", path, report)

@@ -54,6 +54,17 @@ def test_leaves_by_what_became_of_them(tmp_path: Path, caplog: pytest.LogCapture
         assert line in caplog.text and line in str(report)
 
 
+def test_items_that_were_not_asked_for_are_not_told(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    given = {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), "run": cairn.Values(epoch=1), "net": {"a": torch.ones(1), "b": 1}}
+    run = saved(tmp_path, given)
+    with cairn.CheckpointManager(run, given) as manager:
+        report = manager.restore(items=["model"]).report
+        assert sorted(report.restored) == ["model/bias", "model/weight"] and report.unexpected == [] and list(report.lines()) == []
+    with cairn.CheckpointManager(run, given | {"model": nn.Linear(3, 2, bias=False)}) as manager:
+        assert manager.restore(items=["model", "run"]).report.unexpected == ["model/bias"], "what of an item that was asked for has no place is told"
+
+
 def test_settings_are_told_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.1", "--hub-token", "abc", "--bf16"])
     threads = torch.get_num_threads()
