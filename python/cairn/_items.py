@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from . import _arrays, _garbage, _native, _progress, _tree
 from ._data import Data
-from ._errors import MismatchError, UnstorableError
+from ._errors import Error, MismatchError, UnstorableError, make
 from ._loader import is_torch_loader
 from ._native import FRESH, OPTIMIZER, TRAINABLE, VOLATILE, Checkpoint, Gate, State, TensorInfo, TensorRef
 from ._report import some
@@ -427,11 +427,11 @@ class Filling:
         return [item for item in items if item not in taken]
 
     def finish(self) -> dict[str, object]:
-        """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name."""
+        """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name. Raises TornStateError."""
         done: dict[str, object] = {}
         for item in sorted((item for item, _ in self.parts), key=lambda item: item.rank):
             if item.name not in self.absent:
-                done[item.name] = item.finish()
+                done[item.name] = _finish(item)
         self._set_numbers_at_first_batch()
         return {item.name: done.get(item.name) for item, _ in self.parts}
 
@@ -446,6 +446,18 @@ class Filling:
                 for other, _ in self.parts:
                     if isinstance(other, Stateful) and isinstance(other.target, Data):
                         other.target.defer_rng(item.set_again)
+
+
+def _finish(item: Item) -> Any:
+    """Whatever it fails with, something was filled by now."""
+    try:
+        return item.finish()
+    except Error:
+        raise
+    except Exception as error:
+        what = "writing into it" if isinstance(item, Tree) else "its load_state_dict"
+        said = f"{item.name}: {what} failed: {type(error).__name__}: {error}"
+        raise make("TORN_STATE", f"{said}; the state is a mixture now: restore again before you go on") from error
 
 
 def _other_size(rank: int, size: int, count: int) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch.optim import Optimizer
 
 from . import _arrays, _attachments, _tree
-from ._errors import MismatchError, TornStateError, UnstorableError
+from ._errors import MismatchError, UnstorableError
 from ._items import Found, Item, Loaded, Loader, Part, Stateful
 from ._native import FRESH, FROZEN, OPTIMIZER, TRAINABLE, VOLATILE
 from ._report import some
@@ -280,10 +280,7 @@ class Module:
         named_with_versions = type(own)(named)
         if hasattr(own, "_metadata"):
             named_with_versions._metadata = {**own._metadata, **{path: _tree.decode(versions) for path, versions in self._metadata.items()}}
-        try:
-            self.module.load_state_dict(named_with_versions, strict=False)
-        except RuntimeError as error:
-            raise TornStateError(f"{self.name}: its load_state_dict failed: {error}") from error
+        self.module.load_state_dict(named_with_versions, strict=False)
 
 
 def _of_other_shape(tensor: Any, found: Found, name: str) -> Any:

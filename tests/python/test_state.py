@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -634,3 +635,52 @@ def test_names_that_no_item_can_have_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, {"python": {"x": 1}}, '"python" is what Cairn calls its own entry')
     refused(tmp_path, {"state": {"x": 1}}, "state", cairn.UsageError)
     refused(tmp_path, {"a/b": {"x": 1}}, "a/b", cairn.Error)
+
+
+# ---------------------------------------------------------------------------------------------------------------- half-way
+
+
+class Strict:
+    """Takes nothing that it has not given."""
+
+    def __init__(self, **state: Any) -> None:
+        self.state = state
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.state = {name: state[name] for name in self.state}
+
+
+class Interrupted(Strict):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+
+@dataclasses.dataclass
+class Bounded:
+    """Particular about its values."""
+
+    epoch: int = 0
+
+    def __setattr__(self, name: str, value: int) -> None:
+        if value > 3:
+            raise ValueError(f"{name} is at most 3")
+        super().__setattr__(name, value)
+
+
+def test_what_an_entry_fails_with_half_way_is_a_torn_state_and_names_it(tmp_path: Path) -> None:
+    model, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    with pytest.raises(cairn.TornStateError, match=r"^average: its load_state_dict failed: KeyError: 'count'; the state is a mixture now: restore again before you go on$") as told:
+        carry(tmp_path, {"model": model, "average": Strict(sum=1)}, {"model": other, "average": Strict(sum=0, count=0)})
+    assert isinstance(told.value.__cause__, KeyError) and told.value.code == "TORN_STATE"
+    with pytest.raises(cairn.TornStateError, match="^run: writing into it failed: ValueError: epoch is at most 3; the state is a mixture now"):
+        carry(tmp_path / "tree", {"run": {"epoch": 9}}, {"run": Bounded()})
+    cairn.save(tmp_path / "one", {"average": Strict(sum=1)})
+    with pytest.raises(cairn.TornStateError, match="^average: "):
+        cairn.load(tmp_path / "one", into={"average": Strict(sum=0, count=0)})
+    with pytest.raises(KeyboardInterrupt):
+        cairn.load(tmp_path / "one", into={"average": Interrupted()})
+    with pytest.raises(cairn.MismatchError, match="^data: a state of version None"):
+        cairn.load(tmp_path / "one", into={"average": cairn.data(DataLoader(range(4)))})  # type: ignore[arg-type]
