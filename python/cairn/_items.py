@@ -20,6 +20,7 @@ from ._loader import is_torch_loader
 from ._native import FRESH, OPTIMIZER, TRAINABLE, VOLATILE, Checkpoint, Gate, State, TensorInfo, TensorRef
 from ._report import some
 from ._rng import RNG
+from ._values import Values
 
 
 Sizes: TypeAlias = tuple[int, int]  # how many ranks a checkpoint was saved by, and how many there are now
@@ -162,6 +163,23 @@ class Stateful:
         return self.target
 
 
+class Variables(Stateful):
+    """A program's own."""
+
+    target: Values
+
+    def prepare(self, found: Found) -> Part:
+        part = super().prepare(found)
+        self._notes = part.notes
+        return part
+
+    def finish(self) -> Any:
+        assert self._loaded is not None
+        loaded, self._loaded = self._loaded.tree(), None
+        self._notes += [f"{self.name}: {note}" for note in self.target.load_state_dict(loaded).notes]
+        return self.target
+
+
 class Place(Stateful):
     """Where a loop stands in its data. What keeps its loader from going on there is raised before anything is touched; with another number of ranks it goes
     to the place that is nearest, and that is told."""
@@ -196,7 +214,7 @@ class Place(Stateful):
 
 class Tree:
     """Containers and arrays of the caller's own, filled where they are. What cannot be changed - jax's arrays, tuples - is new in r.state. Its arrays must
-    be in the checkpoint, and of the same dtype and shape; what the checkpoint holds besides is added."""
+    be in the checkpoint, and of the same dtype and shape; what the checkpoint holds besides is added, and other keys that it lacks stay."""
 
     rank = 2
 
@@ -209,6 +227,7 @@ class Tree:
             )
         self.name, self.tree = name, tree
         self._loaded: Loaded | None = None
+        self._notes: list[str] = []  # of the restore that was prepared
 
     def is_quiet(self) -> bool:
         return True
@@ -224,12 +243,15 @@ class Tree:
         added = [name for name in found.tensors if name not in own]
         if own and added:
             part.notes.append(f"{self.name}: arrays of the checkpoint that were not in the state given, added: {some(added)}")
+        self._notes = part.notes
         return part
 
     def finish(self) -> Any:
         assert self._loaded is not None
         loaded, self._loaded = self._loaded.tree(), None
-        self.tree = _tree.write_back(self.tree, loaded)
+        writing = _tree.Writing()
+        self.tree = writing.write(self.tree, loaded)
+        self._notes += [f"{self.name}: {note}" for note in writing.notes()]
         return self.tree
 
 
@@ -293,6 +315,8 @@ def items_of(state: Mapping[str, object]) -> list[Item]:
             made = RandomNumbers(name, target)
         if made is None and isinstance(target, Data):
             made = Place(name, target)
+        if made is None and isinstance(target, Values):
+            made = Variables(name, target)
         if made is None and hasattr(target, "state_dict") and hasattr(target, "load_state_dict"):
             made = Stateful(name, target)
         items.append(made or Tree(name, target))
