@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from . import _arrays, _attachments, _tree
 from ._errors import MismatchError, UnstorableError
@@ -29,8 +30,10 @@ def item_of(name: str, target: Any) -> Item | None:
         return _module_item(name, target)
     if isinstance(target, Optimizer):
         return OptimizerState(name, target)
-    if isinstance(target, torch.optim.lr_scheduler.LRScheduler):
+    if isinstance(unwrap_scheduler(target), LRScheduler):
         return Scheduler(name, target)
+    if isinstance(target, torch.amp.GradScaler):
+        return Scaler(name, target)
     if isinstance(target, torch.utils.data.DataLoader) and not hasattr(target, "state_dict"):
         return Loader(name, target)
     return None
@@ -294,7 +297,25 @@ class Scheduler(Stateful):
     def capture(self) -> Part:
         code = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
         state = {name: value for name, value in self.target.state_dict().items() if not isinstance(value, code)}
-        return Part.of(_tree.flatten(self.name, state))
+        part = Part.of(_tree.flatten(self.name, state))
+        part.facts["class"] = _class_of(unwrap_scheduler(self.target))
+        return part
+
+    def prepare(self, found: Found) -> Part:
+        _check_class(unwrap_scheduler(self.target), found)
+        return super().prepare(found)
+
+
+class Scaler(Stateful):
+    """A GradScaler: one that is off has no state, and takes none."""
+
+    def prepare(self, found: Found) -> Part:
+        part, is_on = super().prepare(found), self.target.is_enabled()
+        if found.is_there and is_on and not found.tree:
+            raise MismatchError(f"{self.name}: it was off when it was saved, and is on now: restore the others with items=...")
+        if found.tree and not is_on:
+            part.notes.append(f"{self.name}: it was on when it was saved, and is off now: its scale of {found.tree.get('scale')} is left out")
+        return part
 
 
 def _notes(name: str, module: Any) -> list[str]:
@@ -328,6 +349,24 @@ def unwrap_optimizer(optimizer: Any) -> Any:
     while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = optimizer.optimizer
     return optimizer
+
+
+def unwrap_scheduler(scheduler: Any) -> Any:
+    """The innermost one: what wrappers keep as .scheduler."""
+    while isinstance(getattr(scheduler, "scheduler", None), LRScheduler):
+        scheduler = scheduler.scheduler
+    return scheduler
+
+
+def _class_of(target: Any) -> str:
+    return type(target).__qualname__
+
+
+def _check_class(target: Any, found: Found) -> None:
+    """One of another class would take the state of its namesakes, or fail half-way. Checkpoints of earlier versions do not say what saved them."""
+    saved, own = found.facts.get("class"), _class_of(target)
+    if saved not in (None, own):
+        raise MismatchError(f"{found.item}: saved by {saved}, and this one is {own}: restore the others with items=..., or load what fits by hand")
 
 
 _HOOKS = (
@@ -402,7 +441,9 @@ class OptimizerState:
         return self._captured
 
     def _capture(self) -> Part:
-        return Part.of(_tree.flatten(self.name, self._state(self._keys())), OPTIMIZER)
+        part = Part.of(_tree.flatten(self.name, self._state(self._keys())), OPTIMIZER)
+        part.facts["class"] = _class_of(self.optimizer)
+        return part
 
     def _structure_now(self) -> list[Any] | None:
         """What its state_dict follows from but for the groups' values, in objects that are the same ones as long as it does; None: it may follow from anything."""
@@ -434,6 +475,7 @@ class OptimizerState:
         self.names.known(anew=True)
         if not found.tree:  # something to be missed
             return Part([("state", torch.empty(0, dtype=torch.uint8), OPTIMIZER)])
+        _check_class(self.optimizer, found)
         keys = None if "layout" in found.tree else self._keys()
         notes = self._check(found, keys)
         own = _tree.flatten(self.name, self._state(keys)).tensors

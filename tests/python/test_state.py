@@ -281,6 +281,64 @@ def test_a_missing_optimizer_is_an_error(tmp_path: Path) -> None:
         carry(tmp_path, {"model": model}, {"model": model, "optimizer": optimizer})
 
 
+class Named(torch.optim.SGD):
+    """An optimizer of a class of one's own."""
+
+
+@pytest.mark.parametrize(
+    "saved_by, restored",
+    [(torch.optim.AdamW, torch.optim.Adam), (torch.optim.AdamW, torch.optim.SGD), (torch.optim.SGD, torch.optim.AdamW), (torch.optim.SGD, Named), (torch.optim.LBFGS, torch.optim.SGD)],
+    ids=lambda kind: kind.__name__,
+)
+def test_an_optimizer_of_another_class_is_refused_before_anything_is_touched(saved_by: Any, restored: Any, tmp_path: Path) -> None:
+    model, other = Pair(), Pair()
+    before = parameters(other)
+    match = rf"^optimizer: saved by {saved_by.__name__}, and this one is {restored.__name__}: restore the others with items=\.\.\., or load what fits by hand$"
+    with pytest.raises(cairn.MismatchError, match=match):
+        carry(
+            tmp_path,
+            {"model": model, "optimizer": saved_by(model.parameters(), lr=0.1)},
+            {"model": other, "optimizer": restored(other.parameters(), lr=0.1)},
+        )
+    assert parameters(other) == before
+    carry(tmp_path / "others", {"model": model, "optimizer": saved_by(model.parameters(), lr=0.1)}, {"model": other, "optimizer": restored(other.parameters())}, items=["model"])
+    assert parameters(other) == parameters(model)
+
+
+def test_a_scheduler_of_another_class_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1)
+    weights = {"w": torch.zeros(1)}
+    with pytest.raises(cairn.MismatchError, match="^scheduler: saved by StepLR, and this one is CosineAnnealingLR: "):
+        carry(
+            tmp_path,
+            {"net": {"w": torch.ones(1)}, "scheduler": lr_scheduler.StepLR(optimizer, 2)},
+            {"net": weights, "scheduler": lr_scheduler.CosineAnnealingLR(optimizer, 9)},
+        )
+    assert weights["w"].item() == 0.0
+
+
+def test_what_wraps_optimizers_and_schedulers_is_not_their_class(tmp_path: Path) -> None:
+    accelerate = pytest.importorskip("accelerate")
+
+    def make(wrap: bool) -> dict[str, Any]:
+        model = nn.Linear(2, 2)
+        optimizer = torch.optim.AdamW(model.parameters())
+        scheduler = lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.9**epoch)
+        if wrap:
+            accelerator = accelerate.Accelerator(cpu=True)
+            model, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
+        return {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+
+    for number, (wrapped, later) in enumerate([(True, False), (False, True)]):
+        saved, fresh = make(wrapped), make(later)
+        saved["scheduler"].step()
+        carry(tmp_path / str(number), saved, fresh)
+        assert getattr(fresh["scheduler"], "scheduler", fresh["scheduler"]).last_epoch == 1
+    with pytest.raises(cairn.MismatchError, match="saved by AdamW, and this one is SGD"):
+        other = make(False)
+        carry(tmp_path / "other", make(True), other | {"optimizer": torch.optim.SGD(other["model"].parameters())})
+
+
 # ------------------------------------------------------------------------------------------------- scalers, averages, loaders
 
 
@@ -294,6 +352,24 @@ def test_a_scaler_comes_back(tmp_path: Path) -> None:
         scaler.update()
     carry(tmp_path, {"scaler": scaler}, {"scaler": fresh})
     assert fresh.state_dict() == scaler.state_dict() and fresh.get_scale() == scaler.get_scale() == 16.0
+
+
+def test_a_scaler_that_was_off_gives_nothing_to_one_that_is_on(tmp_path: Path) -> None:
+    weights = {"w": torch.zeros(1)}
+    with pytest.raises(cairn.MismatchError, match="^scaler: it was off when it was saved, and is on now: restore the others with items="):
+        carry(
+            tmp_path,
+            {"net": {"w": torch.ones(1)}, "scaler": torch.amp.GradScaler("cpu", enabled=False)},
+            {"net": weights, "scaler": torch.amp.GradScaler("cpu")},
+        )
+    assert weights["w"].item() == 0.0
+    carry(tmp_path / "off", {"scaler": torch.amp.GradScaler("cpu", enabled=False)}, {"scaler": torch.amp.GradScaler("cpu", enabled=False)})
+
+
+def test_a_scaler_that_is_off_says_what_it_leaves_out(tmp_path: Path) -> None:
+    cairn.save(tmp_path / "one", {"scaler": torch.amp.GradScaler("cpu", init_scale=8.0)})
+    notes = cairn.load(tmp_path / "one", into={"scaler": torch.amp.GradScaler("cpu", enabled=False)}).notes
+    assert notes == ["scaler: it was on when it was saved, and is off now: its scale of 8.0 is left out"]
 
 
 def test_an_averaged_model_comes_back(tmp_path: Path) -> None:
