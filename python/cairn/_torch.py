@@ -6,7 +6,7 @@ import hashlib
 import operator
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -51,9 +51,10 @@ def acquaint(items: Iterable[Item]) -> None:
     """Tells optimizers who knows the names of their parameters, and modules what others save of theirs."""
     modules = [item for item in items if isinstance(item, Module)]
     names = Names(modules)
+    scheduled = {id(unwrap_optimizer(getattr(unwrap_scheduler(item.target), "optimizer", None))) for item in items if isinstance(item, Scheduler)}
     for item in items:
         if isinstance(item, OptimizerState):
-            item.names = names
+            item.names, item.is_scheduled = names, id(item.optimizer) in scheduled
     for module in modules:
         module.saved_elsewhere = {id(parameter) for other in modules if type(other) is Module and other is not module for _, parameter in other.parameters()}
 
@@ -385,10 +386,13 @@ class OptimizerState:
     def __init__(self, name: str, optimizer: Any) -> None:
         self.name, self.optimizer = name, unwrap_optimizer(optimizer)
         self.names = Names([])
+        self.is_scheduled = False  # by an entry of the state
         self._captured = Part()
         self._structure: list[Any] | None = None  # of the optimizer when that was captured
         self._loaded: Loaded | None = None
         self._loaded_keys: list[str] | None = None
+        self._made_with: list[dict[str, object]] = []  # its groups' hyperparameters before it is restored
+        self._notes: list[str] = []  # of the restore that was prepared
 
     def _parameters(self) -> list[Any]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -480,8 +484,10 @@ class OptimizerState:
         notes = self._check(found, keys)
         own = _tree.flatten(self.name, self._state(keys)).tensors
         self._loaded, self._loaded_keys = Loaded(found, lambda name: _unless_cast(own.get(name), found, name)), keys
+        self._made_with = [_hyperparameters(group) for group in self.optimizer.param_groups]
         part = self._loaded.part(OPTIMIZER)
         part.notes += notes
+        self._notes = part.notes
         return part
 
     def _check(self, found: Found, keys: list[str] | None) -> list[str]:
@@ -513,12 +519,22 @@ class OptimizerState:
         tree, self._loaded = self._loaded.tree(), None
         tree.pop("layout", None)
         tree.setdefault("state", {})
+        self._tell_hyperparameters(tree["param_groups"])
         if self._loaded_keys is not None:
             self._number(tree, self._loaded_keys)
         self.optimizer.load_state_dict(tree)
         if type(self.optimizer).load_state_dict is Optimizer.load_state_dict:
             self._keep_dtypes(tree["state"])
         return self.optimizer
+
+    def _tell_hyperparameters(self, groups: list[dict[str, Any]]) -> None:
+        """Those of the code that give way to saved ones."""
+        told = []
+        for index, (group, made) in enumerate(zip(groups, self._made_with, strict=True)):
+            where = f"group {index}: " if len(groups) > 1 else ""
+            told += [f"{where}{key} {old}, made with {new}" for key, old, new in _unlike(_hyperparameters(group), made, self.is_scheduled)]
+        if told:
+            self._notes.append(f"{self.name}: as saved, not as it was made: {some(told, between='; ')}")
 
     def _number(self, tree: dict[str, Any], keys: list[str]) -> None:
         """Puts positions back for names."""
@@ -538,6 +554,25 @@ class OptimizerState:
             if isinstance(index, int):
                 state = self.optimizer.state
                 state[parameters[index]] = _uncast(state[parameters[index]], inner)
+
+
+def _hyperparameters(group: Mapping[str, Any]) -> dict[str, object]:
+    """A group's, as plain values."""
+    return {key: value.tolist() if isinstance(value, torch.Tensor) else value for key, value in group.items() if key not in ("params", "param_names")}
+
+
+def _unlike(saved: Mapping[str, object], made: Mapping[str, object], is_scheduled: bool) -> Iterator[tuple[str, object, object]]:
+    """What differs between two groups that have it, but for what schedulers change all the time: a rate counts as it was at first."""
+    changing = {"initial_lr"}
+    if "base_momentum" in {*saved, *made}:
+        changing |= {"momentum", "betas"}
+    if is_scheduled and "initial_lr" not in {*saved, *made}:
+        changing.add("lr")
+    for key in made:
+        if key in saved and key not in changing:
+            old, new = (group.get("initial_lr", group[key]) if key == "lr" else group[key] for group in (saved, made))
+            if old != new:
+                yield key, old, new
 
 
 def _is_settled(value: object) -> bool:
