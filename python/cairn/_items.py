@@ -23,6 +23,7 @@ from ._rng import RNG
 from ._values import Values
 
 
+_SNAPSHOT_DEPTH = 4  # of containers in which a state_dict is looked for
 Sizes: TypeAlias = tuple[int, int]  # how many ranks a checkpoint was saved by, and how many there are now
 
 
@@ -299,6 +300,28 @@ def named(state: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
         raise TypeError('the state is a dict of names and what to save under them: {"model": model, "optimizer": optimizer}')
     return dict(state)
+
+
+def refuse_snapshots(state: Mapping[str, object]) -> None:
+    """Of a state that is saved again and again. Raises UsageError for what a state_dict() gave that does not follow what it was asked of."""
+    for path, tree in _dicts_in(state, (), _SNAPSHOT_DEPTH):
+        if tree.keys() == {"state", "param_groups"} and isinstance(tree["param_groups"], list):
+            whose, what = "an optimizer", "optimizer"
+        elif "last_epoch" in tree and ("_step_count" in tree or "num_bad_epochs" in tree):
+            whose, what = "a scheduler", "scheduler"
+        elif tree.keys() >= {"scale", "growth_factor", "_growth_tracker"}:
+            whose, what = "a GradScaler", "scaler"
+        else:
+            continue
+        raise make("USAGE", f"{_tree.join(path)}: {whose}'s state_dict() is what it was when it was asked for: give the {what} itself")
+
+
+def _dicts_in(value: object, path: tuple[str, ...], depth: int) -> Iterator[tuple[tuple[str, ...], dict[Any, Any]]]:
+    if type(value) is dict and path:
+        yield path, value
+    if depth:
+        for key, child in value.items() if type(value) is dict else enumerate(value) if isinstance(value, list | tuple) else ():
+            yield from _dicts_in(child, (*path, str(key)), depth - 1)
 
 
 def items_of(state: Mapping[str, object]) -> list[Item]:

@@ -707,6 +707,33 @@ def test_states_of_many_ranks_are_refused_by_name(tmp_path: Path) -> None:
         torch.distributed.destroy_process_group()
 
 
+def test_what_is_a_state_of_long_ago_is_refused_by_the_manager(tmp_path: Path) -> None:
+    model, optimizer = trained_pair()
+    scheduler, plateau = lr_scheduler.StepLR(optimizer, 2), lr_scheduler.ReduceLROnPlateau(optimizer)
+    for name, target, what in (
+        ("optimizer", optimizer, "an optimizer's"),
+        ("scheduler", scheduler, "a scheduler's"),
+        ("scheduler", plateau, "a scheduler's"),
+        ("scaler", torch.amp.GradScaler("cpu"), "a GradScaler's"),
+    ):
+        match = rf"^{name}: {what} state_dict\(\) is what it was when it was asked for: give the {name} itself$"
+        with pytest.raises(cairn.UsageError, match=match) as told:
+            cairn.CheckpointManager(tmp_path / "run", {"model": model.state_dict(), name: target.state_dict()})
+        assert told.value.code == "USAGE"
+    with pytest.raises(cairn.UsageError, match="^all/0/adam: an optimizer's"):
+        cairn.CheckpointManager(tmp_path / "run", {"all": [{"adam": optimizer.state_dict()}]})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_state_dict_may_be_given_to_a_save(tmp_path: Path) -> None:
+    model, optimizer = trained_pair()
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": lr_scheduler.StepLR(optimizer, 2).state_dict()}
+    cairn.save(tmp_path / "one", state)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "own": {"state": 1, "param_groups": {}}, "more": {"last_epoch": 0}}) as manager:
+        assert manager.save(1, state, force=True)
+        assert manager.restore(state).step == 1
+
+
 def test_names_that_no_item_can_have_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, {"python": {"x": 1}}, '"python" is what Cairn calls its own entry')
     refused(tmp_path, {"state": {"x": 1}}, "state", cairn.UsageError)
