@@ -6,11 +6,13 @@ the items give the same tensors under the same names, and none of them has moved
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from . import _arrays, _device, _garbage, _items, _native
 from ._items import Item, Part
+from ._report import some
 
 IsLate: TypeAlias = Callable[[str, str, Any], bool]
 
@@ -31,6 +33,7 @@ class Bound:
             if part.file_stem is not None:
                 self.state.set_file_stem(item, part.file_stem)
         self._arrays = [array for _, part in parts for _, array, _ in part.tensors]
+        self._notes = _unsaved(parts, self._arrays, rows)
         self._memory = _native.tensor_memory(self._arrays) if all(map(_is_lasting, self._arrays, rows)) else None
 
     def set_values(self, parts: list[tuple[str, Part]], extra: Mapping[str, object]) -> list[str]:
@@ -40,7 +43,7 @@ class Bound:
                 self.state.set_value(item, name, value)
         for name, value in {"items": _about(parts), **extra}.items():
             self.state.set_value(_items.PYTHON, name, value)
-        return [note for _, part in parts for note in part.notes]
+        return self._notes + [note for _, part in parts for note in part.notes]
 
     def holds(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> bool:
         """Whether it is what these would be, bound anew."""
@@ -73,11 +76,37 @@ def _is_alike(earlier: tuple[str, Part], later: tuple[str, Part]) -> bool:
     (name, old), (other_name, new) = earlier, later
     if name != other_name or old.aliases != new.aliases or old.file_stem != new.file_stem or list(old.values) != list(new.values):
         return False
+    if len(old.unnamed) != len(new.unnamed) or not all(map(operator.is_, old.unnamed, new.unnamed)):
+        return False
     if old.tensors is new.tensors:
         return True
     return len(old.tensors) == len(new.tensors) and all(
         one[0] == two[0] and one[1] is two[1] and one[2] == two[2] for one, two in zip(old.tensors, new.tensors, strict=True)
     )
+
+
+def _unsaved(parts: list[tuple[str, Part]], arrays: list[Any], rows: list[_items.Row]) -> list[str]:
+    """Tells what optimizers train and lies in no memory that is saved."""
+    if not any(part.unnamed for _, part in parts):
+        return []
+    held = {row[4] for row in rows} | {_storage_of(array) for array in arrays if _arrays.framework_of(array) == "torch"} | {None}
+    loose = [(item, [tensor for tensor in part.unnamed if _storage_of(tensor) not in held]) for item, part in parts]
+    return [f"{item}: trains {_many(tensors)}" for item, tensors in loose if tensors]
+
+
+def _storage_of(tensor: Any) -> int | None:
+    """The address of the memory that a tensor of torch is a part of; None: it has none."""
+    try:
+        return int(tensor.untyped_storage().data_ptr()) or None
+    except (RuntimeError, NotImplementedError, ValueError):  # a lazy one, or one of parts
+        return None
+
+
+def _many(tensors: list[Any]) -> str:
+    what = "1 parameter" if len(tensors) == 1 else f"{len(tensors)} parameters"
+    so = "it is" if len(tensors) == 1 else "they are"
+    rows = [f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}" for tensor in tensors]
+    return f"{what} that no entry of the state holds, so {so} not saved: {some(rows, 4)}"
 
 
 class Capturer:

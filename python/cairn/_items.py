@@ -38,6 +38,7 @@ class Part:
     forms: dict[str, object] = field(default_factory=dict)
     facts: dict[str, object] = field(default_factory=dict)  # what else a restore should know
     notes: list[str] = field(default_factory=list)  # what a user should know of this item
+    unnamed: list[Any] = field(default_factory=list)  # parameters of torch that an optimizer trains and no module of the state has
     file_stem: str | None = None  # of its files, where that is not the item's name
 
     @classmethod

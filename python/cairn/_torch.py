@@ -447,6 +447,8 @@ class OptimizerState:
     def _capture(self) -> Part:
         part = Part.of(_tree.flatten(self.name, self._state(self._keys())), OPTIMIZER)
         part.facts["class"] = _class_of(self.optimizer)
+        known = self.names.known()
+        part.unnamed = [parameter for parameter in self._parameters() if id(parameter) not in known]
         return part
 
     def _structure_now(self) -> list[Any] | None:

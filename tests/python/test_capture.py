@@ -281,6 +281,88 @@ def test_making_memory_ready_calls_nobody_s_code(tmp_path: Path) -> None:
             assert manager.save(restored.step + 2)
 
 
+def warnings_of(caplog: pytest.LogCaptureFixture, folder: Path, state: dict[str, Any], is_restored: bool = True) -> list[str]:
+    """What the first save of a new run logs."""
+    caplog.clear()
+    with cairn.CheckpointManager(folder, state, stop_signals=()) as manager:
+        if is_restored:
+            assert manager.restore().fresh
+        manager.save(1, force=True)
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, torch.optim.LBFGS], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("is_restored", [True, False])
+def test_what_an_optimizer_trains_and_nothing_saves_is_told(kind: Any, is_restored: bool, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    model, scale = Net(), nn.Parameter(torch.ones(1))
+    state = {"model": model, "optimizer": kind([*model.parameters(), scale], lr=0.1)}
+    assert warnings_of(caplog, tmp_path / "run", state, is_restored) == [
+        "optimizer: trains 1 parameter that no entry of the state holds, so it is not saved: float32 (1,)"
+    ]
+
+
+def test_a_module_that_was_forgotten_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    generator, critic = nn.Linear(2, 3), Net().double().requires_grad_(False)
+    state = {"model": generator, "optimizer": torch.optim.Adam(generator.parameters()), "other": torch.optim.Adam(critic.parameters())}
+    told = warnings_of(caplog, tmp_path / "run", state)
+    assert told == [
+        "other: trains 6 parameters that no entry of the state holds, so they are not saved: float64 (6, 6), float64 (6,), float64 (6, 6), float64 (6,) and 2 more"
+    ]
+    assert warnings_of(caplog, tmp_path / "all", state | {"critic": critic}) == []
+
+
+def test_parameters_that_came_later_are_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    state = training()
+    with cairn.CheckpointManager(tmp_path / "run", state, stop_signals=()) as manager:
+        manager.save(1, force=True)
+        assert not caplog.records
+        state["optimizer"].add_param_group({"params": [nn.Parameter(torch.ones(2, 5))]})
+        manager.save(2, force=True)
+        assert "optimizer: trains 1 parameter" in caplog.text and "float32 (2, 5)" in caplog.text
+
+
+class Own:
+    """Parameters outside of any module, and an object that gives them."""
+
+    def __init__(self) -> None:
+        self.weight = nn.Parameter(torch.ones(3, 2))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weight": self.weight.detach()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Turned(nn.Linear):
+    """Is saved in another form than it is held."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self._register_state_dict_hook(lambda module, found, prefix, metadata: found.update({prefix + "weight": found[prefix + "weight"].detach().t().contiguous()}))
+
+
+def test_what_lies_in_any_entry_is_saved(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    own, flat, turned, numbers = Own(), torch.zeros(8), Turned(), numpy.zeros(3)
+    trained = [own.weight, nn.Parameter(flat[:4].view(2, 2)), nn.Parameter(torch.from_numpy(numbers)), nn.Parameter(torch.empty(0)), *turned.parameters()]
+    state = {"own": own, "tree": {"flat": flat, "numbers": numbers}, "turned": turned, "optimizer": torch.optim.SGD(trained, lr=0.1)}
+    assert warnings_of(caplog, tmp_path / "run", state) == []
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda module: torch.compile(module, backend="eager")], ids=["parallel", "compiled"])
+def test_what_is_wrapped_is_saved(wrap: Callable[[nn.Module], Any], caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    model = wrap(Net())
+    inner = Net()
+    inner.first = wrap(inner.first)
+    state = {"model": model, "inner": inner, "optimizer": torch.optim.AdamW([*model.parameters(), *inner.parameters()])}
+    assert warnings_of(caplog, tmp_path / "run", state) == []
+
+
+def test_an_adapter_s_base_is_known_by_its_digest(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), peft.LoraConfig(r=1, target_modules=["0"]))
+    assert warnings_of(caplog, tmp_path / "run", {"model": model, "optimizer": torch.optim.AdamW(model.parameters())}) == []
+
+
 def test_a_state_that_cannot_be_saved_yet_is_told_by_the_save(tmp_path: Path) -> None:
     with cairn.CheckpointManager(tmp_path / "run", {"model": nn.LazyLinear(4)}, stop_signals=()) as manager:
         assert manager.restore().fresh
