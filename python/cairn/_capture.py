@@ -7,6 +7,7 @@ the items give the same tensors under the same names, and none of them has moved
 from __future__ import annotations
 
 import operator
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -109,15 +110,48 @@ def _many(tensors: list[Any]) -> str:
     return f"{what} that no entry of the state holds, so {so} not saved: {some(rows, 4)}"
 
 
+class Seen:
+    """The arrays of jax that entries of a state had when they were captured last. They do not change: who trains has others at each step, and whoever saves
+    the same ones again has given nobody the new ones. None of them is held."""
+
+    def __init__(self) -> None:
+        self._step: int | None = None
+        self._arrays: dict[str, list[weakref.ref[Any]]] = {}
+        self._told: set[str] = set()
+
+    def look(self, parts: list[tuple[str, Part]], step: int | None) -> list[str]:
+        """Tells, once, of entries that have the very same ones still. What a run begins with is right for step 0, and so is that of a step for the same."""
+        notes = []
+        for item, part in parts:
+            arrays = [array for name, array, _ in part.tensors if str(part.forms.get(name)).startswith("jax")] if part.forms else []
+            earlier = self._arrays.get(item, [])
+            is_same = bool(arrays) and len(arrays) == len(earlier) and all(ref() is array for ref, array in zip(earlier, arrays, strict=True))
+            if not is_same:
+                self._arrays[item] = [weakref.ref(array) for array in arrays]
+                self._told.discard(item)
+            elif step is not None and step != (self._step or 0) and item not in self._told:
+                self._told.add(item)
+                when = "were given or restored" if self._step is None else "at the last save"
+                notes.append(f"{item}: the same jax arrays as {when}: jax's arrays do not change, so give the new tree to save(step, state)")
+        self._step = step
+        return notes
+
+
 class Capturer:
     """Captures what is saved again and again. It holds the memory of the last state until it is given up, or another one is captured."""
 
     def __init__(self, copies: _device.Copies | None = None) -> None:
         self._bound: Bound | None = None
         self._copies = copies
+        self._seen = Seen()
 
     def capture(
-        self, items: list[Item], extra: Mapping[str, object], is_late: IsLate | None = None, others: Mapping[str, object] | None = None
+        self,
+        items: list[Item],
+        extra: Mapping[str, object],
+        is_late: IsLate | None = None,
+        others: Mapping[str, object] | None = None,
+        step: int | None = None,
     ) -> tuple[_native.State, list[str]]:
         """See capture."""
         with _garbage.kept():
@@ -126,7 +160,9 @@ class Capturer:
             if self._bound is None or not self._bound.holds(parts, late):
                 self._bound = None  # before memory is taken for another one
                 self._bound = Bound(parts, late, self._copies)
-            return self._bound.state, self._bound.set_values(parts, extra)
+            notes = self._bound.set_values(parts, extra)
+            trees = {item.name for item in items if isinstance(item, _items.Tree)}
+            return self._bound.state, notes + self._seen.look([each for each in parts if each[0] in trees], step)
 
     def start_copies(self) -> bool:
         """What was captured and lies on a device is on its way when this returns. Whether there is such."""
@@ -146,7 +182,8 @@ def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[_native.Sta
     """A native state of all that is to be saved, and notes.
 
     extra: values beside what the items say of themselves. is_late: for a lazy save, whether an array, given with its item and name, is staged behind the
-    caller. others: own_trees of the other ranks. Raises UnstorableError. What lies on a device is copied before this returns.
+    caller. others: own_trees of the other ranks. step: that is saved; None: what
+    a run begins with. Raises UnstorableError. What lies on a device is copied before this returns.
     """
     return Capturer().capture(items, extra)
 

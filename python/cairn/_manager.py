@@ -352,7 +352,7 @@ class CheckpointManager:
             return False
         is_lazy = self._mode == "lazy" and self._watch.begin()
         others = {str(rank): tree for rank, tree in enumerate(trees) if rank}
-        captured, notes = self._capturer.capture(self._items, self._facts(), self._watch.is_late if is_lazy else None, others)
+        captured, notes = self._capturer.capture(self._items, self._facts(), self._watch.is_late if is_lazy else None, others, step)
         is_behind = self._capturer.start_copies()
         options: dict[str, Any] = {
             "mode": "sync" if self._mode == "sync" else "lazy" if is_lazy or is_behind else "eager",

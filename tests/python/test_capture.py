@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,79 @@ def test_making_memory_ready_calls_nobody_s_code(tmp_path: Path) -> None:
             assert not manager.save(restored.step + 1)
             assert torch.equal(torch.get_rng_state(), before) and state["loader"].calls == calls
             assert manager.save(restored.step + 2)
+
+
+def stale(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Which entries a save has warned of since."""
+    told = [record.getMessage() for record in caplog.records if "the same jax arrays" in record.getMessage()]
+    caplog.clear()
+    return told
+
+
+SAME = "the same jax arrays as {}: jax's arrays do not change, so give the new tree to save(step, state)"
+
+
+def test_arrays_of_jax_that_nobody_gives_anew_are_told_once(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    jnp = pytest.importorskip("jax").numpy
+
+    def tree(value: float) -> dict[str, Any]:
+        return {"w": jnp.full(3, value), "n": [jnp.full(2, value)], "at": numpy.full(2, value), "step": value}
+
+    with cairn.CheckpointManager(tmp_path / "run", {"model": tree(0), "run": {"a": 1}}, stop_signals=()) as manager:
+        assert manager.save(0, force=True) and not stale(caplog), "of a first save nothing is known"
+        manager.save(1, force=True)
+        assert stale(caplog) == ["model: " + SAME.format("at the last save")]
+        manager.save(2, force=True)
+        assert not stale(caplog), "once is enough"
+        manager.save(3, {"model": tree(3)}, force=True)
+        partly = tree(4) | {"n": manager._state["model"]["n"]}
+        manager.save(4, {"model": partly}, force=True)
+        assert not stale(caplog)
+        manager.save(5, {"model": dict(partly)}, force=True)
+        assert stale(caplog) == ["model: " + SAME.format("at the last save")]
+
+
+def test_arrays_of_jax_as_they_were_restored_are_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    jax = pytest.importorskip("jax")
+    run = tmp_path / "run"
+    tree = {"w": jax.numpy.ones(3), "key": jax.random.key(1)}
+    with cairn.CheckpointManager(run, {"model": tree}, stop_signals=()) as manager:
+        manager.restore()
+        assert manager.save(0, force=True) and not stale(caplog), "the state of step 0 is the one that was given"
+    with cairn.CheckpointManager(run / "other", {"model": tree}, stop_signals=()) as manager:
+        manager.restore()
+        assert manager.save(1, force=True) and stale(caplog) == ["model: " + SAME.format("were given or restored")]
+    for _ in range(2):
+        with cairn.CheckpointManager(run, stop_signals=()) as manager:
+            restored = manager.restore({"model": tree})
+            manager.save(restored.step + 1, force=True)
+            assert stale(caplog) == ["model: " + SAME.format("were given or restored")]
+            manager.save(restored.step + 2, {"model": jax.tree_util.tree_map(lambda leaf: leaf.copy(), tree)}, force=True)
+            assert not stale(caplog)
+
+
+def test_no_array_of_jax_is_held_to_be_known_again(tmp_path: Path) -> None:
+    jnp = pytest.importorskip("jax").numpy
+    with cairn.CheckpointManager(tmp_path / "run", stop_signals=()) as manager:
+        tree = {"w": jnp.ones(3)}
+        gone = weakref.ref(tree["w"])
+        manager.save(1, {"model": tree}, force=True)
+        manager.save(2, {"model": {"w": jnp.ones(3)}}, force=True)
+        del tree
+        manager.wait_until_finished()
+        gc.collect()
+        assert gone() is None
+
+
+def test_a_dict_of_jax_arrays_that_is_kept_up_to_date_is_no_stale_one(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    jnp = pytest.importorskip("jax").numpy
+    tree, rng = {"w": jnp.zeros(3)}, {"empty": {}, "n": numpy.zeros(2)}
+    with cairn.CheckpointManager(tmp_path / "run", {"model": tree, "rng": rng}, stop_signals=()) as manager:
+        manager.restore()
+        for step in 1, 2, 3:
+            tree["w"] = tree["w"] + 1
+            manager.save(step, force=True)
+    assert not stale(caplog)
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture, folder: Path, state: dict[str, Any], is_restored: bool = True) -> list[str]:
