@@ -122,6 +122,7 @@ class CheckpointManager:
         self._state: dict[str, Any] = {}
         self._items: list[_items.Item] = []
         self._take(state)
+        _items.refuse_snapshots(self._state)
         if state is not None:
             self._open()
 
@@ -351,7 +352,7 @@ class CheckpointManager:
             return False
         is_lazy = self._mode == "lazy" and self._watch.begin()
         others = {str(rank): tree for rank, tree in enumerate(trees) if rank}
-        captured, notes = self._capturer.capture(self._items, self._facts(), self._watch.is_late if is_lazy else None, others)
+        captured, notes = self._capturer.capture(self._items, self._facts(), self._watch.is_late if is_lazy else None, others, step)
         is_behind = self._capturer.start_copies()
         options: dict[str, Any] = {
             "mode": "sync" if self._mode == "sync" else "lazy" if is_lazy or is_behind else "eager",
@@ -541,15 +542,15 @@ class CheckpointManager:
             self._restored_step = None
             self._reserve()
             return Restored(0, True, None, dict(self._state), Report())
-        restored = self._take_up(filling, native, self.directory / name)
+        restored = self._take_up(filling, native, self.directory / name, names)
         self._reserve()
         return restored
 
-    def _take_up(self, filling: _items.Filling, native: _native.RestoreReport, path: Path) -> Restored:
+    def _take_up(self, filling: _items.Filling, native: _native.RestoreReport, path: Path, asked_for: list[str] | None) -> Restored:
         """What was filled becomes the state, and the report says what it is."""
         done = self._every_or_torn(filling.finish)
         self._state |= {item: value for item, value in done.items() if item in filling.found}
-        report = Report.of(native)
+        report = Report.of(native, asked_for)
         self._compare(filling, report)
         self._restored_step = native.step
         log.log(logging.INFO if self._ranks.rank == 0 else logging.DEBUG, "%s restored: %s", path, report)
