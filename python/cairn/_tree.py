@@ -250,11 +250,13 @@ def _of_a_framework(value: object) -> Tagged | None:
 
 
 def _advice(value: object) -> str:
+    if hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):
+        return ": make it an entry of the state of its own"
     if hasattr(value, "state_dict"):
-        return ": make it an entry of the state of its own, or put its state_dict() here"
+        return ": it has a state_dict() and no load_state_dict(): give it that one, too"
     if callable(value):
         return ": a function has no form outside of its program; keep it in the code"
-    return ": keep plain values, containers and arrays in the state"
+    return ": keep plain values, containers and arrays in the state, or objects with state_dict() and load_state_dict() as entries of their own"
 
 
 # ------------------------------------------------------------------------------------------------------------------ reading
