@@ -6,11 +6,14 @@ the items give the same tensors under the same names, and none of them has moved
 
 from __future__ import annotations
 
+import operator
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from . import _arrays, _device, _garbage, _items, _native
 from ._items import Item, Part
+from ._report import some
 
 IsLate: TypeAlias = Callable[[str, str, Any], bool]
 
@@ -31,6 +34,7 @@ class Bound:
             if part.file_stem is not None:
                 self.state.set_file_stem(item, part.file_stem)
         self._arrays = [array for _, part in parts for _, array, _ in part.tensors]
+        self._notes = _unsaved(parts, self._arrays, rows)
         self._memory = _native.tensor_memory(self._arrays) if all(map(_is_lasting, self._arrays, rows)) else None
 
     def set_values(self, parts: list[tuple[str, Part]], extra: Mapping[str, object]) -> list[str]:
@@ -40,7 +44,7 @@ class Bound:
                 self.state.set_value(item, name, value)
         for name, value in {"items": _about(parts), **extra}.items():
             self.state.set_value(_items.PYTHON, name, value)
-        return [note for _, part in parts for note in part.notes]
+        return self._notes + [note for _, part in parts for note in part.notes]
 
     def holds(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> bool:
         """Whether it is what these would be, bound anew."""
@@ -73,11 +77,64 @@ def _is_alike(earlier: tuple[str, Part], later: tuple[str, Part]) -> bool:
     (name, old), (other_name, new) = earlier, later
     if name != other_name or old.aliases != new.aliases or old.file_stem != new.file_stem or list(old.values) != list(new.values):
         return False
+    if len(old.unnamed) != len(new.unnamed) or not all(map(operator.is_, old.unnamed, new.unnamed)):
+        return False
     if old.tensors is new.tensors:
         return True
     return len(old.tensors) == len(new.tensors) and all(
         one[0] == two[0] and one[1] is two[1] and one[2] == two[2] for one, two in zip(old.tensors, new.tensors, strict=True)
     )
+
+
+def _unsaved(parts: list[tuple[str, Part]], arrays: list[Any], rows: list[_items.Row]) -> list[str]:
+    """Tells what optimizers train and lies in no memory that is saved."""
+    if not any(part.unnamed for _, part in parts):
+        return []
+    held = {row[4] for row in rows} | {_storage_of(array) for array in arrays if _arrays.framework_of(array) == "torch"} | {None}
+    loose = [(item, [tensor for tensor in part.unnamed if _storage_of(tensor) not in held]) for item, part in parts]
+    return [f"{item}: trains {_many(tensors)}" for item, tensors in loose if tensors]
+
+
+def _storage_of(tensor: Any) -> int | None:
+    """The address of the memory that a tensor of torch is a part of; None: it has none."""
+    try:
+        return int(tensor.untyped_storage().data_ptr()) or None
+    except (RuntimeError, NotImplementedError, ValueError):  # a lazy one, or one of parts
+        return None
+
+
+def _many(tensors: list[Any]) -> str:
+    what = "1 parameter" if len(tensors) == 1 else f"{len(tensors)} parameters"
+    so = "it is" if len(tensors) == 1 else "they are"
+    rows = [f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}" for tensor in tensors]
+    return f"{what} that no entry of the state holds, so {so} not saved: {some(rows, 4)}"
+
+
+class Seen:
+    """The arrays of jax that entries of a state had when they were captured last. They do not change: who trains has others at each step, and whoever saves
+    the same ones again has given nobody the new ones. None of them is held."""
+
+    def __init__(self) -> None:
+        self._step: int | None = None
+        self._arrays: dict[str, list[weakref.ref[Any]]] = {}
+        self._told: set[str] = set()
+
+    def look(self, parts: list[tuple[str, Part]], step: int | None) -> list[str]:
+        """Tells, once, of entries that have the very same ones still. What a run begins with is right for step 0, and so is that of a step for the same."""
+        notes = []
+        for item, part in parts:
+            arrays = [array for name, array, _ in part.tensors if str(part.forms.get(name)).startswith("jax")] if part.forms else []
+            earlier = self._arrays.get(item, [])
+            is_same = bool(arrays) and len(arrays) == len(earlier) and all(ref() is array for ref, array in zip(earlier, arrays, strict=True))
+            if not is_same:
+                self._arrays[item] = [weakref.ref(array) for array in arrays]
+                self._told.discard(item)
+            elif step is not None and step != (self._step or 0) and item not in self._told:
+                self._told.add(item)
+                when = "were given or restored" if self._step is None else "at the last save"
+                notes.append(f"{item}: the same jax arrays as {when}: jax's arrays do not change, so give the new tree to save(step, state)")
+        self._step = step
+        return notes
 
 
 class Capturer:
@@ -86,9 +143,15 @@ class Capturer:
     def __init__(self, copies: _device.Copies | None = None) -> None:
         self._bound: Bound | None = None
         self._copies = copies
+        self._seen = Seen()
 
     def capture(
-        self, items: list[Item], extra: Mapping[str, object], is_late: IsLate | None = None, others: Mapping[str, object] | None = None
+        self,
+        items: list[Item],
+        extra: Mapping[str, object],
+        is_late: IsLate | None = None,
+        others: Mapping[str, object] | None = None,
+        step: int | None = None,
     ) -> tuple[_native.State, list[str]]:
         """See capture."""
         with _garbage.kept():
@@ -97,7 +160,9 @@ class Capturer:
             if self._bound is None or not self._bound.holds(parts, late):
                 self._bound = None  # before memory is taken for another one
                 self._bound = Bound(parts, late, self._copies)
-            return self._bound.state, self._bound.set_values(parts, extra)
+            notes = self._bound.set_values(parts, extra)
+            trees = {item.name for item in items if isinstance(item, _items.Tree)}
+            return self._bound.state, notes + self._seen.look([each for each in parts if each[0] in trees], step)
 
     def start_copies(self) -> bool:
         """What was captured and lies on a device is on its way when this returns. Whether there is such."""
@@ -117,7 +182,8 @@ def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[_native.Sta
     """A native state of all that is to be saved, and notes.
 
     extra: values beside what the items say of themselves. is_late: for a lazy save, whether an array, given with its item and name, is staged behind the
-    caller. others: own_trees of the other ranks. Raises UnstorableError. What lies on a device is copied before this returns.
+    caller. others: own_trees of the other ranks. step: that is saved; None: what
+    a run begins with. Raises UnstorableError. What lies on a device is copied before this returns.
     """
     return Capturer().capture(items, extra)
 

@@ -24,8 +24,8 @@ from ._native import Gate
 log = logging.getLogger("cairn")
 
 _ALIGNMENT = 512  # bytes
-_WITNESSES = 16  # elements of each late tensor
-_WITNESS_BYTES = _WITNESSES * 16  # room for those of any dtype
+_WITNESSES = 16  # numbers of each late tensor
+_WITNESS_BYTES = _WITNESSES * 8  # at most
 _PORTABLE = 1  # page-locked for every device of the process
 
 
@@ -218,15 +218,17 @@ class Copies:
 class Order:
     """Copies that one device was told to make, those of late tensors last. It keeps what they read."""
 
-    def __init__(self, engine: Any, device: Any, late: list[Move], witness_place: Any) -> None:
+    def __init__(self, engine: Any, device: Any, late: list[Move], witness_room: Any) -> None:
         self.engine, self.device, self.late = engine, device, late
         self.arrived: Any = None  # an event after the last copy
-        self._witness_place, self._sources = witness_place, list[Any]()
+        self._watched = _by_width(late)
+        self._witness_places = _witness_places(self._watched, witness_room)
+        self._witnesses: list[Any] = []
+        self._sources: list[Any] = []
 
     def take_witnesses(self) -> None:
         """On the training stream."""
-        if self.late:
-            self._sources.append(take_witnesses([move.tensor for move in self.late]))
+        self._witnesses = [take_witnesses([move.tensor for move in moves]) for moves in self._watched]
 
     def copy(self, moves: list[Move]) -> None:
         """On our stream."""
@@ -236,17 +238,16 @@ class Order:
 
     def copy_late(self) -> None:
         """On our stream."""
-        if self.late:
-            copy_all([self._witness_place], self._sources[:1])
-            self.copy(self.late)
+        copy_all(self._witness_places, self._witnesses)
+        self.copy(self.late)
 
     def changed(self) -> str | None:
         """The name of a late tensor of which something else arrived than was there at the save."""
-        if not self.late:
-            return None
-        found = _witnesses([move.place for move in self.late])
-        rows = zip(self.late, self._witness_place.split(_WITNESS_BYTES), found.split(_WITNESS_BYTES), strict=True)
-        return next((move.name for move, one, other in rows if not one.equal(other)), None)
+        for moves, expected in zip(self._watched, self._witness_places, strict=True):
+            wrong: list[int] = (witnesses_of([move.place for move in moves]) != expected).any(1).nonzero().flatten().tolist()
+            if wrong:
+                return moves[wrong[0]].name
+        return None
 
 
 def copy_all(places: list[Any], sources: list[Any]) -> None:
@@ -255,25 +256,44 @@ def copy_all(places: list[Any], sources: list[Any]) -> None:
         sys.modules["torch"]._foreach_copy_(places, sources, non_blocking=True)
 
 
-def take_witnesses(tensors: list[Any]) -> Any:
-    """On the device, without waiting."""
-    return _witnesses(tensors)
-
-
-def _witnesses(tensors: list[Any]) -> Any:
-    """Some elements of each, spread over it, as bytes: _WITNESS_BYTES for each tensor, one after the other."""
+def _numbers(tensor: Any) -> Any:
+    """Its bytes as whole numbers of its elements' width, 8 at most."""
     torch = sys.modules["torch"]
-    rows = []
-    for tensor in tensors:
-        flat = tensor.detach().reshape(-1)
-        sample = flat[:: max(flat.numel() // _WITNESSES, 1)][:_WITNESSES].clone().view(torch.uint8)
-        rows += [sample, sample.new_zeros(_WITNESS_BYTES - sample.numel())]
-    return torch.cat(rows)
+    return tensor.detach().reshape(-1).view({1: torch.uint8, 2: torch.int16, 4: torch.int32}.get(tensor.element_size(), torch.int64))
+
+
+def _by_width(moves: list[Move]) -> list[list[Move]]:
+    """So that the witnesses of each group are taken by one kernel."""
+    groups: dict[int, list[Move]] = {}
+    for move in moves:
+        groups.setdefault(min(move.tensor.element_size(), 8), []).append(move)
+    return list(groups.values())
+
+
+def _witness_places(groups: list[list[Move]], room: Any) -> list[Any]:
+    places, at = [], 0
+    for group in groups:
+        like = _numbers(group[0].place)
+        size = len(group) * _WITNESSES * like.element_size()
+        places.append(room[at : at + -(-size // 8) * 8][:size].view(like.dtype).reshape(len(group), _WITNESSES))
+        at += -(-size // 8) * 8
+    return places
+
+
+def witnesses_of(tensors: list[Any]) -> Any:
+    """Some numbers of each, spread over it: a row for each tensor. All are as wide."""
+    numbers = [_numbers(tensor) for tensor in tensors]
+    return sys.modules["torch"].stack([flat[:: len(flat) // _WITNESSES][:_WITNESSES] for flat in numbers])
+
+
+def take_witnesses(tensors: list[Any]) -> Any:
+    """The same, on the device, without waiting."""
+    return witnesses_of(tensors)
 
 
 def can_be_late(tensor: Any) -> bool:
     """Whether a tensor of an accelerator may be copied late: what does not lie in a row would be copied at once, into memory of the device's."""
-    return bool(tensor.is_contiguous())
+    return bool(tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg())
 
 
 def _version_of(tensor: Any) -> int:

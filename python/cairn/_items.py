@@ -15,13 +15,15 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from . import _arrays, _garbage, _native, _progress, _tree
 from ._data import Data
-from ._errors import MismatchError, UnstorableError
+from ._errors import Error, MismatchError, UnstorableError, make
 from ._loader import is_torch_loader
 from ._native import FRESH, OPTIMIZER, TRAINABLE, VOLATILE, Checkpoint, Gate, State, TensorInfo, TensorRef
 from ._report import some
 from ._rng import RNG
+from ._values import Values
 
 
+_SNAPSHOT_DEPTH = 4  # of containers in which a state_dict is looked for
 Sizes: TypeAlias = tuple[int, int]  # how many ranks a checkpoint was saved by, and how many there are now
 
 
@@ -36,6 +38,7 @@ class Part:
     forms: dict[str, object] = field(default_factory=dict)
     facts: dict[str, object] = field(default_factory=dict)  # what else a restore should know
     notes: list[str] = field(default_factory=list)  # what a user should know of this item
+    unnamed: list[Any] = field(default_factory=list)  # parameters of torch that an optimizer trains and no module of the state has
     file_stem: str | None = None  # of its files, where that is not the item's name
 
     @classmethod
@@ -162,6 +165,23 @@ class Stateful:
         return self.target
 
 
+class Variables(Stateful):
+    """A program's own."""
+
+    target: Values
+
+    def prepare(self, found: Found) -> Part:
+        part = super().prepare(found)
+        self._notes = part.notes
+        return part
+
+    def finish(self) -> Any:
+        assert self._loaded is not None
+        loaded, self._loaded = self._loaded.tree(), None
+        self._notes += [f"{self.name}: {note}" for note in self.target.load_state_dict(loaded).notes]
+        return self.target
+
+
 class Place(Stateful):
     """Where a loop stands in its data. What keeps its loader from going on there is raised before anything is touched; with another number of ranks it goes
     to the place that is nearest, and that is told."""
@@ -196,7 +216,7 @@ class Place(Stateful):
 
 class Tree:
     """Containers and arrays of the caller's own, filled where they are. What cannot be changed - jax's arrays, tuples - is new in r.state. Its arrays must
-    be in the checkpoint, and of the same dtype and shape; what the checkpoint holds besides is added."""
+    be in the checkpoint, and of the same dtype and shape; what the checkpoint holds besides is added, and other keys that it lacks stay."""
 
     rank = 2
 
@@ -209,6 +229,7 @@ class Tree:
             )
         self.name, self.tree = name, tree
         self._loaded: Loaded | None = None
+        self._notes: list[str] = []  # of the restore that was prepared
 
     def is_quiet(self) -> bool:
         return True
@@ -224,12 +245,15 @@ class Tree:
         added = [name for name in found.tensors if name not in own]
         if own and added:
             part.notes.append(f"{self.name}: arrays of the checkpoint that were not in the state given, added: {some(added)}")
+        self._notes = part.notes
         return part
 
     def finish(self) -> Any:
         assert self._loaded is not None
         loaded, self._loaded = self._loaded.tree(), None
-        self.tree = _tree.write_back(self.tree, loaded)
+        writing = _tree.Writing()
+        self.tree = writing.write(self.tree, loaded)
+        self._notes += [f"{self.name}: {note}" for note in writing.notes()]
         return self.tree
 
 
@@ -279,6 +303,28 @@ def named(state: Mapping[str, Any]) -> dict[str, Any]:
     return dict(state)
 
 
+def refuse_snapshots(state: Mapping[str, object]) -> None:
+    """Of a state that is saved again and again. Raises UsageError for what a state_dict() gave that does not follow what it was asked of."""
+    for path, tree in _dicts_in(state, (), _SNAPSHOT_DEPTH):
+        if tree.keys() == {"state", "param_groups"} and isinstance(tree["param_groups"], list):
+            whose, what = "an optimizer", "optimizer"
+        elif "last_epoch" in tree and ("_step_count" in tree or "num_bad_epochs" in tree):
+            whose, what = "a scheduler", "scheduler"
+        elif tree.keys() >= {"scale", "growth_factor", "_growth_tracker"}:
+            whose, what = "a GradScaler", "scaler"
+        else:
+            continue
+        raise make("USAGE", f"{_tree.join(path)}: {whose}'s state_dict() is what it was when it was asked for: give the {what} itself")
+
+
+def _dicts_in(value: object, path: tuple[str, ...], depth: int) -> Iterator[tuple[tuple[str, ...], dict[Any, Any]]]:
+    if type(value) is dict and path:
+        yield path, value
+    if depth:
+        for key, child in value.items() if type(value) is dict else enumerate(value) if isinstance(value, list | tuple) else ():
+            yield from _dicts_in(child, (*path, str(key)), depth - 1)
+
+
 def items_of(state: Mapping[str, object]) -> list[Item]:
     """An item for each entry of the state, in its order. Raises UnstorableError for what cannot be one."""
     items: list[Item] = []
@@ -293,6 +339,8 @@ def items_of(state: Mapping[str, object]) -> list[Item]:
             made = RandomNumbers(name, target)
         if made is None and isinstance(target, Data):
             made = Place(name, target)
+        if made is None and isinstance(target, Values):
+            made = Variables(name, target)
         if made is None and hasattr(target, "state_dict") and hasattr(target, "load_state_dict"):
             made = Stateful(name, target)
         items.append(made or Tree(name, target))
@@ -427,11 +475,11 @@ class Filling:
         return [item for item in items if item not in taken]
 
     def finish(self) -> dict[str, object]:
-        """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name."""
+        """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name. Raises TornStateError."""
         done: dict[str, object] = {}
         for item in sorted((item for item, _ in self.parts), key=lambda item: item.rank):
             if item.name not in self.absent:
-                done[item.name] = item.finish()
+                done[item.name] = _finish(item)
         self._set_numbers_at_first_batch()
         return {item.name: done.get(item.name) for item, _ in self.parts}
 
@@ -446,6 +494,18 @@ class Filling:
                 for other, _ in self.parts:
                     if isinstance(other, Stateful) and isinstance(other.target, Data):
                         other.target.defer_rng(item.set_again)
+
+
+def _finish(item: Item) -> Any:
+    """Whatever it fails with, something was filled by now."""
+    try:
+        return item.finish()
+    except Error:
+        raise
+    except Exception as error:
+        what = "writing into it" if isinstance(item, Tree) else "its load_state_dict"
+        said = f"{item.name}: {what} failed: {type(error).__name__}: {error}"
+        raise make("TORN_STATE", f"{said}; the state is a mixture now: restore again before you go on") from error
 
 
 def _other_size(rank: int, size: int, count: int) -> str:

@@ -117,6 +117,7 @@ class CheckpointManager(History):
         self._state: dict[str, Any] = {}
         self._items: list[_items.Item] = []
         self._take(state)
+        _items.refuse_snapshots(self._state)
         if state is not None:
             self._open()
 

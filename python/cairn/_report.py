@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,12 @@ class Report:
     skipped_damaged: int = 0  # newer checkpoints that were passed over
 
     @classmethod
-    def of(cls, native: Any) -> Report:
+    def of(cls, native: Any, asked_for: Collection[str] | None = None) -> Report:
+        """asked_for: the items that were; None: all. Of others nothing is told."""
         report = cls(bytes=native.bytes, seconds=native.elapsed_ns / 1e9, skipped_damaged=native.skipped_damaged)
         for item, name, outcome in native.leaves:
-            if item not in ("python", "ranks"):  # what is Cairn's own
+            is_ours = item in ("python", "ranks")
+            if not is_ours and (asked_for is None or item in asked_for):
                 getattr(report, outcome).append(f"{item}/{name}")
         return report
 

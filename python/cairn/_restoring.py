@@ -45,7 +45,7 @@ class Restoring:
     def restored(self, path: Path, state: dict[str, Any]) -> Restored:
         """What became of it."""
         assert self.filling is not None and self.native is not None
-        report = Report.of(self.native)
+        report = Report.of(self.native, self.names)
         report.notes += self.filling.told()
         report.new += [item for item in self.filling.absent if item not in {name.split("/")[0] for name in report.missing}]
         self.settings.compare(self.filling, report)

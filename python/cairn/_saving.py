@@ -60,7 +60,7 @@ class Saver:
     ) -> bool:
         """Whether it has begun; what fails at once is judged. others: what the other ranks have of their own. bar: shown where the caller waits."""
         is_lazy = self.mode == "lazy" and self.watch.begin()
-        captured, notes = self.capturer.capture(items, self.settings.facts(), self.watch.is_late if is_lazy else None, others)
+        captured, notes = self.capturer.capture(items, self.settings.facts(), self.watch.is_late if is_lazy else None, others, told.step)
         is_behind = self.capturer.start_copies()
         options: dict[str, Any] = {
             "mode": "sync" if self.mode == "sync" else "lazy" if is_lazy or is_behind else "eager",

@@ -6,15 +6,16 @@ import hashlib
 import operator
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from . import _arrays, _attachments, _tree
-from ._errors import MismatchError, TornStateError, UnstorableError
+from ._errors import MismatchError, UnstorableError
 from ._items import Found, Item, Loaded, Loader, Part, Stateful
 from ._native import FRESH, FROZEN, OPTIMIZER, TRAINABLE, VOLATILE
 from ._report import some
@@ -29,8 +30,10 @@ def item_of(name: str, target: Any) -> Item | None:
         return _module_item(name, target)
     if isinstance(target, Optimizer):
         return OptimizerState(name, target)
-    if isinstance(target, torch.optim.lr_scheduler.LRScheduler):
+    if isinstance(unwrap_scheduler(target), LRScheduler):
         return Scheduler(name, target)
+    if isinstance(target, torch.amp.GradScaler):
+        return Scaler(name, target)
     if isinstance(target, torch.utils.data.DataLoader) and not hasattr(target, "state_dict"):
         return Loader(name, target)
     return None
@@ -48,9 +51,10 @@ def acquaint(items: Iterable[Item]) -> None:
     """Tells optimizers who knows the names of their parameters, and modules what others save of theirs."""
     modules = [item for item in items if isinstance(item, Module)]
     names = Names(modules)
+    scheduled = {id(unwrap_optimizer(getattr(unwrap_scheduler(item.target), "optimizer", None))) for item in items if isinstance(item, Scheduler)}
     for item in items:
         if isinstance(item, OptimizerState):
-            item.names = names
+            item.names, item.is_scheduled = names, id(item.optimizer) in scheduled
     for module in modules:
         module.saved_elsewhere = {id(parameter) for other in modules if type(other) is Module and other is not module for _, parameter in other.parameters()}
 
@@ -280,10 +284,7 @@ class Module:
         named_with_versions = type(own)(named)
         if hasattr(own, "_metadata"):
             named_with_versions._metadata = {**own._metadata, **{path: _tree.decode(versions) for path, versions in self._metadata.items()}}
-        try:
-            self.module.load_state_dict(named_with_versions, strict=False)
-        except RuntimeError as error:
-            raise TornStateError(f"{self.name}: its load_state_dict failed: {error}") from error
+        self.module.load_state_dict(named_with_versions, strict=False)
 
 
 def _of_other_shape(tensor: Any, found: Found, name: str) -> Any:
@@ -297,7 +298,25 @@ class Scheduler(Stateful):
     def capture(self) -> Part:
         code = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
         state = {name: value for name, value in self.target.state_dict().items() if not isinstance(value, code)}
-        return Part.of(_tree.flatten(self.name, state))
+        part = Part.of(_tree.flatten(self.name, state))
+        part.facts["class"] = _class_of(unwrap_scheduler(self.target))
+        return part
+
+    def prepare(self, found: Found) -> Part:
+        _check_class(unwrap_scheduler(self.target), found)
+        return super().prepare(found)
+
+
+class Scaler(Stateful):
+    """A GradScaler: one that is off has no state, and takes none."""
+
+    def prepare(self, found: Found) -> Part:
+        part, is_on = super().prepare(found), self.target.is_enabled()
+        if found.is_there and is_on and not found.tree:
+            raise MismatchError(f"{self.name}: it was off when it was saved, and is on now: restore the others with items=...")
+        if found.tree and not is_on:
+            part.notes.append(f"{self.name}: it was on when it was saved, and is off now: its scale of {found.tree.get('scale')} is left out")
+        return part
 
 
 def _notes(name: str, module: Any) -> list[str]:
@@ -333,6 +352,24 @@ def unwrap_optimizer(optimizer: Any) -> Any:
     return optimizer
 
 
+def unwrap_scheduler(scheduler: Any) -> Any:
+    """The innermost one: what wrappers keep as .scheduler."""
+    while isinstance(getattr(scheduler, "scheduler", None), LRScheduler):
+        scheduler = scheduler.scheduler
+    return scheduler
+
+
+def _class_of(target: Any) -> str:
+    return type(target).__qualname__
+
+
+def _check_class(target: Any, found: Found) -> None:
+    """One of another class would take the state of its namesakes, or fail half-way. Checkpoints of earlier versions do not say what saved them."""
+    saved, own = found.facts.get("class"), _class_of(target)
+    if saved not in (None, own):
+        raise MismatchError(f"{found.item}: saved by {saved}, and this one is {own}: restore the others with items=..., or load what fits by hand")
+
+
 _HOOKS = (
     "_optimizer_state_dict_pre_hooks",
     "_optimizer_state_dict_post_hooks",
@@ -349,10 +386,13 @@ class OptimizerState:
     def __init__(self, name: str, optimizer: Any) -> None:
         self.name, self.optimizer = name, unwrap_optimizer(optimizer)
         self.names = Names([])
+        self.is_scheduled = False  # by an entry of the state
         self._captured = Part()
         self._structure: list[Any] | None = None  # of the optimizer when that was captured
         self._loaded: Loaded | None = None
         self._loaded_keys: list[str] | None = None
+        self._made_with: list[dict[str, object]] = []  # its groups' hyperparameters before it is restored
+        self._notes: list[str] = []  # of the restore that was prepared
 
     def _parameters(self) -> list[Any]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -405,7 +445,11 @@ class OptimizerState:
         return self._captured
 
     def _capture(self) -> Part:
-        return Part.of(_tree.flatten(self.name, self._state(self._keys())), OPTIMIZER)
+        part = Part.of(_tree.flatten(self.name, self._state(self._keys())), OPTIMIZER)
+        part.facts["class"] = _class_of(self.optimizer)
+        known = self.names.known()
+        part.unnamed = [parameter for parameter in self._parameters() if id(parameter) not in known]
+        return part
 
     def _structure_now(self) -> list[Any] | None:
         """What its state_dict follows from but for the groups' values, in objects that are the same ones as long as it does; None: it may follow from anything."""
@@ -437,12 +481,15 @@ class OptimizerState:
         self.names.known(anew=True)
         if not found.tree:  # something to be missed
             return Part([("state", torch.empty(0, dtype=torch.uint8), OPTIMIZER)])
+        _check_class(self.optimizer, found)
         keys = None if "layout" in found.tree else self._keys()
         notes = self._check(found, keys)
         own = _tree.flatten(self.name, self._state(keys)).tensors
         self._loaded, self._loaded_keys = Loaded(found, lambda name: _unless_cast(own.get(name), found, name)), keys
+        self._made_with = [_hyperparameters(group) for group in self.optimizer.param_groups]
         part = self._loaded.part(OPTIMIZER)
         part.notes += notes
+        self._notes = part.notes
         return part
 
     def _check(self, found: Found, keys: list[str] | None) -> list[str]:
@@ -474,12 +521,22 @@ class OptimizerState:
         tree, self._loaded = self._loaded.tree(), None
         tree.pop("layout", None)
         tree.setdefault("state", {})
+        self._tell_hyperparameters(tree["param_groups"])
         if self._loaded_keys is not None:
             self._number(tree, self._loaded_keys)
         self.optimizer.load_state_dict(tree)
         if type(self.optimizer).load_state_dict is Optimizer.load_state_dict:
             self._keep_dtypes(tree["state"])
         return self.optimizer
+
+    def _tell_hyperparameters(self, groups: list[dict[str, Any]]) -> None:
+        """Those of the code that give way to saved ones."""
+        told = []
+        for index, (group, made) in enumerate(zip(groups, self._made_with, strict=True)):
+            where = f"group {index}: " if len(groups) > 1 else ""
+            told += [f"{where}{key} {old}, made with {new}" for key, old, new in _unlike(_hyperparameters(group), made, self.is_scheduled)]
+        if told:
+            self._notes.append(f"{self.name}: as saved, not as it was made: {some(told, between='; ')}")
 
     def _number(self, tree: dict[str, Any], keys: list[str]) -> None:
         """Puts positions back for names."""
@@ -499,6 +556,25 @@ class OptimizerState:
             if isinstance(index, int):
                 state = self.optimizer.state
                 state[parameters[index]] = _uncast(state[parameters[index]], inner)
+
+
+def _hyperparameters(group: Mapping[str, Any]) -> dict[str, object]:
+    """A group's, as plain values."""
+    return {key: value.tolist() if isinstance(value, torch.Tensor) else value for key, value in group.items() if key not in ("params", "param_names")}
+
+
+def _unlike(saved: Mapping[str, object], made: Mapping[str, object], is_scheduled: bool) -> Iterator[tuple[str, object, object]]:
+    """What differs between two groups that have it, but for what schedulers change all the time: a rate counts as it was at first."""
+    changing = {"initial_lr"}
+    if "base_momentum" in {*saved, *made}:
+        changing |= {"momentum", "betas"}
+    if is_scheduled and "initial_lr" not in {*saved, *made}:
+        changing.add("lr")
+    for key in made:
+        if key in saved and key not in changing:
+            old, new = (group.get("initial_lr", group[key]) if key == "lr" else group[key] for group in (saved, made))
+            if old != new:
+                yield key, old, new
 
 
 def _is_settled(value: object) -> bool:

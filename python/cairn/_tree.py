@@ -12,13 +12,14 @@ import enum
 import io
 import pathlib
 import sys
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import _arrays
 from ._errors import UnstorableError
 from ._native import Tagged, TensorRef
+from ._report import some
 
 PLAIN = (type(None), bool, int, float, str, bytes)
 MODULE = "module"  # the kind of an item whose names are a module's
@@ -249,11 +250,13 @@ def _of_a_framework(value: object) -> Tagged | None:
 
 
 def _advice(value: object) -> str:
+    if hasattr(value, "state_dict") and hasattr(value, "load_state_dict"):
+        return ": make it an entry of the state of its own"
     if hasattr(value, "state_dict"):
-        return ": make it an entry of the state of its own, or put its state_dict() here"
+        return ": it has a state_dict() and no load_state_dict(): give it that one, too"
     if callable(value):
         return ": a function has no form outside of its program; keep it in the code"
-    return ": keep plain values, containers and arrays in the state"
+    return ": keep plain values, containers and arrays in the state, or objects with state_dict() and load_state_dict() as entries of their own"
 
 
 # ------------------------------------------------------------------------------------------------------------------ reading
@@ -377,64 +380,97 @@ def _restore_container(parts: dict[str, object], kind: Any) -> object:
 # --------------------------------------------------------------------------------------------------------------- writing back
 
 
-def write_back(template: Any, loaded: Any) -> Any:
-    """Puts what was loaded into the containers that the caller holds, and returns what stands there now: the template itself where it can be changed,
-    else a new one of its class. Arrays that were filled in place are met as themselves. Keys that only the template has stay where arrays are among
-    them, which may be new; a map of plain values becomes what was saved.
-    """
-    if template is loaded:
-        return template
-    if isinstance(template, dict) and isinstance(loaded, Mapping):
-        return _write_dict(template, loaded)
-    if isinstance(template, Mapping) and isinstance(loaded, Mapping):
-        made: Any = type(template)
-        return made(_write_dict(dict(template), loaded))
-    if isinstance(template, set) and isinstance(loaded, set):
-        template.clear()
-        template.update(loaded)
-        return template
-    if isinstance(template, list) and isinstance(loaded, list | tuple):
-        template[:] = [write_back(old, new) for old, new in zip(template, loaded, strict=False)] + list(loaded[len(template) :])
-        return template
-    if isinstance(template, deque) and isinstance(loaded, list | tuple | deque):
-        kept = list(loaded)
-        template.clear()
-        template.extend(kept)
-        return template
-    if _is_namedtuple(template) and isinstance(loaded, Mapping):
-        own = template._asdict()
-        return type(template)(**{name: write_back(value, loaded[name]) if name in loaded else value for name, value in own.items()})
-    if dataclasses.is_dataclass(template) and isinstance(loaded, Mapping):
-        return _write_dataclass(template, loaded)
-    if isinstance(template, enum.Flag) and isinstance(loaded, int):
-        return type(template)(loaded)
-    if isinstance(template, enum.Enum) and isinstance(loaded, str):
-        return type(template)[loaded]
-    if type(template) is tuple and isinstance(loaded, list | tuple):
-        return tuple(write_back(old, new) for old, new in zip(template, loaded, strict=False)) + tuple(loaded[len(template) :])
-    return loaded
+class Writing:
+    """Puts what was loaded into the containers that the caller holds. Keys that only one side has are noted."""
 
+    def __init__(self) -> None:
+        self._left: list[str] = []
+        self._added: list[str] = []
+        self._out: list[str] = []
+        self._removed: list[str] = []
 
-def _write_dict(template: dict[Any, Any], loaded: Mapping[Any, Any]) -> dict[Any, Any]:
-    new = {key: write_back(template[key], value) if key in template else value for key, value in loaded.items()}
-    if not holds_arrays(template):
-        template.clear()
-    template.update(new)
-    return template
+    def notes(self) -> list[str]:
+        """What became of such keys. Where arrays are below one, it is told elsewhere."""
+        told = {
+            "not in the checkpoint, left as they are": self._left,
+            "not in the checkpoint, taken out": self._removed,
+            "only in the checkpoint, added": self._added,
+            "only in the checkpoint, left out": self._out,
+        }
+        return [f"{what}: {some(names)}" for what, names in told.items() if names]
+
+    def write(self, template: Any, loaded: Any, path: tuple[str, ...] = ()) -> Any:
+        """Returns what stands there now: the template itself where it can be changed, else a new one of its class. Arrays that were filled in place are met
+        as themselves. Keys that only the template has stay - but those of a Counter or a defaultdict, for which a key that is not there has a value.
+        """
+        if template is loaded:
+            return template
+        if isinstance(template, dict) and isinstance(loaded, Mapping):
+            return self._write_dict(template, loaded, path)
+        if isinstance(template, Mapping) and isinstance(loaded, Mapping):
+            made: Any = type(template)
+            return made(self._write_dict(dict(template), loaded, path))
+        if isinstance(template, set) and isinstance(loaded, set):
+            template.clear()
+            template.update(loaded)
+            return template
+        if isinstance(template, list) and isinstance(loaded, list | tuple):
+            template[:] = self._write_parts(template, loaded, path)
+            return template
+        if isinstance(template, deque) and isinstance(loaded, list | tuple | deque):
+            kept = list(loaded)
+            template.clear()
+            template.extend(kept)
+            return template
+        if _is_namedtuple(template) and isinstance(loaded, Mapping):
+            own = template._asdict()
+            return type(template)(**own | self._write_fields(own, loaded, path))
+        if dataclasses.is_dataclass(template) and isinstance(loaded, Mapping):
+            return self._write_dataclass(template, loaded, path)
+        if isinstance(template, enum.Flag) and isinstance(loaded, int):
+            return type(template)(loaded)
+        if isinstance(template, enum.Enum) and isinstance(loaded, str):
+            return type(template)[loaded]
+        if type(template) is tuple and isinstance(loaded, list | tuple):
+            return tuple(self._write_parts(template, loaded, path))
+        return loaded
+
+    def _write_parts(self, template: Any, loaded: Any, path: tuple[str, ...]) -> list[Any]:
+        pairs = enumerate(zip(template, loaded, strict=False))
+        return [self.write(old, new, (*path, str(index))) for index, (old, new) in pairs] + list(loaded[len(template) :])
+
+    def _write_dict(self, template: dict[Any, Any], loaded: Mapping[Any, Any], path: tuple[str, ...]) -> dict[Any, Any]:
+        is_emptied = isinstance(template, Counter | defaultdict) and not holds_arrays(template)
+        self._note(self._removed if is_emptied else self._left, path, template, loaded)
+        if template and not is_emptied:
+            self._note(self._added, path, loaded, template)
+        new = {key: self.write(template[key], value, (*path, _part(key))) if key in template else value for key, value in loaded.items()}
+        if is_emptied:
+            template.clear()
+        template.update(new)
+        return template
+
+    def _write_fields(self, own: Mapping[str, Any], loaded: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        """The new values of those that both have."""
+        self._note(self._left, path, own, loaded)
+        self._note(self._out, path, loaded, own)
+        return {name: self.write(value, loaded[name], (*path, name)) for name, value in own.items() if name in loaded}
+
+    def _write_dataclass(self, template: Any, loaded: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+        names = [field.name for field in dataclasses.fields(template) if not _is_code(field) or field.name in loaded]
+        new = self._write_fields({name: getattr(template, name) for name in names}, loaded, path)
+        try:
+            for name, value in new.items():
+                setattr(template, name, value)
+        except dataclasses.FrozenInstanceError:
+            return dataclasses.replace(template, **new)
+        return template
+
+    def _note(self, told: list[str], path: tuple[str, ...], tree: Mapping[Any, Any], other: Mapping[Any, Any]) -> None:
+        told += [join((*path, _part(key))) for key, value in tree.items() if key not in other and not holds_arrays(value)]
 
 
 def holds_arrays(value: object) -> bool:
     """Whether an array lies anywhere in it."""
     parts = None if _arrays.framework_of(value) else _parts_of(value)
     return bool(_arrays.framework_of(value)) if parts is None else any(holds_arrays(child) for child in parts[1])
-
-
-def _write_dataclass(template: Any, loaded: Mapping[str, Any]) -> Any:
-    names = [field.name for field in dataclasses.fields(template) if field.name in loaded]
-    new = {name: write_back(getattr(template, name), loaded[name]) for name in names}
-    try:
-        for name, value in new.items():
-            setattr(template, name, value)
-    except dataclasses.FrozenInstanceError:
-        return dataclasses.replace(template, **new)
-    return template

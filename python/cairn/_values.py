@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ._tree import Writing
+
 
 class LoadedValues(NamedTuple):
     """What a load found to differ."""
 
     missing: list[str]  # here, not in the saved state: as they were given
     unexpected: list[str]  # in the saved state, not given here: kept, and saved again
+    notes: list[str] = []  # that, and what differs inside of values, as a report says it
 
 
 class Values:
@@ -49,7 +52,7 @@ class Values:
         return dict(vars(self))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> LoadedValues:
-        """Writes the saved values back. A list or dict is filled in place, so that whoever holds it sees it, too.
+        """Writes the saved values back. A list or dict is filled in place, so that whoever holds it sees it, too; keys of a dict that were not saved stay.
 
         ValueError, with nothing written, if the state has a name that cannot be one of Values.
         """
@@ -57,9 +60,9 @@ class Values:
             check_name(name)
         own = vars(self)
         differs = LoadedValues([name for name in own if name not in state], [name for name in state if name not in own])
-        for name, value in state.items():
-            own[name] = refilled(own.get(name), value)
-        return differs
+        writing = Writing()
+        writing.write(own, state)
+        return differs._replace(notes=writing.notes())
 
     def _unknown(self, name: str) -> str:
         return f"Values: no {name!r} among {', '.join(vars(self)) or 'none'}; name it where Values is made"
@@ -68,17 +71,3 @@ class Values:
 def check_name(name: str) -> None:
     if name.startswith("_") or hasattr(Values, name):
         raise ValueError(f"Values: {name!r} cannot be the name of a value")
-
-
-def refilled(own: Any, saved: Any) -> Any:
-    """own, holding what saved holds, if both are lists or both are dicts; else saved."""
-    if own is saved:
-        return own
-    if type(own) is list and type(saved) is list:
-        own[:] = saved
-        return own
-    if type(own) is dict and type(saved) is dict:
-        own.clear()
-        own.update(saved)
-        return own
-    return saved

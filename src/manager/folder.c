@@ -10,6 +10,7 @@
 #include "manager/resolve.h"
 #include "os/os.h"
 #include "snapshot/defaults.h"
+#include "snapshot/provenance.h"
 #include "snapshot/restore.h"
 #include "snapshot/save.h"
 #include "store/layout.h"
@@ -96,7 +97,9 @@ static int save_job(struct folder *folder, const char *path, cairn_state *state,
     request.config = options->config;
     int code = cn_request_check(&request, err);
     if (!code) code = open_parent(folder, path, err);
-    if (!code) code = cn_request_make(&request, &folder->request, err);
+    cn_auto_free struct cn_origin *origin = cn_origin_ask();
+    if (!origin && !code) code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to save a folder");
+    if (!code) code = cn_request_make(&request, origin, &folder->request, err);
     if (code) return code;
     folder->save = (struct cn_save){ .state = state,
                                      .staging = &folder->staging,

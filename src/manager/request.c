@@ -141,7 +141,7 @@ static int take_file(const cairn_attachment *attachment, struct cn_request *requ
     return CAIRN_OK;
 }
 
-int cn_request_make(const cairn_save_options *options, struct cn_request *ret_request, cairn_error *err)
+int cn_request_make(const cairn_save_options *options, const struct cn_origin *origin, struct cn_request *ret_request, cairn_error *err)
 {
     struct cn_request request = { .step = options->step, .epoch = options->epoch, .exact = !options->inexact };
     cn_pool_init(&request.pool, cn_os_alloc(), UINT64_MAX);
@@ -149,7 +149,7 @@ int cn_request_make(const cairn_save_options *options, struct cn_request *ret_re
     request.files = cn_pool_take_array(&request.pool, options->attachments_count, sizeof *request.files);
     int code = request.files ? copy_lists(options, &request, err) : no_memory(err);
     for (size_t i = 0; i < options->attachments_count && !code; i++) code = take_file(&options->attachments[i], &request, err);
-    if (!code) code = cn_provenance_write(options->config, &request.provenance, err);
+    if (!code) code = cn_provenance_write(origin, options->config, &request.provenance, err);
     if (code)
         cn_request_free(&request);
     else

@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+struct cn_origin;
+
 struct cn_request_file {
     const char *name;
     const void *data;
@@ -26,7 +28,7 @@ struct cn_request {
 
 int cn_request_check(const cairn_save_options *options, cairn_error *err); /* USAGE, LIMIT, PATH: looks at no file */
 /* Attached files are read now. */
-int cn_request_make(const cairn_save_options *options, struct cn_request *ret_request, cairn_error *err);
+int cn_request_make(const cairn_save_options *options, const struct cn_origin *origin, struct cn_request *ret_request, cairn_error *err);
 void cn_request_free(struct cn_request *request); /* takes a zeroed one */
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "manager/keeping.h"
+#include "snapshot/provenance.h"
 #include "store/held.h"
 #include "store/layout.h"
 #include "store/retire.h"
@@ -129,21 +130,23 @@ uint64_t cn_run_piece_bytes(const cairn_run *run)
     return run->options.piece_bytes ? run->options.piece_bytes : DEFAULT_PIECE_BYTES;
 }
 
+static bool arena_fits(const cairn_run *run, uint64_t slot_bytes, uint32_t slots)
+{
+    return run->arena && cn_arena_slot_bytes(run->arena) >= slot_bytes && cn_arena_slots(run->arena) >= slots;
+}
+
 /* How large an arena for total_bytes may be: enough for all of it, within the limits. Of two pieces in a row at least one is more than half full, and
  * each takes up to two pages more than its bytes. */
 static void size_arena(const cairn_run *run, uint64_t piece_bytes, uint64_t total_bytes, uint64_t *ret_slot_bytes, uint32_t *ret_slots)
 {
     uint64_t limit = run->options.arena_bytes, pieces = 2 * (total_bytes / piece_bytes) + SPARE_PIECES;
     uint64_t needed = total_bytes + pieces * 2 * CN_PAGE_BYTES;
-    /* the arena there is would be given back first */
-    if (!limit && run->arena) limit = cn_os_free_memory() / 2 + cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena);
     *ret_slot_bytes = cn_defaults_slot_bytes(piece_bytes);
-    *ret_slots = cn_defaults_slots(*ret_slot_bytes, needed / *ret_slot_bytes + 2, limit);
-}
-
-static bool arena_fits(const cairn_run *run, uint64_t slot_bytes, uint32_t slots)
-{
-    return run->arena && cn_arena_slot_bytes(run->arena) >= slot_bytes && cn_arena_slots(run->arena) >= slots;
+    *ret_slots = cn_defaults_slots(*ret_slot_bytes, needed / *ret_slot_bytes + 2, limit ? limit : UINT64_MAX);
+    if (limit || arena_fits(run, *ret_slot_bytes, *ret_slots)) return;
+    limit = cn_os_free_memory() / 2; /* the arena there is would be given back first */
+    if (run->arena) limit += cn_arena_slot_bytes(run->arena) * cn_arena_slots(run->arena);
+    *ret_slots = cn_defaults_slots(*ret_slot_bytes, *ret_slots, limit);
 }
 
 static void set_arena(cairn_run *run, struct cn_arena *arena)
@@ -376,7 +379,8 @@ int cn_run_open(const char *path, const cairn_run_options *options, cairn_run **
     run->process = cn_os_process();
     cn_schedule_init(&run->schedule, (struct cn_due_rules){ options->save_every_steps, options->save_every_ms }, cn_os_now_ns());
     if (options->best_metric) run->best_metric = cn_os_copy_text(options->best_metric);
-    if (cn_mutex_new(&run->lock) || cn_cond_new(&run->changed) || (options->best_metric && !run->best_metric))
+    run->origin = cn_origin_ask();
+    if (!run->origin || cn_mutex_new(&run->lock) || cn_cond_new(&run->changed) || (options->best_metric && !run->best_metric))
         code = cn_error_set(err, CAIRN_E_NOMEM, "no memory to open a run");
     if (!code) code = cn_metricslog_init(&run->metrics, err);
     if (!code) code = cn_rundir_open(path, &run->dir, err);
@@ -406,6 +410,7 @@ int cn_run_close(cairn_run *run, cairn_error *err)
     cn_mutex_free(run->lock);
     cn_os_free(run->line.lineage);
     cn_os_free(run->best_metric);
+    cn_os_free(run->origin);
     cn_os_free(run);
     return code;
 }

@@ -52,6 +52,7 @@ struct cairn_run {
     bool torn;                 /* a restore failed half-way: nothing is saved until one succeeds */
     cairn_run_options options; /* best_metric copied */
     char *best_metric;
+    struct cn_origin *origin;
     struct cn_line line;
     struct cn_best best;
     struct cn_schedule schedule;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/check.h"
 #include "base/limits.h"
 #include "manager/run.h"
 #include "store/check.h"
@@ -86,6 +87,13 @@ static void remember_files(cairn_run *run, const struct cn_restore *restore)
     cn_run_message(run, "the next save will write all files afresh: %s", error.message);
 }
 
+/* A piece for each reader: what is checked is stored at once. */
+static int need_arena(cairn_run *run, const struct cn_restore *restore, cairn_error *err)
+{
+    uint64_t piece_bytes = cn_run_piece_bytes(run);
+    return cn_run_need_arena(run, piece_bytes, cn_min_u64(restore->pieces.total_bytes, restore->threads * piece_bytes), err);
+}
+
 static int fill_state(struct attempt *attempt, cairn_state *state, const cairn_checkpoint *checkpoint)
 {
     cairn_run *run = attempt->run;
@@ -102,7 +110,7 @@ static int fill_state(struct attempt *attempt, cairn_state *state, const cairn_c
     if (!code && attempt->torn && !covers(attempt, &restore))
         code = cn_error_set(&attempt->error, CAIRN_E_MISMATCH, "%s: it does not hold all that the damaged one had begun to overwrite",
                             checkpoint->path);
-    if (!code) code = cn_run_need_arena(run, cn_run_piece_bytes(run), restore.pieces.total_bytes / 8, &attempt->error);
+    if (!code) code = need_arena(run, &restore, &attempt->error);
     if (!code && cn_hash_reserve(&attempt->torn_leaves, state->count))
         code = cn_error_set(&attempt->error, CAIRN_E_NOMEM, "%s: no memory to restore a state", run->dir.path);
     if (!code) {

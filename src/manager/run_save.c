@@ -302,7 +302,7 @@ static struct cn_job *new_job(cairn_run *run, cairn_state *state, const cairn_sa
 static int capture(struct cn_job *job, const cairn_save_options *options, cairn_error *err)
 {
     cairn_run *run = job->run;
-    int code = cn_request_make(options, &job->request, err);
+    int code = cn_request_make(options, run->origin, &job->request, err);
     if (!code) code = cn_run_need_arena_for(run, job->state, err);
     if (!code) code = cn_save_prepare(&job->save, err);
     if (code) return code;

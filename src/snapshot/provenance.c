@@ -13,6 +13,26 @@
 enum { COMMAND_BYTES = 64 << 10, TEXT_BYTES = 4096 };
 #define REDACTED "[redacted]"
 
+struct cn_origin {
+    char host[TEXT_BYTES], system[TEXT_BYTES], user[TEXT_BYTES], folder[TEXT_BYTES];
+    char revision[CN_REVISION_BYTES]; /* "": none */
+    char command[COMMAND_BYTES + 1];  /* arguments, each ended by NUL */
+    size_t command_size;
+};
+
+struct cn_origin *cn_origin_ask(void)
+{
+    struct cn_origin *origin = cn_os_new(sizeof *origin);
+    if (!origin) return NULL;
+    cn_os_host_name(origin->host, sizeof origin->host);
+    cn_os_kernel_name(origin->system, sizeof origin->system);
+    cn_os_user_name(origin->user, sizeof origin->user);
+    cn_os_working_dir(origin->folder, sizeof origin->folder);
+    cn_revision_find(origin->folder, origin->revision);
+    origin->command_size = cn_os_command_line(origin->command, COMMAND_BYTES);
+    return origin;
+}
+
 static bool names_secret(const char *argument, size_t size)
 {
     static const char *const words[] = { "key", "token", "secret", "passw", "credential", "auth" };
@@ -44,42 +64,29 @@ static void put_argument(struct cn_json_writer *writer, const char *argument, bo
         cn_json_put_string(writer, argument);
 }
 
-static int put_command(struct cn_json_writer *writer, cairn_error *err)
+static void put_command(struct cn_json_writer *writer, const struct cn_origin *origin)
 {
-    cn_auto_free char *command = cn_os_new(COMMAND_BYTES + 1);
+    const char *command = origin->command;
+    size_t size = origin->command_size;
     bool redact_next = false;
-    if (!command) return cn_error_set(err, CAIRN_E_NOMEM, "no memory for the provenance");
-    size_t size = cn_os_command_line(command, COMMAND_BYTES);
     cn_json_key(writer, "command");
     cn_json_begin_array(writer);
     for (size_t at = 0; at < size; at += strlen(command + at) + 1) put_argument(writer, command + at, &redact_next);
     cn_json_end_array(writer);
-    return CAIRN_OK;
 }
 
-static void put_fact(struct cn_json_writer *writer, const char *key, void (*ask)(char *, size_t))
+/* NULL: null */
+static void put_fact(struct cn_json_writer *writer, const char *key, const char *text)
 {
-    char text[TEXT_BYTES];
-    ask(text, sizeof text);
     cn_json_newline(writer);
     cn_json_key(writer, key);
-    cn_json_put_string(writer, text);
-}
-
-static void put_revision(struct cn_json_writer *writer)
-{
-    char folder[CN_MAX_PATH_BYTES], revision[CN_REVISION_BYTES];
-    cn_os_working_dir(folder, sizeof folder);
-    cn_revision_find(folder, revision);
-    cn_json_newline(writer);
-    cn_json_key(writer, "revision");
-    if (revision[0])
-        cn_json_put_string(writer, revision);
+    if (text)
+        cn_json_put_string(writer, text);
     else
         cn_json_put_null(writer);
 }
 
-int cn_provenance_write(const char *config, struct cn_buf *buf, cairn_error *err)
+int cn_provenance_write(const struct cn_origin *origin, const char *config, struct cn_buf *buf, cairn_error *err)
 {
     struct cn_json_writer writer = { .buf = buf };
     cn_json_begin_object(&writer);
@@ -90,23 +97,17 @@ int cn_provenance_write(const char *config, struct cn_buf *buf, cairn_error *err
     cn_json_newline(&writer);
     cn_json_key(&writer, "library");
     cn_json_put_string(&writer, "cairn " CAIRN_VERSION_STRING);
-    put_fact(&writer, "host", cn_os_host_name);
-    put_fact(&writer, "system", cn_os_kernel_name);
-    put_fact(&writer, "user", cn_os_user_name);
-    put_fact(&writer, "folder", cn_os_working_dir);
-    put_revision(&writer);
+    put_fact(&writer, "host", origin->host);
+    put_fact(&writer, "system", origin->system);
+    put_fact(&writer, "user", origin->user);
+    put_fact(&writer, "folder", origin->folder);
+    put_fact(&writer, "revision", origin->revision[0] ? origin->revision : NULL);
     cn_json_newline(&writer);
     cn_json_key(&writer, "world_size");
     cn_json_put_u64(&writer, 1);
     cn_json_newline(&writer);
-    int code = put_command(&writer, err);
-    if (code) return code;
-    cn_json_newline(&writer);
-    cn_json_key(&writer, "config");
-    if (config)
-        cn_json_put_string(&writer, config);
-    else
-        cn_json_put_null(&writer);
+    put_command(&writer, origin);
+    put_fact(&writer, "config", config);
     cn_json_seal(&writer);
     return cn_buf_check(buf, "provenance.json with the config", err);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,161 @@ def test_making_memory_ready_calls_nobody_s_code(tmp_path: Path) -> None:
             assert not manager.save(restored.step + 1)
             assert torch.equal(torch.get_rng_state(), before) and state["loader"].calls == calls
             assert manager.save(restored.step + 2)
+
+
+def stale(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Which entries a save has warned of since."""
+    told = [record.getMessage() for record in caplog.records if "the same jax arrays" in record.getMessage()]
+    caplog.clear()
+    return told
+
+
+SAME = "the same jax arrays as {}: jax's arrays do not change, so give the new tree to save(step, state)"
+
+
+def test_arrays_of_jax_that_nobody_gives_anew_are_told_once(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    jnp = pytest.importorskip("jax").numpy
+
+    def tree(value: float) -> dict[str, Any]:
+        return {"w": jnp.full(3, value), "n": [jnp.full(2, value)], "at": numpy.full(2, value), "step": value}
+
+    with cairn.CheckpointManager(tmp_path / "run", {"model": tree(0), "run": {"a": 1}}, stop_signals=()) as manager:
+        assert manager.save(0, force=True) and not stale(caplog), "of a first save nothing is known"
+        manager.save(1, force=True)
+        assert stale(caplog) == ["model: " + SAME.format("at the last save")]
+        manager.save(2, force=True)
+        assert not stale(caplog), "once is enough"
+        manager.save(3, {"model": tree(3)}, force=True)
+        partly = tree(4) | {"n": manager._state["model"]["n"]}
+        manager.save(4, {"model": partly}, force=True)
+        assert not stale(caplog)
+        manager.save(5, {"model": dict(partly)}, force=True)
+        assert stale(caplog) == ["model: " + SAME.format("at the last save")]
+
+
+def test_arrays_of_jax_as_they_were_restored_are_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    jax = pytest.importorskip("jax")
+    run = tmp_path / "run"
+    tree = {"w": jax.numpy.ones(3), "key": jax.random.key(1)}
+    with cairn.CheckpointManager(run, {"model": tree}, stop_signals=()) as manager:
+        manager.restore()
+        assert manager.save(0, force=True) and not stale(caplog), "the state of step 0 is the one that was given"
+    with cairn.CheckpointManager(run / "other", {"model": tree}, stop_signals=()) as manager:
+        manager.restore()
+        assert manager.save(1, force=True) and stale(caplog) == ["model: " + SAME.format("were given or restored")]
+    for _ in range(2):
+        with cairn.CheckpointManager(run, stop_signals=()) as manager:
+            restored = manager.restore({"model": tree})
+            manager.save(restored.step + 1, force=True)
+            assert stale(caplog) == ["model: " + SAME.format("were given or restored")]
+            manager.save(restored.step + 2, {"model": jax.tree_util.tree_map(lambda leaf: leaf.copy(), tree)}, force=True)
+            assert not stale(caplog)
+
+
+def test_no_array_of_jax_is_held_to_be_known_again(tmp_path: Path) -> None:
+    jnp = pytest.importorskip("jax").numpy
+    with cairn.CheckpointManager(tmp_path / "run", stop_signals=()) as manager:
+        tree = {"w": jnp.ones(3)}
+        gone = weakref.ref(tree["w"])
+        manager.save(1, {"model": tree}, force=True)
+        manager.save(2, {"model": {"w": jnp.ones(3)}}, force=True)
+        del tree
+        manager.wait_until_finished()
+        gc.collect()
+        assert gone() is None
+
+
+def test_a_dict_of_jax_arrays_that_is_kept_up_to_date_is_no_stale_one(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    jnp = pytest.importorskip("jax").numpy
+    tree, rng = {"w": jnp.zeros(3)}, {"empty": {}, "n": numpy.zeros(2)}
+    with cairn.CheckpointManager(tmp_path / "run", {"model": tree, "rng": rng}, stop_signals=()) as manager:
+        manager.restore()
+        for step in 1, 2, 3:
+            tree["w"] = tree["w"] + 1
+            manager.save(step, force=True)
+    assert not stale(caplog)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture, folder: Path, state: dict[str, Any], is_restored: bool = True) -> list[str]:
+    """What the first save of a new run logs."""
+    caplog.clear()
+    with cairn.CheckpointManager(folder, state, stop_signals=()) as manager:
+        if is_restored:
+            assert manager.restore().fresh
+        manager.save(1, force=True)
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, torch.optim.LBFGS], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("is_restored", [True, False])
+def test_what_an_optimizer_trains_and_nothing_saves_is_told(kind: Any, is_restored: bool, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    model, scale = Net(), nn.Parameter(torch.ones(1))
+    state = {"model": model, "optimizer": kind([*model.parameters(), scale], lr=0.1)}
+    assert warnings_of(caplog, tmp_path / "run", state, is_restored) == [
+        "optimizer: trains 1 parameter that no entry of the state holds, so it is not saved: float32 (1,)"
+    ]
+
+
+def test_a_module_that_was_forgotten_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    generator, critic = nn.Linear(2, 3), Net().double().requires_grad_(False)
+    state = {"model": generator, "optimizer": torch.optim.Adam(generator.parameters()), "other": torch.optim.Adam(critic.parameters())}
+    told = warnings_of(caplog, tmp_path / "run", state)
+    assert told == [
+        "other: trains 6 parameters that no entry of the state holds, so they are not saved: float64 (6, 6), float64 (6,), float64 (6, 6), float64 (6,) and 2 more"
+    ]
+    assert warnings_of(caplog, tmp_path / "all", state | {"critic": critic}) == []
+
+
+def test_parameters_that_came_later_are_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    state = training()
+    with cairn.CheckpointManager(tmp_path / "run", state, stop_signals=()) as manager:
+        manager.save(1, force=True)
+        assert not caplog.records
+        state["optimizer"].add_param_group({"params": [nn.Parameter(torch.ones(2, 5))]})
+        manager.save(2, force=True)
+        assert "optimizer: trains 1 parameter" in caplog.text and "float32 (2, 5)" in caplog.text
+
+
+class Own:
+    """Parameters outside of any module, and an object that gives them."""
+
+    def __init__(self) -> None:
+        self.weight = nn.Parameter(torch.ones(3, 2))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weight": self.weight.detach()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Turned(nn.Linear):
+    """Is saved in another form than it is held."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self._register_state_dict_hook(lambda module, found, prefix, metadata: found.update({prefix + "weight": found[prefix + "weight"].detach().t().contiguous()}))
+
+
+def test_what_lies_in_any_entry_is_saved(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    own, flat, turned, numbers = Own(), torch.zeros(8), Turned(), numpy.zeros(3)
+    trained = [own.weight, nn.Parameter(flat[:4].view(2, 2)), nn.Parameter(torch.from_numpy(numbers)), nn.Parameter(torch.empty(0)), *turned.parameters()]
+    state = {"own": own, "tree": {"flat": flat, "numbers": numbers}, "turned": turned, "optimizer": torch.optim.SGD(trained, lr=0.1)}
+    assert warnings_of(caplog, tmp_path / "run", state) == []
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda module: torch.compile(module, backend="eager")], ids=["parallel", "compiled"])
+def test_what_is_wrapped_is_saved(wrap: Callable[[nn.Module], Any], caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    model = wrap(Net())
+    inner = Net()
+    inner.first = wrap(inner.first)
+    state = {"model": model, "inner": inner, "optimizer": torch.optim.AdamW([*model.parameters(), *inner.parameters()])}
+    assert warnings_of(caplog, tmp_path / "run", state) == []
+
+
+def test_an_adapter_s_base_is_known_by_its_digest(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    model = peft.get_peft_model(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), peft.LoraConfig(r=1, target_modules=["0"]))
+    assert warnings_of(caplog, tmp_path / "run", {"model": model, "optimizer": torch.optim.AdamW(model.parameters())}) == []
 
 
 def test_a_state_that_cannot_be_saved_yet_is_told_by_the_save(tmp_path: Path) -> None:

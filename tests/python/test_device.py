@@ -115,8 +115,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
         made.current.told.put(lambda: [place.copy_(source) for place, source in zip(places, sources, strict=True)])
 
     def take_witnesses(tensors: list[Any]) -> Any:
-        taken = torch.zeros(len(tensors) * 256, dtype=torch.uint8)
-        made.current.told.put(lambda: taken.copy_(_device._witnesses(tensors)))
+        taken = torch.zeros_like(_device.witnesses_of(tensors))
+        made.current.told.put(lambda: taken.copy_(_device.witnesses_of(tensors)))
         return taken
 
     monkeypatch.setattr(_device, "engine_of", engine_of)
@@ -224,37 +224,10 @@ class Steps:
         return self.number
 
 
-def test_lazy_copies_are_waited_for_by_the_next_step_on_the_device(tmp_path: Path, engine: Engine) -> None:
-    run = Steps(tmp_path / "run", engine)
-    for _ in range(3):
-        run.train_and_save()
-    run.manager.wait_until_finished()
-    assert engine.ours is not None
-    for _ in range(3):
-        engine.ours.gate.clear()
-        step, value = run.train_and_save(), run.value
-        engine.training.told.put(set_to(77.0, run.model.small))  # a buffer is no optimizer's: copied early, and the stream waits for it
-        run.optimizer.step()  # returns, though no copy has run
-        time.sleep(0.02)
-        engine.training.gate.set()
-        assert (run.model.w0 == value).all()
-        engine.ours.gate.set()
-        run.manager.wait_until_finished()
-        found = saved(run.manager, step)
-        assert all((tensor == value).all() for name, tensor in found.items() if name != "small")
-        engine.training.finish()
-        assert (run.model.w0 == value + 1).all()
-    run.manager.close()
-
-
-def test_forward_and_backward_run_beside_late_copies(tmp_path: Path, engine: Engine) -> None:
-    """Only small tensors are copied before the training stream goes on: with the late ones held up, it finishes all the same."""
-    run = Steps(tmp_path / "run", engine)
-    for _ in range(3):
-        run.train_and_save()
-    run.manager.wait_until_finished()
-    block = threading.Event()
-    real = _device.copy_all
+@contextmanager
+def late_copies_held(engine: Engine) -> Iterator[threading.Event]:
+    """Late ones that are ordered meanwhile wait for this to be set; the small ones before them do not."""
+    block, real = threading.Event(), _device.copy_all
 
     def copy_all(places: list[Any], sources: list[Any]) -> None:
         if sources and sources[0].numel() == LARGE:
@@ -263,32 +236,60 @@ def test_forward_and_backward_run_beside_late_copies(tmp_path: Path, engine: Eng
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(_device, "copy_all", copy_all)
+        yield block
+
+
+def three_saves(path: Path, engine: Engine) -> Steps:
+    """Lazy from the next one on."""
+    run = Steps(path, engine)
+    for _ in range(3):
+        run.train_and_save()
+    run.manager.wait_until_finished()
+    return run
+
+
+def test_late_copies_are_waited_for_by_the_next_step_on_the_device(tmp_path: Path, engine: Engine) -> None:
+    run = three_saves(tmp_path / "run", engine)
+    for _ in range(3):
+        with late_copies_held(engine) as block:
+            step, value = run.train_and_save(), run.value
+            run.optimizer.step()  # returns, though no late copy has run
+            time.sleep(0.02)
+            assert (run.model.w0 == value).all()
+            block.set()
+            run.manager.wait_until_finished()
+        assert all((tensor == value).all() for name, tensor in saved(run.manager, step).items() if name != "small")
+        engine.training.finish()
+        assert (run.model.w0 == value + 1).all()
+    run.manager.close()
+
+
+def test_forward_and_backward_run_beside_late_copies(tmp_path: Path, engine: Engine) -> None:
+    """With the late ones held up, the training stream finishes all the same."""
+    run = three_saves(tmp_path / "run", engine)
+    with late_copies_held(engine) as block:
         step, value = run.train_and_save(), run.value
-    passed = threading.Event()
-    engine.training.told.put(passed.set)
-    assert passed.wait(30) and not block.is_set()
-    block.set()
+        passed = threading.Event()
+        engine.training.told.put(passed.set)
+        assert passed.wait(30)
+        block.set()
     run.manager.close()
     assert (saved(run.manager, step)["w0"] == value).all()
 
 
 @pytest.mark.parametrize("how", ["counter", "bytes"])
 def test_who_writes_before_the_step_fails_the_save(tmp_path: Path, engine: Engine, how: str) -> None:
-    run = Steps(tmp_path / "run", engine)
-    for _ in range(3):
-        run.train_and_save()
-    run.manager.wait_until_finished()
-    assert engine.ours is not None
-    engine.ours.gate.clear()
-    step = run.train_and_save()
-    if how == "counter":
-        with torch.no_grad():
-            run.model.w1[5].fill_(8.0)
-    else:
-        set_to(8.0, run.model.w1)()  # the stream of the copies has not seen it: later bytes would arrive
-    engine.ours.gate.set()
-    run.optimizer.step()
-    run.manager.wait_until_finished()
+    run = three_saves(tmp_path / "run", engine)
+    with late_copies_held(engine) as block:
+        step = run.train_and_save()
+        if how == "counter":
+            torch._C._autograd._unsafe_set_version_counter((run.model.w1,), (run.model.w1._version + 1,))
+        else:
+            engine.training.told.put(set_to(8.0, run.model.w1))  # what torch does not count
+            engine.training.finish()
+        block.set()
+        run.optimizer.step()
+        run.manager.wait_until_finished()
     assert step not in run.manager.all_steps()
     step = run.train_and_save()
     run.manager.close()
@@ -296,34 +297,30 @@ def test_who_writes_before_the_step_fails_the_save(tmp_path: Path, engine: Engin
 
 
 def test_what_checks_every_byte_copies_nothing_late(tmp_path: Path, engine: Engine) -> None:
+    """The training stream waits for all of it."""
     run = Steps(tmp_path / "run", engine, check_early_writes=True)
-    for number in range(4):
-        if number == 3 and engine.ours is not None:
-            run.manager.wait_until_finished()
-            engine.ours.gate.clear()
+    for _ in range(3):
+        run.train_and_save()
+    run.manager.wait_until_finished()
+    with late_copies_held(engine) as block:
         step, value = run.train_and_save(), run.value
         engine.training.told.put(set_to(50.0, *run.model.parameters()))
-    time.sleep(0.05)
-    assert engine.ours is not None
-    engine.ours.gate.set()
-    run.manager.close()
+        time.sleep(0.05)
+        assert (run.model.w0 == value).all()
+        block.set()
+        run.manager.close()
     assert all((tensor == value).all() for name, tensor in saved(run.manager, step).items() if name != "small")
 
 
 def test_a_late_tensor_may_be_given_other_memory(tmp_path: Path, engine: Engine) -> None:
     """What is copied is what it was."""
-    run = Steps(tmp_path / "run", engine)
-    for _ in range(3):
-        run.train_and_save()
-    run.manager.wait_until_finished()
-    assert engine.ours is not None
-    engine.ours.gate.clear()
-    step, value = run.train_and_save(), run.value
-    while not (run.model.w0 == value).all():
-        time.sleep(0.005)
-    run.model.w0.data = torch.full((LARGE,), 123.0)
-    engine.ours.gate.set()
-    run.manager.close()
+    run = three_saves(tmp_path / "run", engine)
+    with late_copies_held(engine) as block:
+        step, value = run.train_and_save(), run.value
+        engine.training.finish()
+        run.model.w0.data = torch.full((LARGE,), 123.0)
+        block.set()
+        run.manager.close()
     assert (saved(run.manager, step)["w0"] == value).all()
 
 
@@ -410,6 +407,28 @@ def test_a_tensor_that_moved_is_copied_from_where_it_is(tmp_path: Path, engine: 
         model.w0.data = torch.full((LARGE * 2,), 5.0)
         manager.save(2, force=True)
     assert saved(manager, 2)["w0"].shape == (LARGE * 2,) and (saved(manager, 2)["w0"] == 5).all()
+
+
+def test_witnesses_of_all_widths() -> None:
+    tensors = [torch.arange(40).to(dtype) for dtype in (torch.uint8, torch.bfloat16, torch.float32, torch.float64, torch.complex128, torch.bool)]
+    moves = [_device.Move(str(tensor.dtype), tensor, tensor.clone(), True) for tensor in tensors for _ in range(3)]
+    for wrong in (None, *moves):
+        order = _device.Order(None, None, moves, torch.zeros(len(moves) * 128, dtype=torch.uint8))
+        order.take_witnesses()
+        order.copy_late()
+        if wrong is not None:
+            wrong.place.view(torch.uint8)[0] ^= 1
+        assert order.changed() == (None if wrong is None else wrong.name)
+
+
+def test_copies_are_ordered_by_one_call(tmp_path: Path) -> None:
+    """What the other tests have a stand-in for: of all dtypes and layouts at once, into rows."""
+    sources = [torch.arange(12.0).reshape(3, 4).T, torch.arange(5), torch.tensor(True), torch.complex(torch.ones(3), torch.ones(3)).conj(), torch.ones(4).bfloat16()]
+    places = [torch.zeros(source.shape, dtype=source.dtype) for source in sources]
+    _device.copy_all(places, sources)
+    assert all(place.equal(source.resolve_conj()) and place.is_contiguous() for place, source in zip(places, sources, strict=True))
+    _device.copy_all([], [])
+    assert _device.engine_of(sources[0]) is None and _device.engine_of(3) is None
 
 
 def test_a_gate_holds_a_lazy_save_back(tmp_path: Path) -> None:

@@ -277,6 +277,10 @@ def test_optimizers_are_as_the_document_says(checkpoint: Any) -> None:
     closed = items["closed"]
     layout = "critic.0.weight (3, 3)\ncritic.0.bias (3,)"
     assert list(closed["state"]) == [0] and closed["param_groups"][0]["params"] == [0, 1] and closed["layout"] == hashlib.sha256(layout.encode()).hexdigest()
+    said = content["items"]["python"]["items"]
+    assert {name: said[name]["facts"] for name in ("optimizer", "other", "closed", "scheduler")} == {
+        "optimizer": {"class": "AdamW"}, "other": {"class": "SGD"}, "closed": {"class": "LBFGS"}, "scheduler": {"class": "LambdaLR"},
+    }  # fmt: skip
     assert isinstance(closed["state"][0]["old_dirs"], list) and "lr_lambdas" in items["scheduler"]
 
 

@@ -54,6 +54,73 @@ def test_leaves_by_what_became_of_them(tmp_path: Path, caplog: pytest.LogCapture
         assert line in caplog.text and line in str(report)
 
 
+def test_items_that_were_not_asked_for_are_not_told(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    given = {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), "run": cairn.Values(epoch=1), "net": {"a": torch.ones(1), "b": 1}}
+    run = saved(tmp_path, given)
+    with cairn.CheckpointManager(run, given) as manager:
+        report = manager.restore(items=["model"]).report
+        assert sorted(report.restored) == ["model/bias", "model/weight"] and report.unexpected == [] and list(report.lines()) == []
+    with cairn.CheckpointManager(run, given | {"model": nn.Linear(3, 2, bias=False)}) as manager:
+        assert manager.restore(items=["model", "run"]).report.unexpected == ["model/bias"], "what of an item that was asked for has no place is told"
+
+
+def optimized(*groups: dict[str, Any], kind: Any = torch.optim.AdamW, **options: Any) -> dict[str, Any]:
+    """A state whose optimizer has these groups, each of a layer."""
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in groups))
+    optimizer = kind([{"params": layer.parameters()} | group for layer, group in zip(model, groups, strict=True)], **options)
+    return {"model": model, "optimizer": optimizer}
+
+
+def resumed(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The notes."""
+    return restored(saved(folder, old), new).report.notes
+
+
+def test_hyperparameters_that_are_not_what_the_code_says_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    old, new = optimized({}, lr=1e-2, weight_decay=0.1), optimized({}, lr=1e-5, weight_decay=0, betas=(0.9, 0.95))
+    notes = resumed(tmp_path, old, new)
+    assert notes == ["optimizer: as saved, not as it was made: lr 0.01, made with 1e-05; betas (0.9, 0.999), made with (0.9, 0.95); weight_decay 0.1, made with 0"]
+    assert notes[0] in caplog.text and new["optimizer"].param_groups[0]["lr"] == 1e-2
+
+
+def test_hyperparameters_of_several_groups_are_told_by_group(tmp_path: Path) -> None:
+    notes = resumed(tmp_path, optimized({}, {"lr": 0.5}, lr=0.1), optimized({}, {"lr": 0.25}, lr=0.1))
+    assert notes == ["optimizer: as saved, not as it was made: group 1: lr 0.5, made with 0.25"]
+
+
+@pytest.mark.parametrize("is_tensor", [False, True])
+def test_of_a_scheduled_rate_the_first_one_is_compared(is_tensor: bool, tmp_path: Path) -> None:
+    def make(rate: float) -> dict[str, Any]:
+        state = optimized({}, lr=torch.tensor(rate) if is_tensor else rate)
+        return state | {"scheduler": torch.optim.lr_scheduler.StepLR(state["optimizer"], 1, 0.5)}
+
+    old = make(0.25)
+    old["optimizer"].step()
+    old["scheduler"].step()
+    assert float(old["optimizer"].param_groups[0]["lr"]) == 0.125
+    assert resumed(tmp_path, old, make(0.25)) == []
+    assert resumed(tmp_path / "other", old, make(0.75)) == ["optimizer: as saved, not as it was made: lr 0.25, made with 0.75"]
+    assert resumed(tmp_path / "none", old, optimized({}, lr=0.25)) == []
+
+
+@pytest.mark.parametrize("name", ["CyclicLR", "OneCycleLR", "ReduceLROnPlateau"])
+def test_what_schedulers_change_is_not_told_at_an_ordinary_resume(name: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"CyclicLR": {"base_lr": 0.1, "max_lr": 0.5}, "OneCycleLR": {"max_lr": 0.5, "total_steps": 9}, "ReduceLROnPlateau": {"patience": 0}}[name]
+
+    def make() -> dict[str, Any]:
+        state = optimized({}, lr=0.1)
+        return state | {"scheduler": getattr(torch.optim.lr_scheduler, name)(state["optimizer"], **options)}
+
+    old = make()
+    for _ in range(3):
+        old["optimizer"].step()
+        old["scheduler"].step(*([1.0] if name == "ReduceLROnPlateau" else []))
+    made = make()
+    assert old["optimizer"].param_groups[0]["lr"] != made["optimizer"].param_groups[0]["lr"]
+    assert resumed(tmp_path, old, made) == []
+
+
 def test_settings_are_told_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.1", "--hub-token", "abc", "--bf16"])
     threads = torch.get_num_threads()

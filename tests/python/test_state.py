@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -280,6 +281,64 @@ def test_a_missing_optimizer_is_an_error(tmp_path: Path) -> None:
         carry(tmp_path, {"model": model}, {"model": model, "optimizer": optimizer})
 
 
+class Named(torch.optim.SGD):
+    """An optimizer of a class of one's own."""
+
+
+@pytest.mark.parametrize(
+    "saved_by, restored",
+    [(torch.optim.AdamW, torch.optim.Adam), (torch.optim.AdamW, torch.optim.SGD), (torch.optim.SGD, torch.optim.AdamW), (torch.optim.SGD, Named), (torch.optim.LBFGS, torch.optim.SGD)],
+    ids=lambda kind: kind.__name__,
+)
+def test_an_optimizer_of_another_class_is_refused_before_anything_is_touched(saved_by: Any, restored: Any, tmp_path: Path) -> None:
+    model, other = Pair(), Pair()
+    before = parameters(other)
+    match = rf"^optimizer: saved by {saved_by.__name__}, and this one is {restored.__name__}: restore the others with items=\.\.\., or load what fits by hand$"
+    with pytest.raises(cairn.MismatchError, match=match):
+        carry(
+            tmp_path,
+            {"model": model, "optimizer": saved_by(model.parameters(), lr=0.1)},
+            {"model": other, "optimizer": restored(other.parameters(), lr=0.1)},
+        )
+    assert parameters(other) == before
+    carry(tmp_path / "others", {"model": model, "optimizer": saved_by(model.parameters(), lr=0.1)}, {"model": other, "optimizer": restored(other.parameters())}, items=["model"])
+    assert parameters(other) == parameters(model)
+
+
+def test_a_scheduler_of_another_class_is_refused_before_anything_is_touched(tmp_path: Path) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1)
+    weights = {"w": torch.zeros(1)}
+    with pytest.raises(cairn.MismatchError, match="^scheduler: saved by StepLR, and this one is CosineAnnealingLR: "):
+        carry(
+            tmp_path,
+            {"net": {"w": torch.ones(1)}, "scheduler": lr_scheduler.StepLR(optimizer, 2)},
+            {"net": weights, "scheduler": lr_scheduler.CosineAnnealingLR(optimizer, 9)},
+        )
+    assert weights["w"].item() == 0.0
+
+
+def test_what_wraps_optimizers_and_schedulers_is_not_their_class(tmp_path: Path) -> None:
+    accelerate = pytest.importorskip("accelerate")
+
+    def make(wrap: bool) -> dict[str, Any]:
+        model = nn.Linear(2, 2)
+        optimizer = torch.optim.AdamW(model.parameters())
+        scheduler = lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.9**epoch)
+        if wrap:
+            accelerator = accelerate.Accelerator(cpu=True)
+            model, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
+        return {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+
+    for number, (wrapped, later) in enumerate([(True, False), (False, True)]):
+        saved, fresh = make(wrapped), make(later)
+        saved["scheduler"].step()
+        carry(tmp_path / str(number), saved, fresh)
+        assert getattr(fresh["scheduler"], "scheduler", fresh["scheduler"]).last_epoch == 1
+    with pytest.raises(cairn.MismatchError, match="saved by AdamW, and this one is SGD"):
+        other = make(False)
+        carry(tmp_path / "other", make(True), other | {"optimizer": torch.optim.SGD(other["model"].parameters())})
+
+
 # ------------------------------------------------------------------------------------------------- scalers, averages, loaders
 
 
@@ -293,6 +352,24 @@ def test_a_scaler_comes_back(tmp_path: Path) -> None:
         scaler.update()
     carry(tmp_path, {"scaler": scaler}, {"scaler": fresh})
     assert fresh.state_dict() == scaler.state_dict() and fresh.get_scale() == scaler.get_scale() == 16.0
+
+
+def test_a_scaler_that_was_off_gives_nothing_to_one_that_is_on(tmp_path: Path) -> None:
+    weights = {"w": torch.zeros(1)}
+    with pytest.raises(cairn.MismatchError, match="^scaler: it was off when it was saved, and is on now: restore the others with items="):
+        carry(
+            tmp_path,
+            {"net": {"w": torch.ones(1)}, "scaler": torch.amp.GradScaler("cpu", enabled=False)},
+            {"net": weights, "scaler": torch.amp.GradScaler("cpu")},
+        )
+    assert weights["w"].item() == 0.0
+    carry(tmp_path / "off", {"scaler": torch.amp.GradScaler("cpu", enabled=False)}, {"scaler": torch.amp.GradScaler("cpu", enabled=False)})
+
+
+def test_a_scaler_that_is_off_says_what_it_leaves_out(tmp_path: Path) -> None:
+    cairn.save(tmp_path / "one", {"scaler": torch.amp.GradScaler("cpu", init_scale=8.0)})
+    notes = cairn.load(tmp_path / "one", into={"scaler": torch.amp.GradScaler("cpu", enabled=False)}).notes
+    assert notes == ["scaler: it was on when it was saved, and is off now: its scale of 8.0 is left out"]
 
 
 def test_an_averaged_model_comes_back(tmp_path: Path) -> None:
@@ -630,7 +707,83 @@ def test_states_of_many_ranks_are_refused_by_name(tmp_path: Path) -> None:
         torch.distributed.destroy_process_group()
 
 
+def test_what_is_a_state_of_long_ago_is_refused_by_the_manager(tmp_path: Path) -> None:
+    model, optimizer = trained_pair()
+    scheduler, plateau = lr_scheduler.StepLR(optimizer, 2), lr_scheduler.ReduceLROnPlateau(optimizer)
+    for name, target, what in (
+        ("optimizer", optimizer, "an optimizer's"),
+        ("scheduler", scheduler, "a scheduler's"),
+        ("scheduler", plateau, "a scheduler's"),
+        ("scaler", torch.amp.GradScaler("cpu"), "a GradScaler's"),
+    ):
+        match = rf"^{name}: {what} state_dict\(\) is what it was when it was asked for: give the {name} itself$"
+        with pytest.raises(cairn.UsageError, match=match) as told:
+            cairn.CheckpointManager(tmp_path / "run", {"model": model.state_dict(), name: target.state_dict()})
+        assert told.value.code == "USAGE"
+    with pytest.raises(cairn.UsageError, match="^all/0/adam: an optimizer's"):
+        cairn.CheckpointManager(tmp_path / "run", {"all": [{"adam": optimizer.state_dict()}]})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_state_dict_may_be_given_to_a_save(tmp_path: Path) -> None:
+    model, optimizer = trained_pair()
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": lr_scheduler.StepLR(optimizer, 2).state_dict()}
+    cairn.save(tmp_path / "one", state)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "own": {"state": 1, "param_groups": {}}, "more": {"last_epoch": 0}}) as manager:
+        assert manager.save(1, state, force=True)
+        assert manager.restore(state).step == 1
+
+
 def test_names_that_no_item_can_have_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, {"python": {"x": 1}}, '"python" is what Cairn calls its own entry')
     refused(tmp_path, {"state": {"x": 1}}, "state", cairn.UsageError)
     refused(tmp_path, {"a/b": {"x": 1}}, "a/b", cairn.Error)
+
+
+# ---------------------------------------------------------------------------------------------------------------- half-way
+
+
+class Strict:
+    """Takes nothing that it has not given."""
+
+    def __init__(self, **state: Any) -> None:
+        self.state = state
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.state = {name: state[name] for name in self.state}
+
+
+class Interrupted(Strict):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+
+@dataclasses.dataclass
+class Bounded:
+    """Particular about its values."""
+
+    epoch: int = 0
+
+    def __setattr__(self, name: str, value: int) -> None:
+        if value > 3:
+            raise ValueError(f"{name} is at most 3")
+        super().__setattr__(name, value)
+
+
+def test_what_an_entry_fails_with_half_way_is_a_torn_state_and_names_it(tmp_path: Path) -> None:
+    model, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    with pytest.raises(cairn.TornStateError, match=r"^average: its load_state_dict failed: KeyError: 'count'; the state is a mixture now: restore again before you go on$") as told:
+        carry(tmp_path, {"model": model, "average": Strict(sum=1)}, {"model": other, "average": Strict(sum=0, count=0)})
+    assert isinstance(told.value.__cause__, KeyError) and told.value.code == "TORN_STATE"
+    with pytest.raises(cairn.TornStateError, match="^run: writing into it failed: ValueError: epoch is at most 3; the state is a mixture now"):
+        carry(tmp_path / "tree", {"run": {"epoch": 9}}, {"run": Bounded()})
+    cairn.save(tmp_path / "one", {"average": Strict(sum=1)})
+    with pytest.raises(cairn.TornStateError, match="^average: "):
+        cairn.load(tmp_path / "one", into={"average": Strict(sum=0, count=0)})
+    with pytest.raises(KeyboardInterrupt):
+        cairn.load(tmp_path / "one", into={"average": Interrupted()})
+    with pytest.raises(cairn.MismatchError, match="^data: a state of version None"):
+        cairn.load(tmp_path / "one", into={"average": cairn.data(DataLoader(range(4)))})  # type: ignore[arg-type]

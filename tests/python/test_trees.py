@@ -167,11 +167,59 @@ def test_a_map_that_is_filled_keeps_its_own_order(tmp_path: Path) -> None:
     assert list(fresh.items()) == [("b", 2), ("w", torch.ones(1)), ("a", 1), ("c", 3)]
 
 
-@pytest.mark.parametrize("container", [OrderedDict, Counter, dict])
-def test_maps_of_plain_values_become_what_was_saved(container: type, tmp_path: Path) -> None:
+def told(tmp_path: Path, saved: dict[str, Any], fresh: dict[str, Any], **options: Any) -> list[str]:
+    """The report's notes of a restore."""
+    cairn.save(tmp_path / "one", saved)
+    notes: list[str] = cairn.load(tmp_path / "one", into=fresh, **options).notes
+    return notes
+
+
+@pytest.mark.parametrize("container", [OrderedDict, dict])
+def test_keys_of_maps_that_the_checkpoint_lacks_stay_and_are_told(container: type, tmp_path: Path) -> None:
+    best, seen = [1], container({"a": 5, "z": 7})
+    meta = {"epoch": 0, "best": best, "in/to": {"seen": seen, "empty": {}}}
+    notes = told(tmp_path, {"meta": {"epoch": 3, "in/to": {"seen": container({"a": 1, "b": 2}), "empty": {"x": 1}}, "old": 4}}, {"meta": meta})
+    assert meta == {"epoch": 3, "best": [1], "in/to": {"seen": {"a": 1, "z": 7, "b": 2}, "empty": {"x": 1}}, "old": 4}
+    assert meta["best"] is best and meta["in/to"]["seen"] is seen
+    assert notes == ["meta: not in the checkpoint, left as they are: best, in~1to/seen/z", "meta: only in the checkpoint, added: old, in~1to/seen/b"]
+
+
+@pytest.mark.parametrize("container", [Counter, lambda given: defaultdict(int, given)], ids=["Counter", "defaultdict"])
+def test_a_map_that_has_a_value_for_any_key_becomes_what_was_saved(container: Any, tmp_path: Path) -> None:
     saved, fresh = {"seen": container({"a": 1, "b": 2})}, {"seen": container({"a": 5, "z": 7})}
-    carry(tmp_path, {"run": saved}, {"run": fresh})
+    assert told(tmp_path, {"run": saved}, {"run": fresh}) == ["run: not in the checkpoint, taken out: seen/z"]
     assert fresh == saved
+
+
+def test_fields_that_only_one_of_them_has_are_told(tmp_path: Path) -> None:
+    fresh = {"pair": Pair(0, 5), "run": Progress(), "list": [{"a": 0, "b": 5}]}
+    notes = told(tmp_path, {"all": {"pair": {"left": 1, "middle": 2}, "run": {"step": 3, "pace": 1.0}, "list": [{"a": 1}, 7]}}, {"all": fresh})
+    assert same(fresh, {"pair": Pair(1, 5), "run": Progress(3), "list": [{"a": 1, "b": 5}, 7]})
+    assert notes == [
+        "all: not in the checkpoint, left as they are: pair/right, run/best, run/history, run/buffer, list/0/b",
+        "all: only in the checkpoint, left out: pair/middle, run/pace",
+    ]
+
+
+def test_arrays_that_the_checkpoint_lacks_are_told_as_missing_alone(tmp_path: Path) -> None:
+    fresh = {"a": torch.zeros(1), "new": {"w": torch.zeros(1)}}
+    assert told(tmp_path, {"net": {"a": torch.ones(1), "b": torch.ones(1)}}, {"net": fresh}, allow_missing=True) == [
+        "net: arrays of the checkpoint that were not in the state given, added: b"
+    ]
+
+
+def test_an_ordinary_resume_of_maps_tells_nothing(tmp_path: Path) -> None:
+    saved = {"epoch": 3, "losses": {1: 0.5}, "seen": Counter("aab"), "list": [1, 2], "in": {}}
+    fresh: dict[str, Any] = {"epoch": 0, "losses": {}, "seen": Counter(), "list": [], "in": {}}
+    assert told(tmp_path, {"meta": saved, "none": {"a": 1}}, {"meta": fresh, "none": {}}) == []
+    assert same(fresh, saved)
+
+
+def test_names_of_values_that_only_one_of_them_has_are_told(tmp_path: Path) -> None:
+    run = cairn.Values(epoch=0, best=math.inf, more={"a": 0, "new": 1}, state=Progress())
+    notes = told(tmp_path, {"run": cairn.Values(epoch=3, old=1, more={"a": 2}, state=Progress(4))}, {"run": run})
+    assert same(run.state_dict(), {"epoch": 3, "best": math.inf, "more": {"a": 2, "new": 1}, "state": Progress(4), "old": 1})
+    assert notes == ["run: not in the checkpoint, left as they are: best, more/new", "run: only in the checkpoint, added: old"]
 
 
 @pytest.mark.parametrize("top", [[1, torch.ones(2)], deque([1, 2]), {3: "a", 4: torch.ones(1)}, Progress(3), {"only"}, OrderedDict(a=1, b=torch.ones(2))])
@@ -324,7 +372,8 @@ def test_what_has_no_form_is_refused_by_its_path(tmp_path: Path) -> None:
             (file, "a _io.TextIOWrapper cannot be stored: keep plain values"),
             (threading.Lock(), "a _thread.lock cannot be stored"),
             (Odd(), "a test_trees.Odd cannot be stored: keep plain values, containers and arrays in the state"),
-            (torch.nn.Linear(1, 1), r"a torch.nn.modules.linear.Linear cannot be stored.*entry of the state of its own, or put its state_dict\(\) here"),
+            (torch.nn.Linear(1, 1), r"a torch.nn.modules.linear.Linear cannot be stored.*entry of the state of its own$"),
+            (type("Averages", (), {"state_dict": dict})(), r"Averages cannot be stored.*state_dict\(\) and no load_state_dict\(\): give it that one, too"),
             ({Colour.RED: 1}, "a test_trees.Colour cannot be stored as a key"),
             ({1: torch.ones(1), "1": 2}, "two of its keys would have one name"),
             ({Odd()}, "a test_trees.Odd cannot be stored"),

@@ -20,18 +20,19 @@ def test_attributes_are_the_state() -> None:
 
 
 def test_a_load_writes_back_in_place() -> None:
-    run = Values(epoch=0, losses=[1, 2], seen={"a": 1}, kind=None)
+    run = Values(epoch=0, losses=[1, 2], seen={"a": 1, "z": 7}, kind=None)
     losses, seen = run.losses, run.seen
-    assert run.load_state_dict({"epoch": 3, "losses": [5], "seen": {"b": 2}, "kind": "x"}) == LoadedValues([], [])
-    assert (run.epoch, run.kind, losses, seen) == (3, "x", [5], {"b": 2})
+    assert run.load_state_dict({"epoch": 3, "losses": [5], "seen": {"a": 2}, "kind": "x"}) == LoadedValues([], [], ["not in the checkpoint, left as they are: seen/z"])
+    assert (run.epoch, run.kind, losses, seen) == (3, "x", [5], {"a": 2, "z": 7})
     assert run.losses is losses and run.seen is seen
     run.load_state_dict(run.state_dict())
-    assert (losses, seen) == ([5], {"b": 2}), "its own state does not empty it"
+    assert (losses, seen) == ([5], {"a": 2, "z": 7}), "its own state does not empty it"
 
 
 def test_what_differs_is_told_and_kept() -> None:
     run = Values(epoch=0, best=1.0)
-    assert run.load_state_dict({"epoch": 2, "old": 7}) == LoadedValues(missing=["best"], unexpected=["old"])
+    notes = ["not in the checkpoint, left as they are: best", "only in the checkpoint, added: old"]
+    assert run.load_state_dict({"epoch": 2, "old": 7}) == LoadedValues(missing=["best"], unexpected=["old"], notes=notes)
     assert run.state_dict() == {"epoch": 2, "best": 1.0, "old": 7}
     assert run.old == 7
 

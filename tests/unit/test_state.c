@@ -551,7 +551,8 @@ static void expect_command(const char *arguments, size_t size, const char *want)
     memcpy(command_line, arguments, size);
     command_size = size;
     cn_buf_init(&buf, cn_os_alloc(), 1 << 20);
-    test_ok(cn_provenance_write("{\"lr\": 1}", &buf, &err));
+    cn_auto_free struct cn_origin *origin = cn_origin_ask();
+    test_ok(cn_provenance_write(origin, "{\"lr\": 1}", &buf, &err));
     if (!strstr(buf.data, want)) fail_msg("no %s in %s", want, buf.data);
     assert_null(strstr(buf.data, "hunter2"));
     assert_non_null(strstr(buf.data, "\"config\":\"{\\\"lr\\\": 1}\""));
@@ -583,7 +584,8 @@ static void provenance_has_an_end(void **unused)
     memset(config, 'x', 9999);
     config[9999] = 0;
     cn_buf_init(&buf, cn_os_alloc(), 8000);
-    test_code(cn_provenance_write(config, &buf, &err), CAIRN_E_LIMIT);
+    cn_auto_free struct cn_origin *origin = cn_origin_ask();
+    test_code(cn_provenance_write(origin, config, &buf, &err), CAIRN_E_LIMIT);
     cn_buf_done(&buf);
     free(config);
 }
