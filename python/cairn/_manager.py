@@ -94,6 +94,7 @@ class CheckpointManager:
         _check_word("on_error", on_error, ("raise", "warn"))
         for word in [differing] if isinstance(differing, str) else differing.values():
             _check_word("differing", word, ("keep", "override", "error"))
+        _environment.warn_of_names(() if isinstance(differing, str) else differing, config or {})
         self._trial = Trial.of()
         self.directory = self._trial.place(directory)
         self._save_rule, self._keep_rule, self._mode = save or Save(), keep or Keep(), mode
