@@ -187,6 +187,19 @@ def test_views_outlive_the_checkpoint_and_its_folder(tmp_path: Path) -> None:
     assert all(bits(view) == bits(saved) for view in views)
 
 
+def test_maps_are_not_checked_and_reads_are(tmp_path: Path) -> None:
+    cairn.save(tmp_path / "one", {"model": {"w": torch.zeros(8, 4)}})
+    file = tmp_path / "one/model.safetensors"
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:-1] + b"\1")
+    with cairn.Checkpoint(tmp_path / "one") as checkpoint:
+        array = checkpoint["model"]["w"]
+        assert all(bits(view)[-1] == 1 for view in (array.torch(), array.numpy(), numpy.asarray(array), torch.from_dlpack(array), array.view()))
+        for read in (array.read, lambda: array[-1], lambda: array.read_into(torch.empty(8, 4)), checkpoint.state, lambda: cairn.load(file)):
+            with pytest.raises(cairn.CorruptError, match="differs from its digest"):
+                read()
+
+
 def test_files_of_other_programs_are_looked_into(tmp_path: Path) -> None:
     save_file = pytest.importorskip("safetensors.torch").save_file
     saved = {"a.weight": torch.randn(3, 4), "b": torch.ones(2, dtype=torch.bfloat16)}
