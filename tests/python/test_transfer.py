@@ -375,3 +375,10 @@ def test_a_file_that_cannot_be_checked_is_told(tmp_path: Path, caplog: pytest.Lo
     assert cairn.load(path / "model.safetensors") and "the bytes were not checked" in caplog.text
     (path / "manifest.json").write_text('{"name": "another program"}')
     assert not cairn.load(path / "model.safetensors", network()).notes
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_torch_save_is_named(zipped: bool, tmp_path: Path) -> None:
+    torch.save(weights_of(network()), tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(cairn.Error, match=f"no safetensors file: it begins like a {'zip archive' if zipped else 'pickle'}, as torch.save"):
+        cairn.load(tmp_path / "x.pt", network())
