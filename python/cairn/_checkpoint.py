@@ -308,7 +308,7 @@ class Checkpoint(Mapping[str, Item]):
 
     def state(self) -> dict[str, Any]:
         """The whole tree in new memory, every byte checked, without templates: dicts, lists, values and arrays as they were saved. A module is its
-        state_dict."""
+        state_dict; a namedtuple or dataclass a dict by field, a defaultdict a dict, an enum its member's name."""
         return _items.read_trees(self.native, self._all)
 
     def load_into(self, target: Any, **rules: Any) -> Any:
