@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import sys
@@ -12,13 +13,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import _arrays, _garbage, _items, _native, _tree
-from ._errors import UnsupportedError
+from ._errors import Error, UnsupportedError
 from ._native import TensorRef
 
 
 class Array:
     """A tensor in a checkpoint. `array[...]` reads and checks that part alone; numpy(), torch() and __dlpack__ give all of it without a copy, mapped from
-    the file, read-only and unchecked (`cairn verify` checks it). Valid as long as somebody holds it, also when the checkpoint is closed."""
+    the file, read-only and unchecked: `read`, `read_into`, Checkpoint.load_into and `cairn verify` check every byte. Valid as long as somebody holds it, also when the checkpoint is closed."""
 
     def __init__(self, checkpoint: _native.Checkpoint, info: _native.TensorInfo, form: str) -> None:
         self._checkpoint, self._info, self._form = checkpoint, info, form
@@ -72,7 +73,7 @@ class Array:
         self._checkpoint.read(self._info, _arrays.bytes_of(array))
 
     def view(self) -> memoryview:
-        """Its bytes, read-only: mapped from the file where Cairn wrote it."""
+        """Its bytes, read-only and unchecked: mapped from the file where Cairn wrote it."""
         try:
             return memoryview(self._checkpoint.map(self._info))
         except UnsupportedError:  # a file that Cairn did not write may change under a map: it is read
@@ -81,14 +82,15 @@ class Array:
             return memoryview(copy)
 
     def numpy(self) -> Any:
-        """Without a copy, read-only. Dtypes that numpy has not are those of ml_dtypes. Raises ImportError that says what to install."""
+        """Without a copy, read-only and unchecked (see `read`). Dtypes that numpy has not are those of ml_dtypes. Raises ImportError that says what to install."""
         return _arrays.numpy_view(self.view(), self._info.dtype, tuple(self._info.shape), self._form)
 
     def torch(self) -> Any:
-        """Without a copy. Do not write into it: the memory is read-only."""
+        """Without a copy and unchecked (see `read`). Do not write into it: the memory is read-only."""
         return _arrays.torch_view(self.view(), self._info.dtype, tuple(self._info.shape), self._form)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """As numpy(): unchecked."""
         array = self.numpy()
         if dtype is None or array.dtype == dtype:
             return array.copy() if copy else array
@@ -97,6 +99,7 @@ class Array:
         return array.astype(dtype)
 
     def __dlpack__(self, **options: Any) -> Any:
+        """Without a copy where torch is imported; unchecked."""
         return self.torch().__dlpack__(**options) if "torch" in sys.modules else self.numpy().copy().__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -162,7 +165,7 @@ class Item(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         info = self._checkpoint.native.find(self._found.item, name)
-        if info is not None:
+        if info is not None and self._checkpoint.file in (None, info.file):
             return Array(self._checkpoint.native, info, self._found.form(info.name))
         node: Any = self._found.tree
         try:
@@ -207,21 +210,35 @@ class Item(Mapping[str, Any]):
 class Checkpoint(Mapping[str, Item]):
     """A checkpoint, by path or as RUN@STEP, RUN@latest, RUN@best, RUN@TAG; or a .safetensors file, or a folder of them. It is not removed while it is open.
 
-    checkpoint["model"]["h.0.attn.weight"] is an Array. Raises NotFoundError, CorruptError, ..."""
+    checkpoint["model"]["h.0.attn.weight"] is an Array. A .safetensors file that lies in a checkpoint is that part of the checkpoint, which has its digests.
+    Raises NotFoundError, CorruptError, ..."""
 
     def __init__(self, name: str | os.PathLike[str] | _native.Checkpoint, store: str | os.PathLike[str] | None = None) -> None:
-        if isinstance(name, _native.Checkpoint):
-            self.native = name
-        else:
-            self.native = _native.Checkpoint(os.fspath(name), None if store is None else os.fspath(store))
+        self.file: str | None = None  # of the checkpoint, where that alone was named
+        self.unchecked = ""  # why there are no digests for a file that lies in a checkpoint
+        self.native = name if isinstance(name, _native.Checkpoint) else self._open(os.fspath(name), store)
         self.info = self.native.info
         self._found: dict[str, _items.Found] | None = None
+
+    def _open(self, name: str, store: str | os.PathLike[str] | None) -> _native.Checkpoint:
+        folder, file = _checkpoint_around(name)
+        if folder is not None:
+            try:
+                native = _native.Checkpoint(folder)
+                if any(info.file == file for info in native.tensors):
+                    self.file = file
+                    return native
+                self.unchecked = f"{name}: the bytes were not checked: checkpoint {folder} has no such file"
+            except Error as error:
+                self.unchecked = f"{name}: the bytes were not checked: as a checkpoint {folder} cannot be opened: {error}"
+        return _native.Checkpoint(name, None if store is None else os.fspath(store))
 
     @property
     def _all(self) -> dict[str, _items.Found]:
         if self._found is None:
             with _garbage.kept():
-                self._found = dict(_items.found_in(self.native))
+                found = dict(_items.found_in(self.native))
+                self._found = found if self.file is None else _in_file(found, self.file)
         return self._found
 
     @property
@@ -233,7 +250,7 @@ class Checkpoint(Mapping[str, Item]):
     @property
     def path(self) -> Path:
         """As it was opened."""
-        return Path(self.info.path)
+        return Path(self.info.path, self.file or "")
 
     @property
     def step(self) -> int:
@@ -285,11 +302,15 @@ class Checkpoint(Mapping[str, Item]):
 
     def __repr__(self) -> str:
         what = f"step {self.step}" if self.info.entry is not None else self.info.source
-        return f"Checkpoint({self.info.path!r}, {what}, {self.info.tensors_count} tensors, {self.info.tensor_bytes:,} bytes)"
+        count, size = self.info.tensors_count, self.info.tensor_bytes
+        if self.file is not None:
+            sizes = [info.size_bytes for found in self._all.values() for info in found.tensors.values()]
+            count, size = len(sizes), sum(sizes)
+        return f"Checkpoint({str(self.path)!r}, {what}, {count} tensors, {size:,} bytes)"
 
     def state(self) -> dict[str, Any]:
         """The whole tree in new memory, every byte checked, without templates: dicts, lists, values and arrays as they were saved. A module is its
-        state_dict."""
+        state_dict; a namedtuple or dataclass a dict by field, a defaultdict a dict, an enum its member's name."""
         return _items.read_trees(self.native, self._all)
 
     def load_into(self, target: Any, **rules: Any) -> Any:
@@ -307,3 +328,29 @@ class Checkpoint(Mapping[str, Item]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _checkpoint_around(file: str) -> tuple[str | None, str]:
+    """The folder of the checkpoint that a weight file seems to lie in, and its name there."""
+    above, name = os.path.split(file)
+    folders = [(above or ".", name)]
+    if os.path.basename(os.path.abspath(above)) == "training":
+        folders.append((os.path.normpath(os.path.join(above, "..")), f"training/{name}"))
+    if name.endswith(".safetensors") and os.path.isfile(file):
+        for folder, inner in folders:
+            with contextlib.suppress(OSError), open(os.path.join(folder, "manifest.json"), "rb") as manifest:
+                if b'"cairn"' in manifest.read(64):  # others have files of that name, too
+                    return folder, inner
+    return None, name
+
+
+def _in_file(found: Mapping[str, _items.Found], file: str) -> dict[str, _items.Found]:
+    """Of each item what lies in this file: all of it, or tensors by name."""
+    parts: dict[str, _items.Found] = {}
+    for item, each in found.items():
+        tensors = {name: info for name, info in each.tensors.items() if info.file == file}
+        if tensors and len(tensors) == len(each.tensors):
+            parts[item] = each
+        elif tensors:
+            parts[item] = _items.Found(item, tensors, [], [], {"": _tree.MODULE}, each.forms, {name: TensorRef(name) for name in tensors})
+    return parts

@@ -50,6 +50,9 @@ def data(loader: Iterable[T], *, seed: int | None = None) -> Data[T]:
     Samples of an IterableDataset, and of loaders that are not torch's, are loaded again and dropped. A loader with
     state_dict and load_state_dict of its own (StatefulDataLoader) keeps its position itself; Data keeps the rest.
 
+    A batch counts when the loop is given it: train on it before you save, and read none ahead. `next(iter(data))` at each
+    step, itertools.cycle and a prefetcher around it are not exact; docs/PYTHON.md says what to write instead.
+
     TypeError for an iterator, which can be walked once only; ValueError for a loader with in_order=False, whose order
     nobody can repeat.
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,8 +17,13 @@ _PACKAGES = ("torch", "numpy", "jax", "jaxlib", "optax", "flax", "transformers",
 _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NCCL_ALGO", "NCCL_PROTO", "XLA_FLAGS", "TF32_OVERRIDE")
 _PYTHON, _MACHINE = platform.python_version(), platform.machine()
 _OPTION = re.compile(r"--?[A-Za-z]")  # "-1" is a number
-_SECRET = re.compile(r"(token|key|secret|password)", re.IGNORECASE)
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"), re.compile(r"[A-Z]+|[a-z]+")  # of a name: "accessToken", "APIKey", "HF_TOKEN"; and "HFtoken"
+_SECRETS = frozenset("token key apikey secret secrets password passwords passwd pwd credential credentials".split())  # tokens and keys are counted things
+_PASSWORD = re.compile(r"(://[^/@\s:]*):[^/\s]*@")  # of a URL
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 REDACTED = "(redacted)"
+
+log = logging.getLogger("cairn")
 
 
 def environment() -> dict[str, object]:
@@ -77,7 +83,7 @@ def _arguments(command: tuple[str, ...]) -> dict[str, object]:
             option = None
         else:
             _note(found, name if equals else str(place), value if equals else word)  # hydra's way: lr=0.1
-    return {name: redact(value, name) for name, value in found.items()}
+    return {_without_password(name): redact(value, name) for name, value in found.items()}
 
 
 def _note(found: dict[str, object], name: str, value: object, instead: bool = False) -> None:
@@ -92,23 +98,62 @@ def _note(found: dict[str, object], name: str, value: object, instead: bool = Fa
 
 
 def redact(config: object, name: str = "") -> Any:
-    """The same, with what is called a token, key, secret or password replaced: text alone, for a number of tokens is no secret."""
+    """The same for JSON, without secrets: text under a name that has one of their words in it - a number is none -, and passwords in URLs. An object is told
+    by its repr without addresses, which are others in each run."""
     if isinstance(config, Mapping):
         return {key: redact(value, str(key)) for key, value in config.items()}
+    if isinstance(config, set | frozenset):
+        return [redact(value, name) for value in sorted(config, key=repr)]
     if isinstance(config, list | tuple):
         return [redact(value, name) for value in config]
-    if isinstance(config, str) and config and _SECRET.search(name):
-        return REDACTED
-    return config
+    if config is None or isinstance(config, bool | int | float):
+        return config
+    text = config if isinstance(config, str) else _ADDRESS.sub("", repr(config))
+    return REDACTED if text and _is_secret(name) else _without_password(text)
+
+
+def _is_secret(name: str) -> bool:
+    return any(word.lower() in _SECRETS for words in _WORDS for word in words.findall(name))
+
+
+def _without_password(text: str) -> str:
+    return _PASSWORD.sub(rf"\1:{REDACTED}@", text)
+
+
+def _is_hidden(value: object) -> bool:
+    """Whether something of it was redacted."""
+    return any(map(_is_hidden, value)) if isinstance(value, list) else isinstance(value, str) and REDACTED in value
+
+
+def warn_of_names(names: Iterable[str], config: Mapping[str, object]) -> None:
+    """Names of `differing` that do nothing."""
+    leaves = dict(_leaves(redact(config)))
+    for name in names:
+        values = [value for key, value in leaves.items() if key == name or key.startswith(f"{name}.")]
+        if not values:
+            log.warning("differing names %s, which the config does not have", name)
+        elif all(value == REDACTED for value in values):
+            log.warning("differing names %s, which is called like a secret: it is neither recorded nor compared; give it another name if it is none", name)
+
+
+def _leaves(config: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def differences(saved: Mapping[str, object], now: Mapping[str, object]) -> dict[str, tuple[object, object]]:
-    """Keys whose values differ, as (saved, now); None for one that is not there. Nested mappings are compared key by key: "model.layers"."""
+    """Keys whose values differ, as (saved, now); None for one that is not there. Nested mappings are compared key by key: "model.layers". What is redacted
+    on one side is the same as any text."""
     found: dict[str, tuple[object, object]] = {}
     for key in dict.fromkeys((*saved, *now)):
         old, new = saved.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             found |= {f"{key}.{inner}": pair for inner, pair in differences(old, new).items()}
+        elif REDACTED in (old, new) and isinstance(old, str) and isinstance(new, str):
+            continue
         elif _plain(old) != _plain(new) or type(_plain(old)) is not type(_plain(new)):
             found[key] = (old, new)
     return found
@@ -119,7 +164,7 @@ def override(config: dict[str, Any], saved: Mapping[str, object], is_asked: Call
     for key, old in saved.items():
         if isinstance(old, Mapping) and isinstance(config.get(key), dict):
             override(config[key], old, is_asked, f"{above}{key}.")
-        elif old != REDACTED and is_asked(f"{above}{key}") and _plain(config.get(key)) != _plain(old):
+        elif not _is_hidden(old) and is_asked(f"{above}{key}") and _plain(config.get(key)) != _plain(old):
             config[key] = old
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from . import _attachments, _capture, _environment, _items, _native, _progress
 from ._checkpoint import Checkpoint
-from ._errors import UsageError
+from ._errors import MismatchError, UsageError
 from ._report import Report
 
 if TYPE_CHECKING:
     import torch
 
     from ._transfer import OnShape, Rename
+
+log = logging.getLogger("cairn")
 
 
 def save(
@@ -56,7 +59,7 @@ def load(
     min_coverage: float = 0.95,
     allow_missing: bool = False,
 ) -> Any:
-    """Loads a checkpoint, a .safetensors file or a folder of them, every byte checked where digests are known.
+    """Loads a checkpoint, a .safetensors file or a folder of them, every byte checked where digests are known: also those of one file of a checkpoint.
 
     into None: the whole tree in new memory. A mapping: a state, filled as CheckpointManager.restore does; returns the Report. A module: weights by name,
     in place, without a second copy of the model; returns the Report. The rules are for a module:
@@ -65,18 +68,26 @@ def load(
     match applied in order, or a callable, whose None leaves one out. only, skip: regular expressions, searched for in names of the source. on_shape: what
     to do about another shape: "error", "skip", "slice" a larger source, "pad" a smaller one into the start of the tensor, the rest of which stays as it
     is. dtype: the module's floating tensors become this first; values are cast to what the module holds. min_coverage: the least share of the module's
-    elements that must be filled; none at all is always an error. Raises MismatchError before anything is touched.
+    elements, of those that `only` and `skip` ask for, that must be filled; none at all is always an error. Raises MismatchError before anything is touched.
     """
     rules = {"item": item, "rename": rename, "only": only, "skip": skip, "on_shape": on_shape, "dtype": dtype, "min_coverage": min_coverage}
     with Checkpoint(source, store) as checkpoint:
         if into is not None:
             return load_from(checkpoint, into, allow_missing=allow_missing, **rules)
         _refuse_rules(rules)
+        if checkpoint.unchecked:
+            log.warning("%s", checkpoint.unchecked)
         return checkpoint.state()
 
 
 def load_from(checkpoint: Checkpoint, target: Any, *, allow_missing: bool = False, **rules: Any) -> Report:
     """See load."""
+    report = _load_from(checkpoint, target, allow_missing, rules)
+    report.notes += [checkpoint.unchecked] if checkpoint.unchecked else []
+    return report
+
+
+def _load_from(checkpoint: Checkpoint, target: Any, allow_missing: bool, rules: dict[str, Any]) -> Report:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(target, torch.nn.Module):
         from ._transfer import Rules, Transfer
@@ -85,6 +96,10 @@ def load_from(checkpoint: Checkpoint, target: Any, *, allow_missing: bool = Fals
     if not isinstance(target, Mapping):
         raise TypeError(f"into is a module, or a state: a dict of names and what to fill, not a {type(target).__name__}")
     _refuse_rules(rules)
+    absent = [] if checkpoint.file is None else [name for name in target if name not in checkpoint]
+    if absent and not allow_missing:
+        raise MismatchError(f"{checkpoint.path}: this file of the checkpoint has nothing of {', '.join(absent)}: load the folder")
+    target = {name: part for name, part in target.items() if name not in absent}
     filling: list[_items.Filling] = []
 
     def choose(found: _native.Checkpoint) -> _native.State:
@@ -96,6 +111,7 @@ def load_from(checkpoint: Checkpoint, target: Any, *, allow_missing: bool = Fals
     filling[-1].finish()
     report = Report.of(native)
     report.notes += filling[-1].told()
+    report.new += absent
     return report
 
 

@@ -42,12 +42,18 @@ class Rules:
         if self.dtype is not None and not (isinstance(self.dtype, torch.dtype) and self.dtype.is_floating_point):
             raise TypeError(f"dtype is a floating dtype of torch, for the module's floating tensors, not {self.dtype!r}")
         if not 0 <= self.min_coverage <= 1:
-            raise ValueError(f"min_coverage is a share of the module's elements, 0 to 1, not {self.min_coverage!r}")
+            raise ValueError(f"min_coverage is a share of the module's elements that `only` and `skip` ask for, 0 to 1, not {self.min_coverage!r}")
+
+    def asks_for(self, name: str) -> bool:
+        """By `only` and `skip`."""
+        return (self.only is None or _found(self.only, name)) and (self.skip is None or not _found(self.skip, name))
 
     def target_name(self, name: str) -> str | None:
         """The module's name for one of the source; None: it is left out."""
-        if (self.only is not None and not _found(self.only, name)) or (self.skip is not None and _found(self.skip, name)):
-            return None
+        return self.renamed(name) if self.asks_for(name) else None
+
+    def renamed(self, name: str) -> str | None:
+        """Whether it is asked for or not."""
         if callable(self.rename):
             return self.rename(name)
         for pattern, replacement in (self.rename or {}).items():
@@ -121,6 +127,7 @@ class Transfer:
     module: Any
     rules: Rules
     report: Report = field(default_factory=Report)
+    left_out: set[str] = field(default_factory=set)  # names of the module that `only` and `skip` do not ask for
 
     def run(self) -> Report:
         """Fills the module. Raises MismatchError before anything is touched."""
@@ -155,7 +162,9 @@ class Transfer:
     def _match(self, own: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Move]:
         moves: dict[str, Move] = {}
         wrong: list[str] = []
-        for source, array in self._source().items():
+        sources = self._source()
+        self._leave_out(own, aliases, sources)
+        for source, array in sources.items():
             given = self.rules.target_name(source)
             if given is None:
                 self.report.skipped.append(source)
@@ -173,6 +182,14 @@ class Transfer:
             raise MismatchError(f"{self.checkpoint.info.path}: {some(wrong, 64, '; ')}; see `on_shape`, `skip`")
         return moves
 
+    def _leave_out(self, own: Mapping[str, Any], aliases: Mapping[str, str], sources: Iterable[str]) -> None:
+        """What would be filled by a name of the source that is not asked for; and what is in no source, by its own name, where names are the source's."""
+        targets = {source: aliases.get(name := self.rules.renamed(source) or "", name) for source in sources}
+        self.left_out = {name for source, name in targets.items() if not self.rules.asks_for(source)}
+        if not self.rules.rename:
+            self.left_out |= {name for name in own if name not in targets.values() and not self.rules.asks_for(name)}
+        self.left_out -= {name for source, name in targets.items() if self.rules.asks_for(source)}
+
     def _add(self, moves: dict[str, Move], wrong: list[str], name: str, array: Array, tensor: Any) -> None:
         box = self.rules.box(array.shape, tuple(tensor.shape))
         if box is None and self.rules.on_shape == "skip":
@@ -185,17 +202,19 @@ class Transfer:
             moves[name] = Move(array, tensor, box)
 
     def _check_coverage(self, own: Mapping[str, Any], moves: Mapping[str, Move]) -> None:
-        total = sum(tensor.numel() for tensor in own.values())
+        total = sum(tensor.numel() for name, tensor in own.items() if name not in self.left_out)
         covered = sum(move.target.numel() for move in moves.values())
         if moves and covered >= self.rules.min_coverage * total:
             return
-        missing = [name for name in own if name not in moves]
-        how = "no name of it is one of the module's"
+        missing = [name for name in own if name not in moves and (not moves or name not in self.left_out)]
+        how, see = "no name of it is one of the module's", "`rename`"
         if moves:
-            how = f"only {covered / max(total, 1):.1%} of the module is in it (min_coverage {self.rules.min_coverage:.0%})"
+            what = "what `only` and `skip` leave of the module" if self.left_out else "the module"
+            how = f"only {covered / max(total, 1):.1%} of {what} is in it, and min_coverage asks for {self.rules.min_coverage:.0%}"
+            see = "`rename`, `min_coverage`"
         raise MismatchError(
             f"{self.checkpoint.info.path}: {how}; the module lacks {some(missing, 4) or 'nothing'}; not taken of the source: "
-            f"{some(self.report.unexpected + self.report.skipped, 4) or 'nothing'}; see `rename`"
+            f"{some(self.report.unexpected + self.report.skipped, 4) or 'nothing'}; see {see}"
         )
 
     def _fill(self, moves: Mapping[str, Move]) -> None:

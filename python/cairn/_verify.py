@@ -6,6 +6,7 @@ Three runs from the same start, each in a new process where that can be:
     first       k steps, a checkpoint, and one step more, as a run does that is killed some time after a save
     resumed     restores that checkpoint and does the k steps that are left
 
+`reference` and `first` begin with the same random numbers, whoever seeds nothing; `resumed` with others, as it will in earnest (_begin.py).
 Every loss of `first` and `resumed` and the whole state at the end are compared with the reference. Where they differ, the states of `first` and `resumed`
 at the checkpoint and one step behind it tell what differed first. Looking at a state calls what a save calls, so the reference is looked at when it is over.
 """
@@ -30,7 +31,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from . import _capture, _compare, _environment, _items, _native
+from . import _begin, _capture, _compare, _environment, _items, _native
 from ._checkpoint import Checkpoint
 from ._compare import Difference
 from ._data import Data
@@ -99,8 +100,11 @@ def verify_resume(
         print(cairn.verify_resume(make_state, train, 20))
 
     Both must be found by name in a module that a new process can import, in a script behind `if __name__ == "__main__"`. Functions that cannot - of a
-    notebook, inside of other functions - run in this process, with new objects and other random numbers before each; the proof says so, and is weaker: what
-    hides in the process is found only if `make_state` does not set it.
+    notebook, inside of other functions - run in this process, with new objects; the proof says so, and is weaker: what hides in the process is found only if
+    `make_state` does not set it.
+
+    What you do not seed is the same in the runs that nobody stops, and other random numbers in the resumed one, in which all that matters must come out of
+    the checkpoint. A set of texts has another order there, too, unless PYTHONHASHSEED is set.
 
     k: steps before and after the checkpoint; let it reach beyond an epoch's end. ignore: regular expressions for leaves that may differ, such as times.
     folder: for about nine copies of the state; by default below the system's place for temporary files, and removed.
@@ -128,6 +132,7 @@ class _Outcome:
     loose_loaders: int
     environment: dict[str, object]
     notes: list[str] = field(default_factory=list)
+    numbers: bytes = b""  # that it began with: its generators, pickled
 
 
 # ------------------------------------------------------------------------------------------------------------------ a run
@@ -170,8 +175,10 @@ class _Part:
     train_step: Callable[[State], Any]
     k: int
     scratch: Path
+    numbers: bytes | None = None  # to begin with
 
     def run(self) -> _Outcome:
+        numbers = self._take_numbers()
         state = self.make_state()
         begin = self._restore(state) if self.role == "resumed" else 0
         steps, losses = _Steps(self.train_step, state), list[float]()
@@ -185,7 +192,14 @@ class _Part:
             elif step == 2 * self.k or (step == self.k + 1 and self.role != "reference"):
                 self._snapshot(state, step)
         notes = [note for item in _items.items_of(state) for note in item.capture().notes]
-        return _Outcome(begin, losses, _loose_loaders(), _environment.environment(), notes)
+        return _Outcome(begin, losses, _loose_loaders(), _environment.environment(), notes, numbers)
+
+    def _take_numbers(self) -> bytes:
+        """The first run begins with the numbers that the reference began with: those that its modules have seeded are the same already."""
+        rng = RNG()
+        if self.numbers is not None:
+            rng.load_state_dict(pickle.loads(self.numbers), strict=False)
+        return pickle.dumps(rng.state_dict())
 
     def _manager(self, state: State) -> CheckpointManager:
         return CheckpointManager(self.scratch / "run", state, mode="sync", stop_signals=())
@@ -235,6 +249,7 @@ def _can_travel(function: Callable[..., Any]) -> bool:
 
 def _work(part: _Part, answer: Connection) -> None:
     """The main function of a new process."""
+    _begin.seed_imports(_begin.seed_of(part.role))
     try:
         answer.send(part.run())
     except BaseException:
@@ -246,7 +261,8 @@ def _in_new_process(part: _Part) -> _Outcome:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(part, sender), name=f"cairn-{part.role}")
-    process.start()
+    with _hash_seed(part.role):
+        process.start()
     sender.close()
     try:
         outcome = receiver.recv()
@@ -259,6 +275,20 @@ def _in_new_process(part: _Part) -> _Outcome:
         raise Error(f"the {part.role} run failed:\n{outcome}")
     assert isinstance(outcome, _Outcome)
     return outcome
+
+
+@contextlib.contextmanager
+def _hash_seed(role: Role) -> Iterator[None]:
+    """For processes that are started meanwhile."""
+    before = os.environ.get(_begin.HASH_SEED)
+    os.environ[_begin.HASH_SEED] = _begin.hash_seed(role)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_begin.HASH_SEED]
+        else:
+            os.environ[_begin.HASH_SEED] = before
 
 
 def _scramble() -> None:
@@ -298,15 +328,16 @@ class _Proof:
         for note in self.notes:
             log.warning("%s", note)
         with contextlib.nullcontext() if travels else _own_numbers_kept():
-            reference, first = self._do("reference", travels), self._do("first", travels)
+            reference = self._do("reference", travels)
+            first = self._do("first", travels, reference.numbers)
             self._check_repeatable(reference, first)
             self._check_resumed(reference, first, self._do("resumed", travels))
         with Checkpoint(self.scratch / f"reference-{2 * self.k}") as end:
             leaves = sum(len(item) for name, item in end.items() if name != PROCESS)
             return ResumeProof(2 * self.k, self.k, leaves, end.info.tensor_bytes, travels, reference.environment, self.notes)
 
-    def _do(self, role: Role, travels: bool) -> _Outcome:
-        part = _Part(role, self.make_state, self.train_step, self.k, self.scratch)
+    def _do(self, role: Role, travels: bool, numbers: bytes | None = None) -> _Outcome:
+        part = _Part(role, self.make_state, self.train_step, self.k, self.scratch, numbers)
         if travels:
             return _in_new_process(part)
         _scramble()

@@ -1,7 +1,8 @@
 """python -m cairn verify-resume SCRIPT: the proof on a training script as it is, killed and resumed in a folder of its own.
 
 The reference runs to its end, or to step K. Then the script runs again, saves at a random step, is killed as soon as that checkpoint is durable, and is
-started once more. Every checkpoint that both runs have is compared leaf by leaf; the last one they always have. How the script is told: _trial.py.
+started once more. Every checkpoint that both runs have is compared leaf by leaf; the last one they always have. How the script is told: _trial.py;
+with which random numbers it begins: _begin.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import _compare, _environment, _items, _native, _trial, _verify
+from . import _begin, _compare, _environment, _items, _native, _trial, _verify
 from ._checkpoint import Checkpoint
 from ._errors import Error
 
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(asked.folder or tempfile.mkdtemp(prefix="cairn-verify-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        status = _Script([sys.executable, asked.script, *asked.arguments], folder, asked.steps, asked.kill_at, asked.ignore).verify()
+        status = _Script([asked.script, *asked.arguments], folder, asked.steps, asked.kill_at, asked.ignore).verify()
     except (_CouldNot, Error, OSError) as error:
         print(f"could not verify: {error}", file=sys.stderr)
         status = COULD_NOT
@@ -109,11 +110,12 @@ class _Script:
 
     def _start(self, what: str, place: str, status: int, kill_at: int | None = None) -> None:
         """Runs the script to its end, whose status must be this one."""
-        environment = {**os.environ, _trial.DIRECTORY_PREFIX: str(self.folder / place)}
+        environment = {**os.environ, _trial.DIRECTORY_PREFIX: str(self.folder / place), _begin.HASH_SEED: _begin.hash_seed(what)}
         environment |= {name: str(step) for name, step in ((_trial.STOP_AT_STEP, self.steps), (_trial.KILL_AT_STEP, kill_at)) if step}
         output, begun = self.folder / f"{what}.log", time.monotonic()
         with open(output, "wb") as file:
-            ended = subprocess.run(self.command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+            command = [sys.executable, _begin.__file__, str(_begin.seed_of(what)), *self.command]
+            ended = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
         print(f"{what}: {time.monotonic() - begun:.1f} s{f', killed after step {kill_at}' if kill_at else ''}", flush=True)
         if ended != status:
             tail = "\n".join(output.read_text(errors="replace").splitlines()[-_TAIL:])

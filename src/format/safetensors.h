@@ -38,7 +38,8 @@ enum { CN_ST_PREFIX_BYTES = 8 };
 /* The one pair of __metadata__ that our writer writes: some loaders refuse a file without. */
 #define CN_ST_OUR_METADATA ((const struct cn_st_pair[1]){ { "format", "pt" } })
 
-/* The first 8 bytes: N, checked against the limit and the file's size. TRUNCATED, LIMIT. prefix_size: bytes there are (< 8: TRUNCATED). */
+/* The first 8 bytes: N, checked against the limit and the file's size. TRUNCATED, LIMIT, and FORMAT, which names
+ * the format, for a zip archive, a pickle and GGUF. prefix_size: bytes there are (< 8: TRUNCATED). */
 int cn_st_parse_prefix(const void *prefix, size_t prefix_size, uint64_t file_bytes, uint64_t *ret_json_bytes, cairn_error *err);
 /* The JSON. Everything lives in pool. seed keys the duplicate table. Errors carry the byte position in the file. */
 int cn_st_parse_json(const void *json, uint64_t json_bytes, uint64_t file_bytes, uint64_t seed, struct cn_pool *pool,

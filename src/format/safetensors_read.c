@@ -16,6 +16,22 @@
 #include "base/json.h"
 #include "base/limits.h"
 
+/* What a file is that begins with no length: said only where it is refused anyway, for any 8 bytes may be one. */
+static const char *other_format(const unsigned char *bytes)
+{
+    if (!memcmp(bytes, "PK\3\4", 4)) return "a zip archive, as torch.save writes";
+    if (!memcmp(bytes, "GGUF", 4)) return "a GGUF file";
+    return bytes[0] == 0x80 && bytes[1] >= 2 && bytes[1] <= 5 ? "a pickle, as torch.save wrote formerly" : NULL;
+}
+
+static int too_long(const unsigned char *bytes, uint64_t length, cairn_error *err)
+{
+    const char *other = other_format(bytes);
+    if (other) return cn_error_at(err, CAIRN_E_FORMAT, 0, "no safetensors file: it begins like %s", other);
+    return cn_error_at(err, CAIRN_E_LIMIT, 0, "safetensors: a header of %llu bytes; at most %llu are read", (unsigned long long)length,
+                       (unsigned long long)CN_MAX_ST_HEADER_BYTES);
+}
+
 int cn_st_parse_prefix(const void *prefix, size_t prefix_size, uint64_t file_bytes, uint64_t *ret_json_bytes, cairn_error *err)
 {
     const unsigned char *bytes = prefix;
@@ -23,9 +39,7 @@ int cn_st_parse_prefix(const void *prefix, size_t prefix_size, uint64_t file_byt
     if (prefix_size < CN_ST_PREFIX_BYTES || file_bytes < CN_ST_PREFIX_BYTES)
         return cn_error_at(err, CAIRN_E_TRUNCATED, prefix_size, "safetensors: the file has fewer than 8 bytes");
     for (int i = 7; i >= 0; i--) length = length << 8 | bytes[i];
-    if (length > CN_MAX_ST_HEADER_BYTES)
-        return cn_error_at(err, CAIRN_E_LIMIT, 0, "safetensors: a header of %llu bytes; at most %llu are read", (unsigned long long)length,
-                           (unsigned long long)CN_MAX_ST_HEADER_BYTES);
+    if (length > CN_MAX_ST_HEADER_BYTES) return too_long(bytes, length, err);
     if (length > file_bytes - CN_ST_PREFIX_BYTES)
         return cn_error_at(err, CAIRN_E_TRUNCATED, file_bytes, "safetensors: the header says %llu bytes, the file ends before",
                            (unsigned long long)length);

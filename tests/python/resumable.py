@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import cairn
 
-calls = 0  # what no state should rest on
+calls, scale = 0, 1.0  # what no state should rest on
 
 
 class Momentum:
@@ -42,11 +42,12 @@ class Momentum:
         self.param_groups, self.momenta = state["param_groups"], state["momenta"]
 
 
-def make_state(loader: str = "data", numbers: bool = True) -> dict[str, Any]:
+def make_state(loader: str = "data", numbers: bool = True, seeds: bool = True) -> dict[str, Any]:
     torch.set_num_threads(1)
-    torch.manual_seed(1)
-    random.seed(1)
-    numpy.random.seed(1)
+    if seeds:
+        torch.manual_seed(1)
+        random.seed(1)
+        numpy.random.seed(1)
     model = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.2), nn.Linear(16, 1))
     optimizer = Momentum(model.parameters())
     samples = TensorDataset(torch.randn(24, 8, generator=torch.Generator().manual_seed(3)))
@@ -58,6 +59,28 @@ def make_state(loader: str = "data", numbers: bool = True) -> dict[str, Any]:
 
 def without_numbers() -> dict[str, Any]:
     return make_state(numbers=False)
+
+
+def unseeded() -> dict[str, Any]:
+    return make_state(seeds=False)
+
+
+def scaled_by_luck() -> dict[str, Any]:
+    """Each process draws a number for itself, which is in no checkpoint."""
+    global scale
+    scale = 1 + random.random()
+    return unseeded()
+
+
+def scaled_by_order() -> dict[str, Any]:
+    """The order of a set of texts is another one in each process."""
+    global scale
+    scale = 1.0 + int(next(iter({str(number) for number in range(50)})))
+    return make_state()
+
+
+def train_scaled(state: dict[str, Any]) -> torch.Tensor:
+    return update(state, torch.ones(4, 8), scale)
 
 
 def plain_loader() -> dict[str, Any]:

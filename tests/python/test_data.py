@@ -4,12 +4,13 @@ refused by name.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from loops import Run, data, loader, new, scramble
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
+import cairn
 from cairn._errors import MismatchError
 
 EVERY = [
@@ -644,3 +646,128 @@ def test_set_epoch_after_a_load() -> None:
     run.take_up(snapshot)
     run.data.set_epoch(1)  # of the epoch loaded nothing was left
     assert (run.data.epoch, run.data.batch, len(list(run.data))) == (1, 0, 5)
+
+
+# ------------------------------------------------------------------------- loops over it, as docs/PYTHON.md names them
+
+
+class Ahead:
+    """A prefetcher: one batch ahead of whoever iterates it."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self.loader)
+        ahead = next(batches, None)
+        while ahead is not None:
+            batch, ahead = ahead, next(batches, None)
+            yield batch
+
+
+def each(data: Any) -> Iterator[Any]:
+    while True:
+        yield from data
+
+
+def kept_iterator(data: Any) -> Iterator[Any]:
+    batches = iter(data)
+    while True:
+        try:
+            yield next(batches)
+        except StopIteration:
+            batches = iter(data)
+
+
+def numbered_by_data(data: Any) -> Iterator[Any]:
+    while True:
+        for batch in data:
+            yield data.batch, batch
+
+
+def numbered_by_enumerate(data: Any) -> Iterator[Any]:
+    while True:
+        yield from enumerate(data, 1)
+
+
+def first_three(data: Any) -> Iterator[Any]:
+    while True:
+        yield from itertools.islice(data, max(3 - data.batch, 0))
+        data.end_epoch()
+
+
+def left_before_the_save(data: Any) -> Iterator[Any]:
+    while True:
+        for batch in data:
+            is_last = data.batch == 3
+            if is_last:
+                data.end_epoch()
+            yield batch
+            if is_last:
+                break
+
+
+def left_behind_the_save(data: Any) -> Iterator[Any]:
+    while True:
+        for count, batch in enumerate(data, 1):
+            yield batch
+            if count == 3:
+                break
+
+
+def new_iterator_each_step(data: Any) -> Iterator[Any]:
+    while True:
+        yield next(iter(data))
+
+
+EXACT: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Iterator[Any]]]] = {
+    "for": (cairn.data, each),
+    "an iterator that is kept": (cairn.data, kept_iterator),
+    "endless": (cairn.data, lambda data: itertools.chain.from_iterable(itertools.repeat(data))),
+    "zip as long as it": (cairn.data, lambda data: (pair[0] for _ in itertools.count() for pair in zip(data, range(6)))),
+    "its own count": (cairn.data, numbered_by_data),
+    "three of each epoch": (cairn.data, first_three),
+    "left before the save": (cairn.data, left_before_the_save),
+    "read ahead inside": (lambda loader: cairn.data(Ahead(loader)), each),
+}
+INEXACT: dict[str, Callable[[Any], Iterator[Any]]] = {
+    "a new iterator each step": new_iterator_each_step,
+    "read ahead outside": lambda data: each(Ahead(data)),
+    "a list": lambda data: (batch for _ in itertools.count() for batch in list(data)),
+    "cycle": itertools.cycle,
+    "zip cut short": lambda data: (pair[0] for _ in itertools.count() for pair in zip(data, range(3))),
+    "enumerate": numbered_by_enumerate,
+    "left behind the save": left_behind_the_save,
+}
+
+
+def first_difference(made: Callable[[Any], Any], pattern: Callable[[Any], Iterator[Any]], folder: Path) -> int | None:
+    """The step whose save is not gone on from exactly; None: there is none."""
+
+    def run() -> tuple[dict[str, Any], Iterator[Any]]:
+        torch.manual_seed(0)
+        data = made(DataLoader(torch.arange(12), batch_size=2, shuffle=True))
+        return {"data": data, "rng": cairn.RNG()}, pattern(data)
+
+    _, whole = run()
+    seen = [repr(next(whole)) for _ in range(9)]
+    for step in range(1, 9):
+        state, going = run()
+        for _ in range(step):
+            next(going)
+        cairn.save(folder / "one", state, replace=True)
+        state, going = run()
+        cairn.load(folder / "one", into=state)
+        if [repr(batch) for batch in itertools.islice(going, 9 - step)] != seen[step:]:
+            return step
+    return None
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_loops_that_are_exact(name: str, tmp_path: Path) -> None:
+    assert first_difference(*EXACT[name], tmp_path) is None
+
+
+@pytest.mark.parametrize("name", INEXACT)
+def test_loops_that_are_not(name: str, tmp_path: Path) -> None:
+    assert first_difference(cairn.data, INEXACT[name], tmp_path) is not None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import datetime
+import enum
 import gc
 import itertools
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import pytest
@@ -190,6 +192,19 @@ def test_views_outlive_the_checkpoint_and_its_folder(tmp_path: Path) -> None:
     assert all(bits(view) == bits(saved) for view in views)
 
 
+def test_maps_are_not_checked_and_reads_are(tmp_path: Path) -> None:
+    cairn.save(tmp_path / "one", {"model": {"w": torch.zeros(8, 4)}})
+    file = tmp_path / "one/model.safetensors"
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:-1] + b"\1")
+    with cairn.Checkpoint(tmp_path / "one") as checkpoint:
+        array = checkpoint["model"]["w"]
+        assert all(bits(view)[-1] == 1 for view in (array.torch(), array.numpy(), numpy.asarray(array), torch.from_dlpack(array), array.view()))
+        for read in (array.read, lambda: array[-1], lambda: array.read_into(torch.empty(8, 4)), checkpoint.state, lambda: cairn.load(file)):
+            with pytest.raises(cairn.CorruptError, match="differs from its digest"):
+                read()
+
+
 def test_files_of_other_programs_are_looked_into(tmp_path: Path) -> None:
     save_file = pytest.importorskip("safetensors.torch").save_file
     saved = {"a.weight": torch.randn(3, 4), "b": torch.ones(2, dtype=torch.bfloat16)}
@@ -216,6 +231,41 @@ def test_a_state_is_given_back_without_templates(tmp_path: Path) -> None:
     other.load_state_dict(state["model"])
     assert bits(state["optimizer"]["state"]["0.weight"]["momentum_buffer"]) == bits(optimizer.state[model[0].weight]["momentum_buffer"])
     assert same(cairn.load(tmp_path / "one"), state)
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+class Pair(NamedTuple):
+    x: int
+    y: Any
+
+
+def test_what_has_a_class_of_its_own_comes_back_plain_without_a_template(tmp_path: Path) -> None:
+    kept = {"od": collections.OrderedDict(a=1), "count": collections.Counter("aab"), "queue": collections.deque([1]), "set": {1, 2}, "dtype": torch.float16, "path": Path("a")}
+    saved = {"color": Color.RED, "pair": Pair(1, torch.ones(1)), "lists": collections.defaultdict(list, a=[1])}
+    cairn.save(tmp_path / "one", {"v": {**kept, **saved}})
+    plain = cairn.load(tmp_path / "one")["v"]
+    for name, value in kept.items():
+        assert type(plain[name]) is type(value) and plain[name] == value
+    assert {name: plain[name] for name in saved} == {"color": "RED", "pair": {"x": 1, "y": torch.ones(1)}, "lists": {"a": [1]}}
+    assert type(plain["pair"]) is type(plain["lists"]) is dict
+    into = {"v": {**kept, "color": Color.RED, "pair": Pair(0, torch.zeros(1)), "lists": collections.defaultdict(list, a=[0])}}
+    cairn.load(tmp_path / "one", into=into)
+    assert into["v"]["pair"] == Pair(1, torch.ones(1)) and into["v"]["lists"].default_factory is list
+
+
+def test_gradients_are_not_saved_unless_they_are_bound(tmp_path: Path) -> None:
+    model, other = nn.Linear(2, 1), nn.Linear(2, 1)
+    model(torch.ones(1, 2)).sum().backward()
+    cairn.save(tmp_path / "plain", {"model": model})
+    assert cairn.load(tmp_path / "plain", into={"model": other}).restored and other.weight.grad is None
+    cairn.save(tmp_path / "bound", {"model": model, "grads": {name: parameter.grad for name, parameter in model.named_parameters()}})
+    for parameter in other.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    cairn.load(tmp_path / "bound", into={"model": other, "grads": {name: parameter.grad for name, parameter in other.named_parameters()}})
+    assert torch.equal(other.weight.grad, model.weight.grad)
 
 
 @pytest.mark.parametrize("missing", ["torch", "numpy", "jax", "ml_dtypes"])

@@ -173,14 +173,64 @@ def test_arguments_are_told_by_option() -> None:
 
 
 def test_secrets_are_redacted_wherever_they_stand() -> None:
-    config = {"hub": {"token": "t", "tokens": 4096, "max_tokens": "many"}, "PASSWORD": "p", "keys": ["a", ""], "width": "8", "secret": None}
+    config = {"hub": {"token": "t", "tokens": 4096, "max_tokens": "many"}, "PASSWORD": "p", "credentials": ["a", ""], "width": "8", "secret": None, "key": b"k"}
     assert _environment.redact(config) == {
-        "hub": {"token": "(redacted)", "tokens": 4096, "max_tokens": "(redacted)"},
+        "hub": {"token": "(redacted)", "tokens": 4096, "max_tokens": "many"},
         "PASSWORD": "(redacted)",
-        "keys": ["(redacted)", ""],
+        "credentials": ["(redacted)", ""],
         "width": "8",
         "secret": None,
+        "key": "(redacted)",
     }
+
+
+@pytest.mark.parametrize(
+    "name", "api_key hf_token accessToken AWS_SECRET_ACCESS_KEY APIKey apikey key2 db.pwd api-key passwd client-secrets HFToken HFtoken token wandb.api_key".split()
+)
+def test_names_of_secrets(name: str) -> None:
+    assert _environment.redact({name: "x"}) == {name: "(redacted)"}
+    assert "x1y" not in str(_environment.arguments(["train.py", f"--{name}", "x1y", f"--{name}=x1y", f"{name}=x1y"]))
+
+
+@pytest.mark.parametrize("name", "tokenizer tokenizer_path special_tokens max_tokens n_keys monkey keyboard Tokenizer maxTokens keyed secretary".split())
+def test_names_of_no_secrets(name: str) -> None:
+    assert _environment.redact({name: "x"}) == {name: "x"}
+    assert _environment.arguments(["train.py", f"--{name}", "x"]) == {"script": "train.py", f"--{name}": "x"}
+
+
+def test_passwords_in_urls_are_redacted() -> None:
+    urls = ["postgres://me:s3cr@t@host/db", "redis://:s3cret@host", "https://host:80/a@b", "see http://a:s3cret@b and http://c:s3cret@d"]
+    told = ["postgres://me:(redacted)@host/db", "redis://:(redacted)@host", "https://host:80/a@b", "see http://a:(redacted)@b and http://c:(redacted)@d"]
+    assert _environment.redact({"data": urls, "store": urls[0]}) == {"data": told, "store": told[0]}
+    assert "s3cr" not in str(_environment.arguments(["train.py", *urls, "http://a:s3cret@b?c=d", "--db", urls[0]]))
+    config = {"store": urls[0]}
+    _environment.override(config, {"store": "postgres://me:(redacted)@other/db"}, lambda key: True)
+    assert config == {"store": urls[0]}, "a value without its password is nothing to go on with"
+
+
+def test_what_is_redacted_on_one_side_is_not_compared() -> None:
+    was, now = {"tokenizer": "(redacted)", "key": "(redacted)", "token": None}, {"tokenizer": "gpt2", "key": None, "token": "(redacted)"}
+    assert _environment.differences(was, now) == {"key": ("(redacted)", None), "token": (None, "(redacted)")}
+
+
+def test_objects_in_a_config_are_the_same_in_each_run() -> None:
+    def config() -> dict[str, Any]:
+        return {"f": lambda: 0, "g": [object()], "s": {"b", "a"}, "t": "meet at 0x10"}
+
+    first, second = config(), config()
+    told = _environment.redact(first)
+    assert repr(first["f"]) != repr(second["f"]) and _environment.redact(second) == told
+    assert told["f"].endswith("config.<locals>.<lambda>>") and told["g"] == ["<object object>"]
+    assert told["s"] == ["a", "b"] and told["t"] == "meet at 0x10"
+
+
+def test_names_of_differing_that_do_nothing_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = {"model": {"layers": 2}, "hub_token": "x", "lr": 0.1}
+    saved(tmp_path, config=config, differing={"model": "error", "model.layers": "keep", "lr": "override"})
+    assert "differing" not in caplog.text
+    saved(tmp_path / "other", config=config, differing={"hub_token": "error", "model.depth": "error"})
+    assert caplog.text.count("differing names") == 2
+    assert "hub_token, which is called like a secret" in caplog.text and "model.depth, which the config does not have" in caplog.text
 
 
 def test_differences_of_mappings() -> None:

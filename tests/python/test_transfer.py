@@ -94,9 +94,21 @@ def test_only_and_skip_choose_by_names_of_the_source(tmp_path: Path) -> None:
     path = one_file(tmp_path, weights_of(model))
     for rules, taken in (({"only": r"^0\."}, {"0.weight", "0.bias"}), ({"skip": [r"\.bias$", "^1"]}, {"0.weight", "2.weight"}), ({"only": ["0", "2"], "skip": "bias"}, {"0.weight", "2.weight"})):
         other = network()
-        report = cairn.load(path, other, min_coverage=0.1, **rules)
+        report = cairn.load(path, other, **rules)
         assert set(report.restored) == taken and set(report.missing) == set(report.skipped) == set(weights_of(model)) - taken
         assert all(same(tensor, weights_of(model)[name]) == (name in taken) or name.startswith("1") for name, tensor in weights_of(other).items())
+
+
+def test_what_is_asked_for_is_what_must_be_there(tmp_path: Path) -> None:
+    model = network()
+    path = one_file(tmp_path, {name: tensor for name, tensor in weights_of(model).items() if name in ("0.bias", "1.weight", "1.bias")})
+    assert sorted(cairn.load(path, network(), only=r"^1").restored) == ["1.bias", "1.weight"], "what is in no source is not asked for either"
+    assert cairn.load(path, network(), skip=[r"^2\.", "0.weight"]).missing == ["0.weight", "2.weight", "2.bias"]
+    told = r"only 20\.0% of what `only` and `skip` leave of the module is in it, and min_coverage asks for 95%; the module lacks 0\.weight; not"
+    with pytest.raises(cairn.MismatchError, match=told):
+        cairn.load(path, network(), only=r"^0\.")
+    with pytest.raises(cairn.MismatchError, match=r"only 20\.5% of what"):
+        cairn.load(path, network(), only="^[01]", skip="0.bias", rename={"^x": ""})  # 8 of 39: a new name may have been meant for any of the others
 
 
 def test_another_shape_is_an_error_that_names_each(tmp_path: Path) -> None:
@@ -169,7 +181,7 @@ def test_too_little_is_an_error(tmp_path: Path) -> None:
     model = network()
     path = one_file(tmp_path, {name: tensor for name, tensor in weights_of(model).items() if name != "0.weight"})
     before = weights_of(other := network())
-    with pytest.raises(cairn.MismatchError, match=r"only 62\.\d% of the module is in it \(min_coverage 95%\); the module lacks 0\.weight"):
+    with pytest.raises(cairn.MismatchError, match=r"only 62\.\d% of the module is in it, and min_coverage asks for 95%; the module lacks 0\.weight; .*`min_coverage`"):
         cairn.load(path, other)
     assert same(before, weights_of(other))
     assert cairn.load(path, other, min_coverage=0.6).missing == ["0.weight"]
@@ -289,7 +301,8 @@ def test_there_is_never_a_second_copy_of_the_model(tmp_path: Path) -> None:
     shapes = {f"{number}.weight": (2560, 2560) for number in range(11)} | {"11.weight": (1, 5000000)}
     for name, dtype in (("whole", torch.float32), ("half", torch.bfloat16)):
         cairn.save(tmp_path / name, {"model": {key: torch.full(shape, 3.0, dtype=dtype) for key, shape in shapes.items()}})
-    sources = [str(tmp_path / name) for name in ("whole", "whole/model.safetensors", "half")]
+    (tmp_path / "alone.safetensors").hardlink_to(tmp_path / "whole/model.safetensors")
+    sources = [str(tmp_path / name) for name in ("whole", "alone.safetensors", "half")]
     done = subprocess.run([sys.executable, "-c", MEASURE, *sources], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     grown = [int(line) for line in done.stdout.split()]
@@ -304,3 +317,68 @@ def test_damage_is_told(tmp_path: Path) -> None:
     with pytest.raises(cairn.Error, match=r"model\.safetensors") as told:
         cairn.load(path, network())
     assert told.value.offset is not None and bits(torch.zeros(1)) == b"\0" * 4
+
+
+def flip(file: Path) -> None:
+    """A bit of the last tensor."""
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.chmod(0o644)
+    file.write_bytes(data)
+
+
+def test_a_file_of_a_checkpoint_is_checked_like_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, other = network(), network()
+    cairn.save(tmp_path / "one", {"model": model, "copies": weights_of(model)})
+    monkeypatch.chdir(tmp_path / "one")
+    for file in ("model.safetensors", "training/copies.safetensors", tmp_path / "one/model.safetensors"):
+        report = cairn.load(file, other := network())
+        assert same(weights_of(model), weights_of(other)) and len(report.restored) == 6 and not report.notes
+    assert list(cairn.load("training/copies.safetensors")) == ["copies"] and same(cairn.load("model.safetensors")["model"], weights_of(model))
+    assert cairn.load("model.safetensors", {"model": (other := network())}).restored and same(weights_of(model), weights_of(other))
+    monkeypatch.chdir(tmp_path / "one/training")
+    assert cairn.load("copies.safetensors", network()).restored
+    for file in ("model.safetensors", "training/copies.safetensors"):
+        flip(tmp_path / "one" / file)
+        for load in (lambda path: cairn.load(path), lambda path: cairn.Checkpoint(path).state(), lambda path: cairn.load(path, network(), dtype=torch.float64)):
+            with pytest.raises(cairn.CorruptError, match=file):
+                load(tmp_path / "one" / file)
+        with pytest.raises(cairn.TornStateError, match="differs from its digest"):
+            cairn.load(tmp_path / "one" / file, network())
+
+
+def test_a_shard_of_a_checkpoint_is_its_tensors_alone(tmp_path: Path) -> None:
+    model = network(512)
+    cairn.save(tmp_path / "one", {"model": model, "run": {"step": 3}}, shard_bytes=6000)
+    files = {name: array.info.file for name, array in cairn.Checkpoint(tmp_path / "one")["model"].items()}
+    for file in set(files.values()):
+        names = {name for name in files if files[name] == file}
+        checkpoint = cairn.Checkpoint(tmp_path / "one" / file)
+        assert set(checkpoint["model"]) == set(checkpoint.state()["model"]) == names and list(checkpoint) == ["model"]
+        assert f"{file}', step 0, {len(names)} tensors" in repr(checkpoint)
+        assert set(cairn.load(tmp_path / "one" / file, network(512), min_coverage=0.0).restored) == names
+        with pytest.raises(KeyError):
+            checkpoint["model"][next(name for name in files if name not in names)]
+    with pytest.raises(cairn.MismatchError, match="nothing of run: load the folder"):
+        cairn.load(tmp_path / "one" / file, {"run": {"step": 0}})
+    assert len(set(files.values())) > 1
+
+
+def test_a_file_that_cannot_be_checked_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = cairn_folder(tmp_path, weights_of(network()))
+    save_file(weights_of(network()), path / "added.safetensors")
+    (note,) = cairn.load(path / "added.safetensors", network()).notes
+    assert "added.safetensors: the bytes were not checked: checkpoint" in note and "has no such file" in note
+    (path / "manifest.json").write_text((path / "manifest.json").read_text()[:-5])
+    (note,) = cairn.load(path / "model.safetensors", network()).notes
+    assert f"the bytes were not checked: as a checkpoint {path} cannot be opened" in note
+    assert cairn.load(path / "model.safetensors") and "the bytes were not checked" in caplog.text
+    (path / "manifest.json").write_text('{"name": "another program"}')
+    assert not cairn.load(path / "model.safetensors", network()).notes
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_torch_save_is_named(zipped: bool, tmp_path: Path) -> None:
+    torch.save(weights_of(network()), tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(cairn.Error, match=f"no safetensors file: it begins like a {'zip archive' if zipped else 'pickle'}, as torch.save"):
+        cairn.load(tmp_path / "x.pt", network())

@@ -15,12 +15,22 @@ import numpy
 import pytest
 import resumable
 import torch
+from test_docs import ROOT, train_script
 
 import cairn
-from cairn import _compare
+from cairn import _begin, _compare
 from cairn._trial import Trial
 
 SCRIPT = Path(__file__).with_name("resumable.py")
+SHOWS = """import sys
+import beside
+print(__name__, __file__, sys.argv, sys.path[0], sys.modules["__main__"].sys is sys, [name for name in ("numpy", "torch", "cairn") if name in sys.modules])
+import numpy.random, torch
+print(numpy.random.__spec__.loader.__class__, torch.__loader__.__class__)
+print("numbers:", beside.random.random(), numpy.random.rand(), torch.rand(1).item())
+beside.random.seed(0), numpy.random.seed(0), torch.manual_seed(0)
+print("seeded:", beside.random.random(), numpy.random.rand(), torch.rand(1).item())
+"""
 
 
 def found(make_state: Callable[[], Any], train_step: Callable[[Any], Any], k: int = 4) -> cairn.ResumeDiffers:
@@ -35,6 +45,20 @@ def test_a_run_that_resumes_exactly_passes(tmp_path: Path) -> None:
     assert proof.leaves > 20 and proof.environment["torch"] == torch.__version__ and proof.environment["torch.threads"] == 1
     assert "the same bits: 8 steps" in str(proof) and "world_size 1" in str(proof)
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_a_run_that_seeds_nothing_begins_as_the_reference_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    assert cairn.verify_resume(resumable.unseeded, resumable.train, 4).new_processes
+    assert "PYTHONHASHSEED" not in os.environ
+    assert not cairn.verify_resume(lambda: resumable.unseeded(), resumable.train, 4).new_processes
+
+
+@pytest.mark.parametrize("make_state", [resumable.scaled_by_luck, resumable.scaled_by_order])
+def test_what_a_resumed_process_would_draw_anew_is_found(make_state: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONHASHSEED", raising=False)
+    differs = found(make_state, resumable.train_scaled, 2)
+    assert differs.step == 3 and "without any resume" not in str(differs)
 
 
 @pytest.mark.long
@@ -161,6 +185,31 @@ def test_a_script_that_resumes_exactly(tmp_path: Path) -> None:
     assert status == 0 and "the same bits" in output and "of step 9" in output and "world_size 1" in output, output
     left = [path.name for path in tmp_path.iterdir() if path.name == "ckpts" or path.name.startswith("cairn-")]
     assert not left, "neither the script's folder nor a scratch folder is left behind"
+
+
+def test_the_script_of_the_first_page_resumes_exactly(tmp_path: Path) -> None:
+    """It seeds torch alone; of Python's and numpy's generators it saves what is there."""
+    (tmp_path / "train.py").write_text(train_script("+"))
+    status, output = verify(tmp_path, "train.py", "--steps", "70")
+    assert status == 0 and "of step 70" in output, output
+
+
+@pytest.mark.long
+def test_an_example_resumes_exactly(tmp_path: Path) -> None:
+    status, output = verify(tmp_path, str(ROOT / "examples/train_gpt.py"), "--steps", "12", "--", str(ROOT / "README.md"), "--every", "4")
+    assert status == 0 and "of step 12" in output, output
+
+
+def test_a_script_runs_as_it_does_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/beside.py").write_text("import random\n")
+    (tmp_path / "inner/show.py").write_text(SHOWS)
+    own = subprocess.run([sys.executable, "inner/show.py", "-v", "x"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    runs = [subprocess.run([sys.executable, _begin.__file__, seed, "inner/show.py", "-v", "x"], capture_output=True, text=True, cwd=tmp_path, check=True) for seed in "00"]
+    as_it_is, numbers = zip(*(run.stdout.split("numbers:") for run in (own, *runs)), strict=True)
+    assert as_it_is[0] and set(as_it_is) == {as_it_is[0]}
+    assert numbers[1] == numbers[2] and numbers[0] != numbers[1]
+    assert "seeded: 0.8444218515250481 0.5488135039273248 0.4962565" in numbers[0] and len({each.split("seeded:")[1] for each in numbers}) == 1
 
 
 @pytest.mark.long

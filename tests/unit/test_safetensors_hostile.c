@@ -298,15 +298,34 @@ static void test_prefix(void **state)
     expect_prefix(0x7b, 1000, CAIRN_OK);
 }
 
-/* A file of JSON alone, "{" and its prefix missing, is told by its first bytes: an absurd length. */
+/* Files that begin with something else are told by an absurd length, and by name where it is known. */
 static void test_not_safetensors(void **state)
 {
     (void)state;
     uint64_t json_bytes;
-    static const char *const others[] = { "{\"w\":{\"dtype\"", "PK\3\4\24\0\0\0\10\0", "GGUF\3\0\0\0\1\0", "\x93NUMPY\1\0v\0",
-                                          "version https://git-lfs" };
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        assert_int_equal(cn_st_parse_prefix(others[i], 10, 1000, &json_bytes, NULL), CAIRN_E_LIMIT);
+    static const struct {
+        const char *bytes, *said;
+        int code;
+    } others[] = {
+        { "{\"w\":{\"dtype\"", "a header of", LIM },
+        { "\x93NUMPY\1\0v\0", "a header of", LIM },
+        { "version https://git-lfs", "a header of", LIM },
+        { "PK\3\4\24\0\0\0\10\0", "a zip archive, as torch.save writes", FMT },
+        { "PK\3\4\0\0\10\10\0\0", "a zip archive", FMT },
+        { "GGUF\3\0\0\0\1\0", "a GGUF file", FMT },
+        { "\x80\2\x8a\12l\xfc\234F\xf9 ", "a pickle, as torch.save", FMT },
+        { "\x80\5\x95\1\0\0\0\1", "a pickle", FMT },
+        { "\x80\6\x95\1\0\0\0\1", "a header of", LIM },
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        cairn_error err = CAIRN_ERROR_INIT;
+        int code = cn_st_parse_prefix(others[i].bytes, 8, 1000, &json_bytes, &err);
+        assert_int_equal(code, others[i].code);
+        assert_non_null(strstr(err.message, others[i].said));
+    }
+    /* the same bytes as lengths of headers */
+    for (int version = 2; version <= 5; version++) expect_prefix(0x80 | (uint64_t)version << 8, 10000, CAIRN_OK);
+    expect_prefix(0x04034b50, UINT64_C(1) << 30, CAIRN_OK);
 }
 
 static void test_position_and_name(void **state)
