@@ -1,12 +1,11 @@
 /* provenance.json (see provenance.h). It must never hold a secret: the value of an argument whose name speaks of a key, token, secret or password is
- * replaced. The environment is not looked at. */
+ * replaced, and so is an argument with a password in an URL. The environment is not looked at. */
 #include "snapshot/provenance.h"
 
 #include <string.h>
 #include <strings.h>
 
 #include "base/json.h"
-#include "base/limits.h"
 #include "os/os.h"
 #include "snapshot/revision.h"
 
@@ -44,6 +43,15 @@ static bool names_secret(const char *argument, size_t size)
     return false;
 }
 
+/* "https://user:password@host" */
+static bool holds_password(const char *argument)
+{
+    const char *at = strstr(argument, "://");
+    if (!at) return false;
+    size_t size = strcspn(at + 3, "/@");
+    return at[3 + size] == '@' && memchr(at + 3, ':', size);
+}
+
 /* "--token=x" loses its value here, "--token x" in the next argument. *redact_next says so. */
 static void put_argument(struct cn_json_writer *writer, const char *argument, bool *redact_next)
 {
@@ -52,7 +60,7 @@ static void put_argument(struct cn_json_writer *writer, const char *argument, bo
     size_t name_size = equals ? (size_t)(equals - argument) : strlen(argument);
     bool secret = names_secret(argument, name_size) && (equals || argument[0] == '-');
     *redact_next = secret && !equals;
-    if (redact) {
+    if (redact || holds_password(argument)) {
         cn_json_put_string(writer, REDACTED);
     } else if (secret && equals) {
         char text[TEXT_BYTES];

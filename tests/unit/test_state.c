@@ -574,6 +574,8 @@ static void secrets_are_left_out(void **unused)
     EXPECT_COMMAND("train\0--Password\0hunter2", "\"[redacted]\"");
     EXPECT_COMMAND("train\0--secret\0--verbose", "\"--secret\",\"--verbose\"");
     EXPECT_COMMAND("train\0my-token-file", "\"my-token-file\"");
+    EXPECT_COMMAND("train\0--tracking=https://me:hunter2@host/x\0y", "\"command\":[\"train\",\"[redacted]\",\"y\"]");
+    EXPECT_COMMAND("train\0https://host:80/a@b", "\"https://host:80/a@b\"");
 }
 
 static void provenance_has_an_end(void **unused)
