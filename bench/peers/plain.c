@@ -1,12 +1,17 @@
 /* The ceilings of `make bench` as a shared library, for the bench of the peers, which is in Python: flat arguments, seconds as results. */
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "bench.h"
 #include "machine.h"
 #include "raw.h"
 #include "scratch.h"
 
 #define SEEN __attribute__((visibility("default")))
+enum { MAX_THREADS = 16 };
 
 SEEN unsigned char *plain_memory(uint64_t size_bytes);
-SEEN double plain_copy(unsigned char *destination, const unsigned char *source, uint64_t size_bytes, int threads);
+SEEN double plain_copy(unsigned char *destination, const unsigned char *const *parts, const uint64_t *sizes, int count, int threads);
 SEEN double plain_write(const char *like, const char *folder, const unsigned char *memory, uint64_t memory_bytes, int threads);
 SEEN double plain_read(const char *folder, unsigned char *memory, uint64_t memory_bytes, int direct, int digested, int threads);
 SEEN void plain_drop(const char *folder);
@@ -18,9 +23,36 @@ unsigned char *plain_memory(uint64_t size_bytes)
     return raw_memory_new(size_bytes);
 }
 
-double plain_copy(unsigned char *destination, const unsigned char *source, uint64_t size_bytes, int threads)
+/* The parts of a state where they lie, one after the other in destination. */
+struct gathering {
+    unsigned char *destination;
+    const unsigned char *const *parts;
+    const uint64_t *sizes;
+    int count;
+    atomic_int next;
+    atomic_uint_fast64_t place;
+};
+
+static void *gather(void *user)
 {
-    return raw_copy(destination, size_bytes, source, size_bytes, threads);
+    struct gathering *gathering = user;
+    for (int i; (i = atomic_fetch_add(&gathering->next, 1)) < gathering->count;) {
+        uint64_t size = gathering->sizes[i], place = atomic_fetch_add(&gathering->place, (size + 255) / 256 * 256);
+        (void)raw_copy(gathering->destination + place, size, gathering->parts[i], size, 1);
+    }
+    return NULL;
+}
+
+double plain_copy(unsigned char *destination, const unsigned char *const *parts, const uint64_t *sizes, int count, int threads)
+{
+    struct gathering gathering = { .destination = destination, .parts = parts, .sizes = sizes, .count = count };
+    pthread_t others[MAX_THREADS];
+    double start = now_s();
+    for (int i = 1; i < threads; i++)
+        if (pthread_create(&others[i], NULL, gather, &gathering)) die("a thread could not be started");
+    gather(&gathering);
+    for (int i = 1; i < threads; i++) pthread_join(others[i], NULL);
+    return now_s() - start;
 }
 
 /* Files of the sizes of those in the folder `like`, in folders of the same shape. */

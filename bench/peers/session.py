@@ -54,7 +54,7 @@ class Session:
     def __init__(self, saver: savers.Saver, state: states.State, folder: Path) -> None:
         self.saver, self.state, self.folder = saver, state, folder
         self.samples: dict[str, list[float]] = defaultdict(list)
-        self.plain = plain.Plain(state.bytes) if isinstance(saver, savers.Cairn) else None
+        self.plain = plain.Plain(state.flat().values()) if isinstance(saver, savers.Cairn) else None
 
     def run(self) -> None:
         """All of them."""
@@ -63,8 +63,10 @@ class Session:
         self.saver.open(self.state, self.folder)
         for step, computes in enumerate(self._plan(), 1):
             self.state.change()
-            self._save(step, computes)
-            self._measure_ceilings(step)
+            if self.plain is not None and not computes and type(self.saver) is savers.Cairn:
+                self._save_beside_ceilings(step)
+            else:
+                self._save(step, computes)
         self.samples["extra_bytes"].append(memory.peak_bytes() - before)
         self.samples["written_bytes"].append(size_of(self.saver.path(step)))
         if self.saver.loads:
@@ -96,15 +98,18 @@ class Session:
         for name, value in (("stall", stall), ("safe", safe), ("durable", durable)):
             self.samples[f"{which}_{name}"].append(value)
 
-    def _measure_ceilings(self, step: int) -> None:
-        """Beside each save of Cairn."""
-        if self.plain is None:
-            return
+    def _save_beside_ceilings(self, step: int) -> None:
+        """The same tensors are copied plainly right before the save and right after it: the machine's memory is not as fast from one minute to the next."""
+        assert self.plain is not None
         which = "first" if step == 1 else "later"
-        self.samples[f"{which}_copy"].append(min(self.plain.copy(2) for _ in range(2)))
-        if step in (1, 2, 3):
-            target = self.folder / "plain"
-            self.samples[f"{which}_write"].append(min(self._write(step, target, threads) for threads in (2, 4)))
+        before = self.plain.copy(2)
+        self._save(step, computes=False)
+        copy = min(before, self.plain.copy(2))
+        write = min(self._write(step, self.folder / "plain", threads) for threads in (2, 4))
+        for name, value in (("copy", copy), ("write", write)):
+            self.samples[f"{which}_{name}"].append(value)
+        self.samples[f"{which}_stall_by_copy"].append(self.samples[f"{which}_stall"][-1] / copy)
+        self.samples[f"{which}_durable_by_write"].append(self.samples[f"{which}_durable"][-1] / write)
 
     def _write(self, step: int, target: Path, threads: int) -> float:
         seconds = self.plain.write(self.saver.path(step), target, threads)

@@ -87,12 +87,12 @@ class Targets:
             self._share(f"durable save, {name}: share of safetensors", state, "later_durable", stock, 0.2)
         else:
             for which in ("first", "later"):
-                self._share(f"stall, {which}, {name}: times the plain copy", state, f"{which}_stall", median(ours[f"{which}_copy"]), 1.1)
+                self._add(f"stall, {which}, {name}: times the plain copy", self._middle(state, "cairn", f"{which}_stall_by_copy"), 1.1)
         hidden = self._middle(state, "cairn-lazy", "hidden_stall")
         if state == "large" and hidden is not None:
             self._add(f"stall of a lazy save, {name}", hidden * 1e3, 1, "ms")
         what = f"durable save, {name}"
-        self._share(f"{what}: times the raw writer", state, "later_durable", median(ours["later_write"]), 1.1)
+        self._add(f"{what}: times the raw writer", self._middle(state, "cairn", "later_durable_by_write"), 1.1)
         self._share(f"{what}: share of the best peer's", state, "later_durable", self._best(state, "later_durable"), 1)
         self._share(f"{what}: share of the best asynchronous peer's", state, "later_durable", self._best(state, "later_durable", True), 0.5)
         self._mib(f"memory of a save beyond an arena of the state's size, {name}", median(ours["extra_bytes"]) - self.results["bytes"][state])
