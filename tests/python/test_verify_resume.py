@@ -47,6 +47,7 @@ def test_a_run_that_resumes_exactly_passes(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
+@pytest.mark.long
 def test_a_run_that_seeds_nothing_begins_as_the_reference_did(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     assert cairn.verify_resume(resumable.unseeded, resumable.train, 4).new_processes
@@ -54,7 +55,7 @@ def test_a_run_that_seeds_nothing_begins_as_the_reference_did(monkeypatch: pytes
     assert not cairn.verify_resume(lambda: resumable.unseeded(), resumable.train, 4).new_processes
 
 
-@pytest.mark.parametrize("make_state", [resumable.scaled_by_luck, resumable.scaled_by_order])
+@pytest.mark.parametrize("make_state", [pytest.param(resumable.scaled_by_luck, marks=pytest.mark.long), resumable.scaled_by_order])
 def test_what_a_resumed_process_would_draw_anew_is_found(make_state: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     differs = found(make_state, resumable.train_scaled, 2)
