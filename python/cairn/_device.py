@@ -32,8 +32,9 @@ _PORTABLE = 1  # page-locked for every device of the process
 def engine_of(array: Any) -> Any:
     """The streams of the device that a torch tensor's bytes lie on: the module torch.cuda. None: it has none, or its bytes lie in main memory."""
     torch = sys.modules.get("torch")
-    is_there = torch is not None and isinstance(array, torch.Tensor) and array.device.type == "cuda" and array.numel() > 0
-    return torch.cuda if torch is not None and is_there else None
+    if torch is None or not isinstance(array, torch.Tensor) or array.device.type != "cuda" or not array.numel():
+        return None
+    return torch.cuda
 
 
 @dataclass(slots=True, frozen=True)
