@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from . import _arrays, _garbage, _items, _native, _tree
+from . import _arrays, _filling, _garbage, _items, _native, _tree
 from ._errors import Error, UnsupportedError
 from ._native import TensorRef
 
@@ -237,7 +237,7 @@ class Checkpoint(Mapping[str, Item]):
     def _all(self) -> dict[str, _items.Found]:
         if self._found is None:
             with _garbage.kept():
-                found = dict(_items.found_in(self.native))
+                found = dict(_filling.found_in(self.native))
                 self._found = found if self.file is None else _in_file(found, self.file)
         return self._found
 
@@ -311,7 +311,7 @@ class Checkpoint(Mapping[str, Item]):
     def state(self) -> dict[str, Any]:
         """The whole tree in new memory, every byte checked, without templates: dicts, lists, values and arrays as they were saved. A module is its
         state_dict; a namedtuple or dataclass a dict by field, a defaultdict a dict, an enum its member's name."""
-        return _items.read_trees(self.native, self._all)
+        return _filling.read_trees(self.native, self._all)
 
     def load_into(self, target: Any, **rules: Any) -> Any:
         """Fills a module, or a state as one gives it to CheckpointManager: see cairn.load."""

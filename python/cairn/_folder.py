@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import _attachments, _capture, _environment, _items, _native, _progress
+from . import _attachments, _capture, _environment, _filling, _items, _native, _progress
 from ._checkpoint import Checkpoint
 from ._errors import MismatchError, UsageError
 from ._report import Report
@@ -100,10 +100,10 @@ def _load_from(checkpoint: Checkpoint, target: Any, allow_missing: bool, rules: 
     if absent and not allow_missing:
         raise MismatchError(f"{checkpoint.path}: this file of the checkpoint has nothing of {', '.join(absent)}: load the folder")
     target = {name: part for name, part in target.items() if name not in absent}
-    filling: list[_items.Filling] = []
+    filling: list[_filling.Filling] = []
 
     def choose(found: _native.Checkpoint) -> _native.State:
-        filling.append(_items.Filling(_items.items_of(target), found, allow_missing))
+        filling.append(_filling.Filling(_items.items_of(target), found, allow_missing))
         return filling[-1].state
 
     with _progress.counted(f"loading {checkpoint.path.name}") as figures:

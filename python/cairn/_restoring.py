@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import _items, _native, _progress
+from . import _filling, _items, _native, _progress
 from ._errors import Error, make
 from ._ranks import Ranks
 from ._report import Report, Restored
@@ -27,7 +27,7 @@ class Restoring:
     names: list[str] | None  # of the items; None: all of the checkpoint
     step: int | None
     allow_missing: bool
-    filling: _items.Filling | None = None
+    filling: _filling.Filling | None = None
     native: _native.RestoreReport | None = None
 
     def fill(self, reader: Callable[[], _native.Run]) -> Path | None:
@@ -57,7 +57,7 @@ class Restoring:
         return self.filling.notes if self.filling is not None else []
 
     def _choose(self, checkpoint: _native.Checkpoint) -> _native.State:
-        self.filling = _items.Filling(self.items, checkpoint, self.allow_missing, self.ranks.rank, self.ranks.size)
+        self.filling = _filling.Filling(self.items, checkpoint, self.allow_missing, self.ranks.rank, self.ranks.size)
         self.settings.refuse_differing(self.filling)
         return self.filling.state
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from . import _environment
 from ._errors import make
-from ._items import Filling
+from ._filling import Filling
 from ._report import Report
 
 Differing = Literal["keep", "override", "error"]

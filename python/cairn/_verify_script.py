@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import _begin, _compare, _environment, _items, _native, _trial, _verify
+from . import _begin, _compare, _environment, _filling, _native, _trial, _verify
 from ._checkpoint import Checkpoint
 from ._errors import Error
 
@@ -168,4 +168,4 @@ def _checkpoints(run: Path) -> dict[int, Path]:
 def _facts(checkpoint: Path) -> dict[str, object]:
     """What the reference said of the process that saved it."""
     with Checkpoint(checkpoint) as opened:
-        return dict(_items.about(opened.native).get("environment", _environment.environment()))
+        return dict(_filling.about(opened.native).get("environment", _environment.environment()))
