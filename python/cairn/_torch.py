@@ -1,13 +1,9 @@
-"""Modules and optimizers of torch as items of a state. Imported only when torch has been."""
+"""Modules of torch as items of a state, and which item an object of torch's is. Imported only when torch has been."""
 
 from __future__ import annotations
 
-import hashlib
-import operator
 import re
-import types
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,10 +11,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from . import _arrays, _attachments, _tree
-from ._errors import MismatchError, UnstorableError
-from ._items import Found, Item, Loaded, Loader, Part, Stateful
-from ._native import FRESH, FROZEN, OPTIMIZER, TRAINABLE, VOLATILE
-from ._report import some
+from ._errors import UnstorableError
+from ._items import Found, Item, Loaded, Loader, Part
+from ._native import FRESH, FROZEN, TRAINABLE, VOLATILE
+from ._optimizer import Names, OptimizerState, Scaler, Scheduler, is_same, unwrap_optimizer, unwrap_scheduler
 
 _WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "OptimizedModule": "_orig_mod"}
 _SHARDED = {"FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine"}
@@ -57,30 +53,6 @@ def acquaint(items: Iterable[Item]) -> None:
             item.names, item.is_scheduled = names, id(item.optimizer) in scheduled
     for module in modules:
         module.saved_elsewhere = {id(parameter) for other in modules if type(other) is Module and other is not module for _, parameter in other.parameters()}
-
-
-class Names:
-    """By which names modules that are bound know their parameters."""
-
-    def __init__(self, modules: list[Module]) -> None:
-        self._modules = modules
-        self._known: dict[int, str] = {}
-        self._made_of: list[int] | None = None
-
-    def known(self, anew: bool = False) -> dict[int, str]:
-        """By the parameter's id: the same dict as long as the names are, looked at anew when a module was captured anew."""
-        made_of = [module.captures for module in self._modules]
-        if anew or made_of != self._made_of:
-            self._made_of = made_of
-            names: dict[int, str] = {}
-            for module in self._modules:
-                for name, parameter in module.parameters():
-                    names.setdefault(id(parameter), name if module.name == "model" else f"{module.name}.{name}")
-            self._known = self._known if names == self._known else names
-        return self._known
-
-
-# ------------------------------------------------------------------------------------------------------------------ modules
 
 
 def bare(module: Any) -> Any:
@@ -138,11 +110,6 @@ def _structure_of(module: Any) -> list[Any] | None:
         found += child._non_persistent_buffers_set
         found += [tensor.requires_grad for tensor in child._parameters.values() if tensor is not None]
     return found
-
-
-def _is_same(structure: list[Any] | None, earlier: list[Any] | None) -> bool:
-    """Whether each object is the one that was there, which the earlier list keeps from going."""
-    return structure is not None and earlier is not None and len(structure) == len(earlier) and all(map(operator.is_, structure, earlier))
 
 
 def _tied_patterns(module: Any) -> list[str]:
@@ -218,7 +185,7 @@ class Module:
         """What was captured before, as long as the module is made of the same parts."""
         structure = _structure_of(self.module) if type(self) is Module else None
         is_tied_anew = bool(self._captured.aliases) and _tied_patterns(self.module) != self._patterns
-        if not _is_same(structure, self._structure) or is_tied_anew:
+        if not is_same(structure, self._structure) or is_tied_anew:
             self._structure, self._patterns, self._captured = structure, _tied_patterns(self.module), self._capture()
             self.captures += 1
         return self._captured
@@ -292,33 +259,6 @@ def _of_other_shape(tensor: Any, found: Found, name: str) -> Any:
     return tensor if tensor is not None and tuple(tensor.shape) != tuple(found.tensors[name].shape) else None
 
 
-class Scheduler(Stateful):
-    """A learning rate scheduler. Functions among its attributes are code: the scheduler that is restored has its own."""
-
-    def capture(self) -> Part:
-        code = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
-        state = {name: value for name, value in self.target.state_dict().items() if not isinstance(value, code)}
-        part = Part.of(_tree.flatten(self.name, state))
-        part.facts["class"] = _class_of(unwrap_scheduler(self.target))
-        return part
-
-    def prepare(self, found: Found) -> Part:
-        _check_class(unwrap_scheduler(self.target), found)
-        return super().prepare(found)
-
-
-class Scaler(Stateful):
-    """A GradScaler: one that is off has no state, and takes none."""
-
-    def prepare(self, found: Found) -> Part:
-        part, is_on = super().prepare(found), self.target.is_enabled()
-        if found.is_there and is_on and not found.tree:
-            raise MismatchError(f"{self.name}: it was off when it was saved, and is on now: restore the others with items=...")
-        if found.tree and not is_on:
-            part.notes.append(f"{self.name}: it was on when it was saved, and is off now: its scale of {found.tree.get('scale')} is left out")
-        return part
-
-
 def _notes(name: str, module: Any) -> list[str]:
     """DDP puts gradients into other buckets after the first backward pass of a process. A sum of three ranks or more depends on the place in the bucket."""
     ddp = torch.nn.parallel.DistributedDataParallel
@@ -340,268 +280,3 @@ def _flags(tensor: Any) -> int:
     if not isinstance(tensor, torch.nn.Parameter):
         return VOLATILE
     return TRAINABLE if tensor.requires_grad else FROZEN
-
-
-# --------------------------------------------------------------------------------------------------------------- optimizers
-
-
-def unwrap_optimizer(optimizer: Any) -> Any:
-    """The innermost one: what wrappers keep as .optimizer."""
-    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = optimizer.optimizer
-    return optimizer
-
-
-def unwrap_scheduler(scheduler: Any) -> Any:
-    """The innermost one: what wrappers keep as .scheduler."""
-    while isinstance(getattr(scheduler, "scheduler", None), LRScheduler):
-        scheduler = scheduler.scheduler
-    return scheduler
-
-
-def _class_of(target: Any) -> str:
-    return type(target).__qualname__
-
-
-def _check_class(target: Any, found: Found) -> None:
-    """One of another class would take the state of its namesakes, or fail half-way. Checkpoints of earlier versions do not say what saved them."""
-    saved, own = found.facts.get("class"), _class_of(target)
-    if saved not in (None, own):
-        raise MismatchError(f"{found.item}: saved by {saved}, and this one is {own}: restore the others with items=..., or load what fits by hand")
-
-
-_HOOKS = (
-    "_optimizer_state_dict_pre_hooks",
-    "_optimizer_state_dict_post_hooks",
-    "_optimizer_load_state_dict_pre_hooks",
-    "_optimizer_load_state_dict_post_hooks",
-)
-
-
-class OptimizerState:
-    """An optimizer's state, by the names of its parameters where it can be told by them, else by their positions."""
-
-    rank = 1
-
-    def __init__(self, name: str, optimizer: Any) -> None:
-        self.name, self.optimizer = name, unwrap_optimizer(optimizer)
-        self.names = Names([])
-        self.is_scheduled = False  # by an entry of the state
-        self._captured = Part()
-        self._structure: list[Any] | None = None  # of the optimizer when that was captured
-        self._loaded: Loaded | None = None
-        self._loaded_keys: list[str] | None = None
-        self._made_with: list[dict[str, object]] = []  # its groups' hyperparameters before it is restored
-        self._notes: list[str] = []  # of the restore that was prepared
-
-    def _parameters(self) -> list[Any]:
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-
-    def _is_plain(self) -> bool:
-        """Whether its state_dict is torch's, and no hook takes part."""
-        kind = type(self.optimizer)
-        if kind.state_dict is not Optimizer.state_dict or kind.load_state_dict is not Optimizer.load_state_dict:
-            return False
-        return not isinstance(self.optimizer, torch.optim.LBFGS) and not any(getattr(self.optimizer, hooks, None) for hooks in _HOOKS)
-
-    def _keys(self) -> list[str] | None:
-        """The parameters' names; None: their positions count."""
-        if not self._is_plain():
-            return None
-        for state in self.optimizer.state.values():
-            if any(isinstance(value, list | tuple | dict) for value in state.values()):
-                return None  # of other parameters, too, for all that is known
-        known = self.names.known()
-        names = [known.get(id(parameter)) for parameter in self._parameters()]
-        return None if None in names or len(set(names)) < len(names) else [name for name in names if name]
-
-    def _layout(self) -> str:
-        """What positions rest on: a digest of the names, as far as they are known, and the shapes."""
-        known = self.names.known()
-        rows = [f"{known.get(id(parameter), '')} {tuple(parameter.shape)}" for parameter in self._parameters()]
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-    def _state(self, keys: list[str] | None) -> dict[str, Any]:
-        """Its state_dict, with names for positions where they count."""
-        state = self.optimizer.state_dict()
-        if keys is None:
-            return {**state, "layout": self._layout()}
-        groups = [{**group, "params": [keys[index] for index in group["params"]]} for group in state["param_groups"]]
-        return {"state": {keys[index]: inner for index, inner in state["state"].items()}, "param_groups": groups}
-
-    def is_quiet(self) -> bool:
-        return self._is_plain()
-
-    def capture(self) -> Part:
-        """Of what was captured before the groups' values alone are looked at anew, as long as the tensors and the parameters are the same."""
-        structure = self._structure_now()
-        if not _is_same(structure, self._structure):
-            self._structure, self._captured = structure, self._capture()
-        elif structure is not None:
-            groups = self._groups()
-            if groups is None:
-                return self._capture()
-            self._captured = replace(self._captured, values={**self._captured.values, "param_groups": groups})
-        return self._captured
-
-    def _capture(self) -> Part:
-        part = Part.of(_tree.flatten(self.name, self._state(self._keys())), OPTIMIZER)
-        part.facts["class"] = _class_of(self.optimizer)
-        known = self.names.known()
-        part.unnamed = [parameter for parameter in self._parameters() if id(parameter) not in known]
-        return part
-
-    def _structure_now(self) -> list[Any] | None:
-        """What its state_dict follows from but for the groups' values, in objects that are the same ones as long as it does; None: it may follow from anything."""
-        if not self._is_plain():
-            return None
-        found: list[Any] = [self.names.known()]
-        for group in self.optimizer.param_groups:
-            found += group["params"]
-            found.append(None)  # where the next group begins
-        for parameter, state in self.optimizer.state.items():
-            found.append(parameter)
-            found += state
-            found += state.values()
-            if not all(map(_is_settled, state.values())):
-                return None
-        return found
-
-    def _groups(self) -> list[object] | None:
-        """The groups as they are stored; None: a tensor is among their values."""
-        saved: Any = self._captured.values.get("param_groups")
-        if saved is None:
-            return None
-        groups = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
-        flat = _tree.flatten(self.name, {"param_groups": groups})
-        fresh: Any = flat.values.get("param_groups")
-        return None if flat.tensors else [{**group, "params": old["params"]} for group, old in zip(fresh, saved, strict=True)]
-
-    def prepare(self, found: Found) -> Part:
-        self.names.known(anew=True)
-        if not found.tree:  # something to be missed
-            return Part([("state", torch.empty(0, dtype=torch.uint8), OPTIMIZER)])
-        _check_class(self.optimizer, found)
-        keys = None if "layout" in found.tree else self._keys()
-        notes = self._check(found, keys)
-        own = _tree.flatten(self.name, self._state(keys)).tensors
-        self._loaded, self._loaded_keys = Loaded(found, lambda name: _unless_cast(own.get(name), found, name)), keys
-        self._made_with = [_hyperparameters(group) for group in self.optimizer.param_groups]
-        part = self._loaded.part(OPTIMIZER)
-        part.notes += notes
-        self._notes = part.notes
-        return part
-
-    def _check(self, found: Found, keys: list[str] | None) -> list[str]:
-        """Refuses what cannot be told apart, before anything is touched. Returns what a user should know."""
-        layout, groups = found.tree.get("layout"), _groups_of(found)
-        own = self.optimizer.param_groups
-        if layout is None and keys is None:
-            raise MismatchError(f"{self.name}: its state was saved by parameter names, and now they are not known: bind the modules that have them beside it")
-        if layout is not None and layout != self._layout():
-            raise MismatchError(f"{self.name}: its state was saved by position, and the optimizer's parameters are others now, or in another order")
-        if len(groups) != len(own):
-            raise MismatchError(f"{self.name}: it has {len(own)} parameter groups, the checkpoint {len(groups) or 'none'}")
-        return [] if keys is None else self._check_groups(groups, keys)
-
-    def _check_groups(self, groups: list[Any], keys: list[str]) -> list[str]:
-        """A parameter stays in its group, for schedulers count these; within one the order is free."""
-        saved = {name: index for index, group in enumerate(groups) for name in group["params"]}
-        sizes = [index for index, group in enumerate(self.optimizer.param_groups) for _ in group["params"]]
-        own = dict(zip(keys, sizes, strict=True))
-        moved = [f"{name} from {saved[name]} to {own[name]}" for name in own if name in saved and saved[name] != own[name]]
-        if moved:
-            raise MismatchError(f"{self.name}: parameters moved between its groups: {some(moved, 64)}")
-        new, gone = [name for name in own if name not in saved], [name for name in saved if name not in own]
-        notes = [f"{self.name}: not in the checkpoint, without state as yet: {some(new)}"] if new else []
-        return notes + ([f"{self.name}: only in the checkpoint, left out: {some(gone)}"] if gone else [])
-
-    def finish(self) -> Any:
-        assert self._loaded is not None
-        tree, self._loaded = self._loaded.tree(), None
-        tree.pop("layout", None)
-        tree.setdefault("state", {})
-        self._tell_hyperparameters(tree["param_groups"])
-        if self._loaded_keys is not None:
-            self._number(tree, self._loaded_keys)
-        self.optimizer.load_state_dict(tree)
-        if type(self.optimizer).load_state_dict is Optimizer.load_state_dict:
-            self._keep_dtypes(tree["state"])
-        return self.optimizer
-
-    def _tell_hyperparameters(self, groups: list[dict[str, Any]]) -> None:
-        """Those of the code that give way to saved ones."""
-        told = []
-        for index, (group, made) in enumerate(zip(groups, self._made_with, strict=True)):
-            where = f"group {index}: " if len(groups) > 1 else ""
-            told += [f"{where}{key} {old}, made with {new}" for key, old, new in _unlike(_hyperparameters(group), made, self.is_scheduled)]
-        if told:
-            self._notes.append(f"{self.name}: as saved, not as it was made: {some(told, between='; ')}")
-
-    def _number(self, tree: dict[str, Any], keys: list[str]) -> None:
-        """Puts positions back for names."""
-        positions = {name: index for index, name in enumerate(keys)}
-        tree["state"] = {positions[name]: inner for name, inner in tree["state"].items() if name in positions}
-        at = 0
-        for group, own in zip(tree["param_groups"], self.optimizer.param_groups, strict=True):
-            group["params"] = list(range(at, at + len(own["params"])))
-            if "param_names" in own:
-                group["param_names"] = own["param_names"]
-            at += len(own["params"])
-
-    def _keep_dtypes(self, saved: Mapping[Any, Any]) -> None:
-        """torch casts floating state to its parameter's dtype: fp32 moments of bf16 weights stay what they were."""
-        parameters = self._parameters()
-        for index, inner in saved.items():
-            if isinstance(index, int):
-                state = self.optimizer.state
-                state[parameters[index]] = _uncast(state[parameters[index]], inner)
-
-
-def _hyperparameters(group: Mapping[str, Any]) -> dict[str, object]:
-    """A group's, as plain values."""
-    return {key: value.tolist() if isinstance(value, torch.Tensor) else value for key, value in group.items() if key not in ("params", "param_names")}
-
-
-def _unlike(saved: Mapping[str, object], made: Mapping[str, object], is_scheduled: bool) -> Iterator[tuple[str, object, object]]:
-    """What differs between two groups that have it, but for what schedulers change all the time: a rate counts as it was at first."""
-    changing = {"initial_lr"}
-    if "base_momentum" in {*saved, *made}:
-        changing |= {"momentum", "betas"}
-    if is_scheduled and "initial_lr" not in {*saved, *made}:
-        changing.add("lr")
-    for key in made:
-        if key in saved and key not in changing:
-            old, new = (group.get("initial_lr", group[key]) if key == "lr" else group[key] for group in (saved, made))
-            if old != new:
-                yield key, old, new
-
-
-def _is_settled(value: object) -> bool:
-    """Whether it is a tensor, or a value that stays what it is as long as it is the same object."""
-    return isinstance(value, torch.Tensor) or type(value) in _tree.PLAIN
-
-
-def _groups_of(found: Found) -> list[Any]:
-    """The parameter groups as a checkpoint holds them: a list, or by position where a tensor stands in one of them."""
-    groups = found.tree.get("param_groups")
-    if isinstance(groups, dict):
-        return [groups[str(place)] for place in range(len(groups))]
-    return groups if isinstance(groups, list) else []
-
-
-def _unless_cast(tensor: Any, found: Found, name: str) -> Any:
-    """An optimizer's own tensor, to be filled; one of another dtype is replaced, as load_state_dict would."""
-    stored = found.tensors[name].dtype
-    return tensor if tensor is not None and _arrays.buffer_of(tensor, f"{found.item}/{name}").dtype == stored else None
-
-
-def _uncast(loaded: Any, saved: Any) -> Any:
-    """What was loaded, with the saved tensors where their dtype was changed."""
-    if isinstance(loaded, torch.Tensor) and isinstance(saved, torch.Tensor):
-        return loaded if loaded.dtype == saved.dtype else saved.to(loaded.device)
-    if isinstance(loaded, dict) and isinstance(saved, dict):
-        return {key: _uncast(value, saved[key]) if key in saved else value for key, value in loaded.items()}
-    if type(loaded) in (list, tuple) and type(saved) is type(loaded) and len(loaded) == len(saved):
-        return type(loaded)(_uncast(*pair) for pair in zip(loaded, saved, strict=True))
-    return loaded
