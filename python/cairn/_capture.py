@@ -167,7 +167,7 @@ class Capturer:
     def start_copies(self) -> bool:
         """What was captured and lies on a device is on its way when this returns. Whether there is such."""
         moves = self._bound.moves if self._bound is not None else []
-        if self._copies is not None and moves:
+        if self._copies is not None:
             self._copies.start(moves)
         return bool(moves)
 

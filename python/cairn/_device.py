@@ -138,8 +138,10 @@ class Copies:
     def start(self, moves: list[Move]) -> None:
         """All copies are ordered when this returns, and the training streams wait for those that are not late. The gate is shut until they have arrived."""
         self.wait()
+        self._untold, self._unchecked, self._written = [], [], None
+        if not moves:
+            return
         self._room().wait()
-        self._untold, self._written = [], None
         self.gate.shut()
         try:
             orders = self._orders(moves)

@@ -324,6 +324,19 @@ def test_a_late_tensor_may_be_given_other_memory(tmp_path: Path, engine: Engine)
     assert (saved(run.manager, step)["w0"] == value).all()
 
 
+def test_a_model_that_came_back_to_main_memory_is_not_held_against_the_device(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = three_saves(tmp_path / "run", engine)
+    run.train_and_save()
+    run.manager.wait_until_finished()
+    engine.training.finish()
+    monkeypatch.setattr(_device, "engine_of", lambda array: None)
+    with torch.no_grad():
+        run.model.w1.add_(1)  # counted, and nobody copies any more
+    run.manager.save(run.number + 1, force=True)
+    run.manager.close()
+    assert (saved(run.manager, run.number + 1)["w1"] == run.value + 1).all()
+
+
 def test_tensors_here_and_there(tmp_path: Path, engine: Engine) -> None:
     """An optimizer's state in main memory beside weights on the device, odd dtypes and layouts among these."""
     shapes: dict[str, Any] = {
