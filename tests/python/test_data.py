@@ -41,7 +41,10 @@ EVERY = [
     "stream",
     "list",
 ]
-IN_WORKERS = ["shuffled", "generator", "replacement", "weighted", "eager", "unbatched", "prefetch", "stream"]
+IN_WORKERS = [
+    *("shuffled", "generator", "prefetch", "stream"),
+    *(pytest.param(kind, marks=pytest.mark.long) for kind in ("replacement", "weighted", "eager", "unbatched")),
+]
 
 
 def interrupted_everywhere(kind: str, workers: int, persistent: bool = False) -> None:

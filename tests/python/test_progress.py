@@ -230,9 +230,9 @@ for _ in range(20):
     "load",
     [
         "cairn.load({path!r})",
-        "cairn.load({path!r}, into=model)",
+        pytest.param("cairn.load({path!r}, into=model)", marks=pytest.mark.long),
         'cairn.load({path!r}, into={{"model": model}})',
-        'cairn.load({path!r} + ".safetensors", into=model)',
+        pytest.param('cairn.load({path!r} + ".safetensors", into=model)', marks=pytest.mark.long),
     ],
     ids=["new memory", "module", "state", "converted"],
 )

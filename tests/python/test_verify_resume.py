@@ -55,7 +55,8 @@ def test_a_run_that_seeds_nothing_begins_as_the_reference_did(monkeypatch: pytes
     assert not cairn.verify_resume(lambda: resumable.unseeded(), resumable.train, 4).new_processes
 
 
-@pytest.mark.parametrize("make_state", [pytest.param(resumable.scaled_by_luck, marks=pytest.mark.long), resumable.scaled_by_order])
+@pytest.mark.long
+@pytest.mark.parametrize("make_state", [resumable.scaled_by_luck, resumable.scaled_by_order])
 def test_what_a_resumed_process_would_draw_anew_is_found(make_state: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONHASHSEED", raising=False)
     differs = found(make_state, resumable.train_scaled, 2)
@@ -116,6 +117,7 @@ def test_functions_that_no_other_process_can_import(caplog: pytest.LogCaptureFix
     assert "without any resume" in str(found(good, hidden)), "a counter that make_state does not set"
 
 
+@pytest.mark.long
 def test_what_fails_in_another_process_is_told() -> None:
     with pytest.raises(cairn.Error, match=r"(?s)the reference run failed:.*the data is not there"):
         cairn.verify_resume(resumable.make_state, resumable.train_with_error, 1)

@@ -1,6 +1,6 @@
 /* The simulated disk's program:
  *
- *     sim                     the short form: cuts after every change with 2 seeds each, 2,000 random workloads
+ *     sim                     the short form: cuts after every change with a seed each, 1,000 random workloads
  *     sim --long              20 seeds each, 20,000 workloads
  *     sim --seed N            one random workload, and what came of it; --trace: every call of the system
  *     sim --case C --seed N --cut K    one operation, the power going before its change number K
@@ -187,7 +187,7 @@ static bool read_options(int argc, char **argv, struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = { .from = 1, .workloads = 2000, .case_seeds = 2 };
+    struct options options = { .from = 1, .workloads = 1000, .case_seeds = 1 };
     unsigned failed = 0;
     program = argv[0];
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 28); /* memory is given back and taken again all the time: not to the kernel */
