@@ -56,11 +56,17 @@ void raw_layout_free(struct raw_layout *layout)
 
 /* ---------------------------------------------------------------------------------------------------------------- memory */
 
-unsigned char *raw_memory_new(uint64_t size_bytes)
+unsigned char *raw_memory_untouched(uint64_t size_bytes)
 {
     unsigned char *memory = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) die("no memory for %.1f GiB", (double)size_bytes / (1u << 30));
     (void)madvise(memory, size_bytes, MADV_HUGEPAGE);
+    return memory;
+}
+
+unsigned char *raw_memory_new(uint64_t size_bytes)
+{
+    unsigned char *memory = raw_memory_untouched(size_bytes);
     memset(memory, 1, size_bytes);
     return memory;
 }

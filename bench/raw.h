@@ -24,8 +24,9 @@ struct raw_layout {
 void raw_layout_of(const char *folder, struct raw_layout *ret_layout);
 void raw_layout_free(struct raw_layout *layout);
 
-/* Memory for the bytes: pages of 2 MiB where there are, touched. */
+/* Memory for the bytes: pages of 2 MiB where there are, touched or not. */
 unsigned char *raw_memory_new(uint64_t size_bytes);
+unsigned char *raw_memory_untouched(uint64_t size_bytes);
 void raw_memory_free(unsigned char *memory, uint64_t size_bytes);
 
 /* Each returns seconds. Files of 1 MiB and more go by O_DIRECT in blocks of 4 MiB, blocks reserved first, the others in one buffered write; every file is

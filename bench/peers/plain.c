@@ -14,6 +14,7 @@ SEEN unsigned char *plain_memory(uint64_t size_bytes);
 SEEN double plain_copy(unsigned char *destination, const unsigned char *const *parts, const uint64_t *sizes, int count, int threads);
 SEEN double plain_write(const char *like, const char *folder, const unsigned char *memory, uint64_t memory_bytes, int threads);
 SEEN double plain_read(const char *folder, unsigned char *memory, uint64_t memory_bytes, int direct, int digested, int threads);
+SEEN double plain_read_anew(const char *folder, uint64_t memory_bytes, int threads);
 SEEN void plain_drop(const char *folder);
 SEEN void plain_fill(const char *folder);
 SEEN int plain_wait_idle(double minutes);
@@ -72,6 +73,15 @@ double plain_read(const char *folder, unsigned char *memory, uint64_t memory_byt
     double seconds = digested ? raw_read_digested(folder, &layout, memory, memory_bytes, direct, threads)
                               : raw_read(folder, &layout, memory, memory_bytes, direct, threads);
     raw_layout_free(&layout);
+    return seconds;
+}
+
+/* By O_DIRECT, into memory that the kernel has yet to give. */
+double plain_read_anew(const char *folder, uint64_t memory_bytes, int threads)
+{
+    unsigned char *memory = raw_memory_untouched(memory_bytes);
+    double seconds = plain_read(folder, memory, memory_bytes, true, false, threads);
+    raw_memory_free(memory, memory_bytes);
     return seconds;
 }
 

@@ -15,6 +15,8 @@ _library.plain_write.restype = ctypes.c_double
 _library.plain_write.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]
 _library.plain_read.restype = ctypes.c_double
 _library.plain_read.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.c_int, ctypes.c_int]
+_library.plain_read_anew.restype = ctypes.c_double
+_library.plain_read_anew.argtypes = [ctypes.c_char_p, ctypes.c_uint64, ctypes.c_int]
 _library.plain_wait_idle.argtypes = [ctypes.c_double]
 
 
@@ -63,6 +65,10 @@ class Plain:
     def read(self, folder: Path, threads: int) -> float:
         """By O_DIRECT: as from a cold cache."""
         return float(_library.plain_read(os.fsencode(folder), self._to, self._room, True, False, threads))
+
+    def read_anew(self, folder: Path, threads: int) -> float:
+        """The same into memory that nobody has touched yet."""
+        return float(_library.plain_read_anew(os.fsencode(folder), self._room, threads))
 
     def read_digested(self, folder: Path, threads: int) -> float:
         """From the page cache into memory that is there, with a digest of each block."""

@@ -110,6 +110,7 @@ class Session:
             self.samples[f"{which}_{name}"].append(value)
         self.samples[f"{which}_stall_by_copy"].append(self.samples[f"{which}_stall"][-1] / copy)
         self.samples[f"{which}_durable_by_write"].append(self.samples[f"{which}_durable"][-1] / write)
+        self.samples[f"{which}_durable_by_copy_and_write"].append(self.samples[f"{which}_durable"][-1] / (copy + write))
 
     def _write(self, step: int, target: Path, threads: int) -> float:
         seconds = self.plain.write(self.saver.path(step), target, threads)
@@ -120,8 +121,9 @@ class Session:
 
     def _load(self, step: int) -> None:
         path = self.saver.path(step)
-        plain.drop(path)
-        self.samples["cold_load"].append(timed(lambda: touch(self.saver.load(step))))
+        for name in ("first_load", "cold_load"):  # a virtual machine may have to take the memory of the first one from its host
+            plain.drop(path)
+            self.samples[name].append(timed(lambda: touch(self.saver.load(step))))
         plain.fill(path)
         self.samples["warm_load"].append(timed(lambda: touch(self.saver.load(step))))
         if hasattr(self.saver, "map"):
@@ -145,6 +147,8 @@ class Session:
         for threads in (2, 4):
             plain.drop(path)
             self.samples[f"cold_read_{threads}"].append(self.plain.read(path, threads))
+            plain.drop(path)
+            self.samples[f"cold_read_anew_{threads}"].append(self.plain.read_anew(path, threads))
         plain.fill(path)
         self.samples["warm_read_digested"].append(min(self.plain.read_digested(path, 2) for _ in range(2)))
 

@@ -21,9 +21,10 @@ def lines(rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rest]]
 
 
-def cold_read(figures: dict[str, list[float]]) -> list[float]:
-    """Of the better number of threads in each process."""
-    return [min(pair) for pair in zip(figures["cold_read_2"], figures["cold_read_4"], strict=True)]
+def cold_read(figures: dict[str, list[float]], anew: bool = False) -> list[float]:
+    """Of the better number of threads in each process. anew: into memory that nobody has touched."""
+    name = "cold_read_anew" if anew else "cold_read"
+    return [min(pair) for pair in zip(figures[f"{name}_2"], figures[f"{name}_4"], strict=True)]
 
 
 class Targets:
@@ -33,8 +34,11 @@ class Targets:
         self.results, self.samples = results, results["samples"]
         self.rows = [["to reach", "reached", "target", ""]]
 
-    def _add(self, what: str, value: float | None, limit: float, unit: str = "") -> None:
-        if value is not None:
+    def _add(self, what: str, value: float | None, limit: float | None, unit: str = "") -> None:
+        """limit None: for comparison."""
+        if value is not None and limit is None:
+            self.rows.append([f"for comparison: {what}", f"{number(value)} {unit}".strip(), "—", ""])
+        elif value is not None and limit is not None:
             self.rows.append([what, f"{number(value)} {unit}".strip(), f"≤ {limit:g} {unit}".strip(), "reached" if value <= limit else "**missed**"])
 
     def _middle(self, table: str, saver: str, figure: str) -> float | None:
@@ -70,7 +74,7 @@ class Targets:
         self._add("tensors of a lazy save with later values", later, 0)
         return lines(self.rows) if len(self.rows) > 1 else []
 
-    def _share(self, what: str, state: str, figure: str, other: float | None, limit: float) -> None:
+    def _share(self, what: str, state: str, figure: str, other: float | None, limit: float | None) -> None:
         """Cairn's figure as a multiple of another one."""
         self._add(what, self._ratio(state, "cairn", figure, other), limit)
 
@@ -93,6 +97,7 @@ class Targets:
             self._add(f"stall of a lazy save, {name}", hidden * 1e3, 1, "ms")
         what = f"durable save, {name}"
         self._add(f"{what}: times the raw writer", self._middle(state, "cairn", "later_durable_by_write"), 1.1)
+        self._add(f"{what}: times the plain copy, and then the raw writer", self._middle(state, "cairn", "later_durable_by_copy_and_write"), None)
         self._share(f"{what}: share of the best peer's", state, "later_durable", self._best(state, "later_durable"), 1)
         self._share(f"{what}: share of the best asynchronous peer's", state, "later_durable", self._best(state, "later_durable", True), 0.5)
         self._mib(f"memory of a save beyond an arena of the state's size, {name}", median(ours["extra_bytes"]) - self.results["bytes"][state])
@@ -104,6 +109,9 @@ class Targets:
             return
         reader = median(cold_read(ours))
         self._share(f"cold load in new memory, checked, {name}: times the raw reader", state, "cold_load", reader, 1.1)
+        if "cold_read_anew_2" in ours:
+            anew = median(cold_read(ours, anew=True))
+            self._share(f"cold load in new memory, checked, {name}: times the raw reader into new memory", state, "cold_load", anew, None)
         self._share(f"cold load in place, checked, {name}: times the raw reader", state, "cold_fill", reader, 1.1)
         peer = self._middle(state, "safetensors", "warm_map")
         if peer is not None:
