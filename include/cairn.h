@@ -281,8 +281,7 @@ typedef struct cairn_run_options {
     const char *best_metric; /* the symlink `best` follows this metric: of two that are as good it leads to the newer one */
     int best_is_max;         /* non-zero: larger is better */
     cairn_io_mode io_mode;
-    uint32_t io_threads;     /* writers, or readers of a restore: 1..16; 0: 8 where the caller waits for them, else 2 to 4, by the cores there are.
-                                1: one thread does all */
+    uint32_t io_threads;     /* writers, or readers of a restore: 1..16; 0: 8 where the caller waits for them, else 4. 1: one thread does all */
     uint64_t arena_bytes;    /* what the arena may take; 0: as much as the state needs, within half of the free memory; DEFERRED tensors, which nobody
                                 waits for, pass through 16 pieces. It has 3 pieces at least, each of piece_bytes and 8 KiB */
     uint64_t piece_bytes;    /* 4 MiB (0) or 16 MiB */

@@ -117,7 +117,6 @@ def _other_size(rank: int, size: int, count: int) -> str:
     return f"{now}; rank {rank} was not there: its random generators stay as they are, and its data is where rank 0's is"
 
 
-
 def _differences(rows: list[_items.Row], checkpoint: Checkpoint, allow_missing: bool) -> list[str]:
     """What keeps these tensors from being filled."""
     wrong = []
@@ -135,6 +134,7 @@ def mismatch(path: str, differences: list[str]) -> MismatchError:
     error = MismatchError(f"{path}: {some(differences, 64, '; ')}; cairn.load takes over what fits, see rename, on_shape and allow_missing")
     error.code, error.differences = "MISMATCH", differences
     return error
+
 
 def read_trees(checkpoint: Checkpoint, found: Mapping[str, Found]) -> dict[str, Any]:
     """Items in new memory, every byte checked, all of them read at once."""

@@ -8,10 +8,9 @@ enum { MAX_SLOTS = 1 << 20 };
 
 uint32_t cn_defaults_threads(uint32_t wish, enum cn_work work)
 {
-    enum { LEAST_BEHIND = 2, MOST_BEHIND = 4, WAITED_FOR = 8 };
+    enum { BEHIND = 4, WAITED_FOR = 8 };
     if (wish) return wish;
-    if (work == CN_WORK_WAITED_FOR) return WAITED_FOR;
-    return (uint32_t)cn_max_u64(LEAST_BEHIND, cn_min_u64(cn_os_cores(), MOST_BEHIND));
+    return work == CN_WORK_WAITED_FOR ? WAITED_FOR : BEHIND;
 }
 
 uint32_t cn_defaults_slots(uint64_t slot_bytes, uint64_t wanted, uint64_t limit_bytes)

@@ -9,8 +9,8 @@
 #define CN_DEFAULT_SHARD_BYTES UINT64_C(5000000000)
 
 enum cn_work {
-    CN_WORK_BEHIND,    /* the caller computes beside it: 2 to 4 tasks, by the cores there are */
-    CN_WORK_WAITED_FOR /* nobody computes beside it: 8, so that the disk has something to do while others digest */
+    CN_WORK_BEHIND,    /* the caller computes beside it: 4 tasks, for the disk wants to have something to do while others digest */
+    CN_WORK_WAITED_FOR /* nobody computes beside it: 8 */
 };
 uint32_t cn_defaults_threads(uint32_t wish, enum cn_work work);
 /* How many slots of an arena: those wanted, within limit_bytes (0: half of the free memory), but never fewer than work needs. */

@@ -170,8 +170,9 @@ static int move_pieces(struct cn_save *save, bool early, cairn_error *err)
     pump.pieces = save->list_count;
     pump.places = give_places(save);
     pump.stage_first = save->behind && !early;
-    pump.behind = save->behind && !early;                              /* for the early ones the caller waits */
-    if (pump.stage_first && !save->lazy) pump.stagers = save->threads; /* the caller waits, and nobody writes yet */
+    pump.behind = save->behind && !early; /* for the early ones the caller waits */
+    /* eagerly the caller waits for all of it, and nobody writes yet */
+    if (pump.stage_first && !save->lazy) pump.stagers = (uint32_t)cn_min_u64(save->threads, cn_max_u64(cn_os_cores(), 2));
     return pump.pieces || !early ? cn_pump_run(&pump, err) : CAIRN_OK;
 }
 
