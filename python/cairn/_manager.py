@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, SupportsFloat, SupportsIndex
 
 from . import _capture, _checks, _compare, _device, _items, _lazy, _native, _progress, _ranks, _settings
 from ._attachments import Attached, Attachments
-from ._errors import Error, make
+from ._errors import Error, TornStateError, make
 from ._hints import Hints
 from ._history import History
 from ._opening import close_earlier, open_run
@@ -393,7 +393,8 @@ class CheckpointManager(History):
 
         step: one that is kept, else the newest; what came after it is left behind by the next save. state: entries to fill besides those of the manager, as
         templates. items: these alone. allow_missing: parameters and optimizer states that the checkpoint lacks stay as they are. Raises MismatchError, which
-        names every difference, before anything is touched; CorruptError where only damaged checkpoints are there; TornStateError if it failed half-way: then the state is a mixture."""
+        names every difference, before anything is touched; CorruptError where only damaged checkpoints are there; TornStateError if it failed half-way: then the state is a mixture,
+        and nothing is saved until a restore of all of it has succeeded."""
         if (meant := integer(state)) is not None:
             raise TypeError(f"restore({meant}): name the step, restore(step={meant})")
         step = None if step is None else step_of(step, "restore(step={})")
@@ -402,12 +403,21 @@ class CheckpointManager(History):
         names = None if items is None else [item.name for item in chosen]
         self._open()
         restoring = Restoring(self.directory, self._ranks, self._settings, chosen, names, step, allow_missing)
+        was_torn = self._steps.is_torn
+        try:
+            restored = self._restore(restoring)
+        except TornStateError:
+            self._steps.is_torn = True
+            raise
+        self._steps.is_torn = was_torn and names is not None
+        self._reserve()
+        return restored
+
+    def _restore(self, restoring: Restoring) -> Restored:
         path = restoring.fill(self._reader)
         self._steps.now_restored(None)
         self._judge.failure = None
-        restored = Restored(0, True, None, dict(self._state), Report()) if path is None else self._take_up(restoring, path)
-        self._reserve()
-        return restored
+        return Restored(0, True, None, dict(self._state), Report()) if path is None else self._take_up(restoring, path)
 
     def _reader(self) -> _native.Run:
         run = self._writer()
@@ -416,6 +426,7 @@ class CheckpointManager(History):
 
     def _take_up(self, restoring: Restoring, path: Path) -> Restored:
         """What was filled becomes the state, and the report says what it is."""
+        self._steps.is_torn = True  # whatever it ends with
         self._state |= restoring.finish()
         restored = restoring.restored(path, dict(self._state))
         self._steps.now_restored(restored.step)

@@ -81,7 +81,41 @@ class Scheduler(Stateful):
 
     def prepare(self, found: Found) -> Part:
         _check_class(unwrap_scheduler(self.target), found)
-        return super().prepare(found)
+        part = super().prepare(found)
+        self._made_with, self._notes = self._schedule(self.target.state_dict()), part.notes
+        return part
+
+    def finish(self) -> Any:
+        assert self._loaded is not None
+        saved = self._schedule(self._loaded.tree())
+        told = [f"{key} {saved[key]}, made with {made}" for key, made in self._made_with.items() if key in saved and saved[key] != made]
+        if told:
+            self._notes.append(_as_saved(self.name, told))
+        return super().finish()
+
+    def _schedule(self, state: Mapping[str, Any]) -> dict[str, object]:
+        """What one of torch's own was made with: what of its state no step changes. What others keep there is theirs to know."""
+        is_known = type(unwrap_scheduler(self.target)).__module__ == LRScheduler.__module__
+        return dict(_schedule_in(state)) if is_known else {}
+
+
+_PROGRESS = {"last_epoch", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i", "base_lrs", "lr_lambdas"}  # base_lrs: its optimizer's to tell
+
+
+def _schedule_in(state: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, object]]:
+    """By name; those of schedulers within it by their place before."""
+    for key, value in state.items():
+        if key == "_schedulers":
+            for place, inner in enumerate(value):
+                yield from _schedule_in(inner, f"{above}{place}.")
+        elif key == "_milestones" or not (key in _PROGRESS or key.startswith("_")):
+            held = value if isinstance(value, list | tuple) else (value,)
+            if not any(isinstance(each, torch.Tensor) for each in held):
+                yield above + key.removeprefix("_"), value
+
+
+def _as_saved(name: str, told: list[str]) -> str:
+    return f"{name}: as saved, not as it was made: {some(told, between='; ')}"
 
 
 class Scaler(Stateful):
@@ -267,7 +301,7 @@ class OptimizerState:
             where = f"group {index}: " if len(groups) > 1 else ""
             told += [f"{where}{key} {old}, made with {new}" for key, old, new in _unlike(_hyperparameters(group), made, self.is_scheduled)]
         if told:
-            self._notes.append(f"{self.name}: as saved, not as it was made: {some(told, between='; ')}")
+            self._notes.append(_as_saved(self.name, told))
 
     def _number(self, tree: dict[str, Any], keys: list[str]) -> None:
         """Puts positions back for names."""

@@ -214,7 +214,7 @@ static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, co
 {
     cairn_run *run = attempt->run;
     run->restored = true;
-    run->torn = false;
+    run->torn = run->torn && attempt->options->items; /* of a few alone: the others are what they were */
     run->trainable_known = false;
     cn_schedule_resume(&run->schedule, entry->manifest.step);
     run->names_stale = entry != catalog->top || !cn_tidy_names_are_right(catalog);

@@ -890,3 +890,36 @@ def test_ctrl_c_in_mid_save_leaves_the_store_whole(tmp_path: Path) -> None:
             assert step >= before and (state["model"]["w"] == step).all() and not list((tmp_path / "run/.cairn/staging").iterdir()), f"seed {seed}"
         before = step
     assert before > 0, "something was saved at all"
+
+
+class Picky:
+    """Takes the states that it is told to."""
+
+    def __init__(self) -> None:
+        self.fails_with: BaseException | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": 1}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.fails_with is not None:
+            raise self.fails_with
+
+
+@pytest.mark.parametrize("failure, raised", [(KeyError("count"), cairn.TornStateError), (KeyboardInterrupt(), KeyboardInterrupt)])
+def test_a_mixture_is_never_saved(failure: BaseException, raised: type[BaseException], tmp_path: Path) -> None:
+    picky = Picky()
+    state = {"model": {"w": np.zeros(8, np.float32)}, "picky": picky}
+    with cairn.CheckpointManager(tmp_path / "run", state) as mngr:
+        mngr.save(1, force=True)
+        picky.fails_with = failure
+        with pytest.raises(raised):
+            mngr.restore()
+        with pytest.raises(cairn.TornStateError, match="/run: the last restore failed half-way, and the state is a mixture: restore all of it again before you save$"):
+            mngr.save(2, force=True)
+        mngr.restore(items=["model"])
+        with pytest.raises(cairn.TornStateError):
+            mngr.save(2, force=True)
+        picky.fails_with = None
+        mngr.restore()
+        assert mngr.save(2, force=True)

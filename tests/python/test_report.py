@@ -104,6 +104,38 @@ def test_of_a_scheduled_rate_the_first_one_is_compared(is_tensor: bool, tmp_path
     assert resumed(tmp_path / "none", old, optimized({}, lr=0.25)) == []
 
 
+def test_a_schedule_that_is_not_what_the_code_says_is_told(tmp_path: Path) -> None:
+    schedulers = torch.optim.lr_scheduler
+
+    def make(steps: int, first: int) -> dict[str, Any]:
+        state = optimized({}, lr=0.1)
+        parts = [schedulers.LinearLR(state["optimizer"], total_iters=first), schedulers.CosineAnnealingLR(state["optimizer"], T_max=steps)]
+        return state | {"scheduler": schedulers.SequentialLR(state["optimizer"], parts, [first])}
+
+    old = make(100, 10)
+    for _ in range(20):
+        old["optimizer"].step()
+        old["scheduler"].step()
+    assert resumed(tmp_path / "same", old, make(100, 10)) == []
+    new = make(200, 5)
+    told = "milestones [10], made with [5]; 0.total_iters 10, made with 5; 1.T_max 100, made with 200"
+    assert resumed(tmp_path / "other", old, new) == [f"scheduler: as saved, not as it was made: {told}"]
+    assert new["scheduler"].state_dict() == old["scheduler"].state_dict()
+
+
+def test_a_schedule_of_one_s_own_tells_nothing(tmp_path: Path) -> None:
+    class Own(torch.optim.lr_scheduler.StepLR):
+        seen = 0
+
+    def make(seen: int) -> dict[str, Any]:
+        state = optimized({}, lr=0.1)
+        scheduler = Own(state["optimizer"], 5)
+        scheduler.seen = seen
+        return state | {"scheduler": scheduler}
+
+    assert resumed(tmp_path, make(7), make(0)) == []
+
+
 @pytest.mark.parametrize("name", ["CyclicLR", "OneCycleLR", "ReduceLROnPlateau"])
 def test_what_schedulers_change_is_not_told_at_an_ordinary_resume(name: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"CyclicLR": {"base_lr": 0.1, "max_lr": 0.5}, "OneCycleLR": {"max_lr": 0.5, "total_steps": 9}, "ReduceLROnPlateau": {"patience": 0}}[name]

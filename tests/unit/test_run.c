@@ -256,6 +256,12 @@ static void only_damage_after_the_first_byte_is_torn(void **unused)
     cairn_save_options save = TEST_SAVE_OPTIONS;
     save.step = 50;
     test_code(cairn_save(run, t.state, &save, NULL, &err), CAIRN_E_TORN_STATE); /* a mixture is never saved */
+    const char *items[] = { "model" };
+    cairn_restore_options of_model = CAIRN_RESTORE_OPTIONS_INIT;
+    of_model.items = items;
+    of_model.items_count = 1;
+    test_ok(cairn_restore(run, t.state, &of_model, NULL, &err));
+    test_code(cairn_save(run, t.state, &save, NULL, &err), CAIRN_E_TORN_STATE); /* the rest of it is what it was */
     test_ok(cairn_run_close(run, &err));
     trainer_close(&t);
 }
