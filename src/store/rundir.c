@@ -159,6 +159,13 @@ static int parts_from(const char *path, size_t at)
     return count;
 }
 
+static int not_entered(const char *path, const char *doing, int rc, cairn_error *err)
+{
+    if (rc == -ENOTDIR)
+        return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: it or what is above it is a file, and a run is a folder: give another name", path);
+    return cn_error_errno(err, -rc, "%s: %s it", path, doing);
+}
+
 /* D1. What is made is made durable. Store and run folder are synced into their parents even when they stand there: who made them may have died
  * before its own sync. Where somebody else's folder above them cannot be opened, they are old. */
 static int make_path(struct cn_rundir *run, cairn_error *err)
@@ -172,7 +179,7 @@ static int make_path(struct cn_rundir *run, cairn_error *err)
         path[at] = 0;
         int rc = cn_os_make_dir_path(path);
         bool made = !rc;
-        if (rc && rc != -EEXIST && cn_os_stat_path(path, &info)) return cn_error_errno(err, -rc, "%s: making it", path);
+        if (rc && rc != -EEXIST && cn_os_stat_path(path, &info)) return not_entered(path, "making", rc, err);
         if (!made && parts_from(run->path, at) > 1) continue;
         rc = sync_above(path);
         if (rc && (made || (rc != -EACCES && rc != -EPERM))) return cn_error_errno(err, -rc, "%s: syncing the folder above it", run->path);
@@ -296,7 +303,7 @@ static int open_for_writing(struct cn_rundir *run, cairn_error *err)
     if (!code) code = make_path(run, err);
     if (code) return code;
     int rc = cn_os_open_dir_path(run->path, &run->dir);
-    if (rc) return cn_error_errno(err, -rc, "%s: opening it", run->path);
+    if (rc) return not_entered(run->path, "opening", rc, err);
     code = cn_rundir_refuse_foreign(run, err);
     if (!code) code = refuse_orphans(run, err);
     if (!code && !cn_os_stat_at(run->dir, CN_NAME_RUN, &info)) code = read_run(run, err); /* a newer format: touch nothing */
@@ -346,7 +353,7 @@ int cn_rundir_open_read(const char *path, struct cn_rundir *ret_run, cairn_error
     if (code) return code;
     int rc = cn_os_open_dir_path(run.path, &run.dir);
     if (rc == -ENOENT) return cn_error_set(err, CAIRN_E_NOTFOUND, "%s: no such run; `cairn ls` lists what a store holds", run.path);
-    if (rc) return cn_error_errno(err, -rc, "%s: opening it", run.path);
+    if (rc) return not_entered(run.path, "opening", rc, err);
     code = read_run(&run, err);
     if (code == CAIRN_E_NOTFOUND && cn_rundir_lost_description(run.dir))
         code = cn_error_set(err, CAIRN_E_FORMAT, "%s: " CN_NAME_RUN " is missing" LOST_RUN_JSON, run.path);

@@ -923,3 +923,11 @@ def test_a_mixture_is_never_saved(failure: BaseException, raised: type[BaseExcep
         picky.fails_with = None
         mngr.restore()
         assert mngr.save(2, force=True)
+
+
+@pytest.mark.parametrize("place", ["notes", "notes/run"])
+def test_a_file_where_a_run_should_be_is_named(place: str, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(cairn.NotFoundError, match="/notes(/run)?: it or what is above it is a file, and a run is a folder: give another name$"):
+        cairn.CheckpointManager(tmp_path / place, state_of()).restore()
+    assert (tmp_path / "notes").read_text() == "mine"
