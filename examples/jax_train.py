@@ -52,7 +52,7 @@ def main() -> None:
             step += 1
             if step % 20 == 0:
                 print(f"step {step}: loss {float(loss):.6f}")
-            manager.save(step, state=tree, metrics={"loss": loss})
+            manager.save(step, state=tree, metrics={"loss": loss}, force=step == arguments.steps)
 
 
 if __name__ == "__main__":

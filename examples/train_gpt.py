@@ -74,7 +74,7 @@ def main() -> None:
                 step += 1
                 if step % 50 == 0:
                     print(f"step {step}: loss {loss.item():.6f}")
-                manager.save(step, metrics={"loss": loss})
+                manager.save(step, metrics={"loss": loss}, force=step == arguments.steps)
                 if step == arguments.steps or manager.should_stop:
                     break
             else:

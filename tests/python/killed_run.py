@@ -50,9 +50,9 @@ def train(text: str, steps: str, run: str, is_held: bool) -> None:
             super().__init__(directory, state, io_threads=1, **options)
             self.given = state
 
-        def save(self, step: int, *, metrics: dict[str, Any]) -> bool:
+        def save(self, step: int, *, metrics: dict[str, Any], force: bool) -> bool:
             log.step(step, metrics["loss"].item())
-            saved = super().save(step, metrics=metrics)
+            saved = super().save(step, metrics=metrics, force=force)
             if is_held and step == 1:
                 self.wait_until_finished()
                 wait_for_a_tracer()

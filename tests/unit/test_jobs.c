@@ -599,6 +599,7 @@ static void early_writes_fail_loudly(void **unused)
         cairn_run_options options = CAIRN_RUN_OPTIONS_INIT;
         options.check_early_writes = kind == ONE_ROW || kind == AFTER_STAGING; /* witnesses and counter see two others */
         options.written = say_written;
+        options.io_threads = 2; /* one of them stages: the first piece first */
         written_name = NULL;
         cairn_run *run = open_run("early", options);
         test_ok(save(run, &t, 1, CAIRN_SAVE_LAZY));
