@@ -79,7 +79,7 @@ collect() { # collect NAME...: when all that runs beside has ended
         add "$log/${name//[ \/]/-}.log" "$status" "$name" "$seconds"
     done
 }
-waiting=(tests/permissions.sh tests/places.sh tests/fuse/run.sh tests/crash/run.sh)
+waiting=(tests/places.sh tests/fuse/run.sh tests/crash/run.sh)
 second_lane() {
     timed python python_package
     for script in "${waiting[@]}"; do timed "$script" "$script" build; done
@@ -100,7 +100,7 @@ part 'clang' build_clang
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
 part 'fuzz corpora' tests/fuzz.sh replay
 part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
-for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/docs.sh tests/bench.sh; do
+for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/docs.sh tests/bench.sh tests/permissions.sh; do
     part "$script" "$script" build
 done
 collect follow-two-minutes simulated-disk python "${waiting[@]}"
