@@ -46,7 +46,8 @@ static void *gather(void *user)
 
 double plain_copy(unsigned char *destination, const unsigned char *const *parts, const uint64_t *sizes, int count, int threads)
 {
-    struct gathering gathering = { .destination = destination, .parts = parts, .sizes = sizes, .count = count };
+    struct gathering gathering = { .parts = parts, .sizes = sizes, .count = count };
+    gathering.destination = destination;
     pthread_t others[MAX_THREADS];
     double start = now_s();
     for (int i = 1; i < threads; i++)
