@@ -229,7 +229,7 @@ for _ in range(20):
 @pytest.mark.parametrize(
     "load",
     [
-        "cairn.load({path!r})",
+        pytest.param("cairn.load({path!r})", marks=pytest.mark.long),
         pytest.param("cairn.load({path!r}, into=model)", marks=pytest.mark.long),
         'cairn.load({path!r}, into={{"model": model}})',
         pytest.param('cairn.load({path!r} + ".safetensors", into=model)', marks=pytest.mark.long),

@@ -145,7 +145,7 @@ def held(run: Path, step: int) -> str:
     return ranked.digest(model, optimizer)
 
 
-@pytest.mark.parametrize("size, batch", [pytest.param(1, 16, marks=pytest.mark.long), pytest.param(3, 5, marks=pytest.mark.long), (4, 4)])
+@pytest.mark.parametrize("size, batch", [(1, 16), pytest.param(3, 5, marks=pytest.mark.long), pytest.param(4, 4, marks=pytest.mark.long)])
 def test_data_goes_on_at_the_same_place_with_another_number_of_ranks(size: int, batch: int, trained: Path, tmp_path: Path) -> None:
     """Two ranks had 8 batches of 4 each, 64 samples of 96."""
     shutil.copytree(trained, tmp_path / "run-restoring_data", symlinks=True)

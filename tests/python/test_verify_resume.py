@@ -203,6 +203,7 @@ def test_an_example_resumes_exactly(tmp_path: Path) -> None:
     assert status == 0 and "of step 12" in output, output
 
 
+@pytest.mark.long
 def test_a_script_runs_as_it_does_by_itself(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner/beside.py").write_text("import random\n")
