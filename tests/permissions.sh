@@ -62,7 +62,7 @@ fresh() { # a store of three checkpoints, in x
 # ------------------------------------------------------------------------------------------- the unit tests, beside all else
 all_unit_tests() {
     # shellcheck disable=SC2046
-    tests/unit.sh tree $(cd tree/tests && ls)
+    CAIRN_FAULTS=${CAIRN_FAULTS:-60} tests/unit.sh tree $(cd tree/tests && ls)
 }
 all_unit_tests >unit.log 2>&1 &
 unit_tests=$!

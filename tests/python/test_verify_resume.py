@@ -183,6 +183,7 @@ def verify(tmp_path: Path, *arguments: str) -> tuple[int, str]:
     return ended.returncode, ended.stdout + ended.stderr
 
 
+@pytest.mark.long
 def test_a_script_that_resumes_exactly(tmp_path: Path) -> None:
     status, output = verify(tmp_path, str(SCRIPT), "--steps", "9", "--", "good", "20")
     assert status == 0 and "the same bits" in output and "of step 9" in output and "world_size 1" in output, output
