@@ -269,6 +269,8 @@ static int train_killed(struct demo *demo)
             report_kill(demo, &(struct demo_life){ .resumed = step });
         demo->kills[demo->kills_count++] = (struct kill){ { life.step > 0 ? life.step : step, life.in_save }, life.seconds };
         demo->saves_hit += life.in_save;
+        if (life.plan == DEMO_KILL_IN_SAVE && !life.in_save)
+            demo->save_seconds *= 0.5; /* it came too late: saves are shorter than the one that was timed */
     }
 }
 
