@@ -172,7 +172,10 @@ def main() -> None:
     """See the head of this file."""
     options = _options()
     if options.page:
-        page.insert(options.page, page.between(options.page))  # before an hour has gone
+        try:
+            page.insert(options.page, page.between(options.page))  # before an hour has gone
+        except (OSError, ValueError) as error:
+            sys.exit(f"--page: {error}")
     room = max((ROOM[state] for state in options.states), default=4) * options.scale
     if shutil.disk_usage(options.dir).free < room * 2**30:
         sys.exit(f"{options.dir}: the bench needs {room:.0f} GiB there; choose another --dir")
