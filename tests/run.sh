@@ -61,7 +61,7 @@ python_package() { # when its environment is made
 }
 
 all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')
-threaded=$(grep -v -e '^#' -e '^test_run$' tests/tsan.list) # test_run, which takes the longest there and starts no thread of its own, in make test-tsan
+threaded=$(grep -v -e '^#' -e '^test_run$' tests/tsan.list) # test_run takes the longest, and its threads are those of test_jobs: make test-tsan
 # Two lanes: what compiles and computes, and what waits for disks and other processes. Beside both: two minutes of following a live run, the simulated disk.
 timed() { # timed NAME COMMAND...: counted by collect
     local name=${1//[ \/]/-} start=$SECONDS
@@ -79,11 +79,11 @@ collect() { # collect NAME...: when all that runs beside has ended
         add "$log/${name//[ \/]/-}.log" "$status" "$name" "$seconds"
     done
 }
-waiting=(tests/fuse/run.sh tests/places.sh tests/crash/run.sh)
-second_lane() {
-    for script in "${waiting[@]:0:2}"; do timed "$script" "$script" build; done # while Python's environment is made
+second_lane() { # first what runs while Python's environment is made
+    timed tests/fuse/run.sh tests/fuse/run.sh build
+    timed tests/places.sh tests/places.sh build
     timed python python_package
-    timed "${waiting[2]}" "${waiting[2]}" build
+    timed tests/crash/run.sh tests/crash/run.sh build
 }
 rm -f "$log"/*.end
 beside environment scripts/venv.sh
@@ -104,7 +104,7 @@ part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
 for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/docs.sh tests/bench.sh tests/permissions.sh; do
     part "$script" "$script" build
 done
-collect follow-two-minutes simulated-disk python "${waiting[@]}"
+collect follow-two-minutes simulated-disk python tests/fuse/run.sh tests/places.sh tests/crash/run.sh
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"
 told=yes

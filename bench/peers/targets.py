@@ -36,10 +36,13 @@ class Targets:
 
     def _add(self, what: str, value: float | None, limit: float | None, unit: str = "") -> None:
         """limit None: for comparison."""
-        if value is not None and limit is None:
-            self.rows.append([f"for comparison: {what}", f"{number(value)} {unit}".strip(), "—", ""])
-        elif value is not None and limit is not None:
-            self.rows.append([what, f"{number(value)} {unit}".strip(), f"≤ {limit:g} {unit}".strip(), "reached" if value <= limit else "**missed**"])
+        if value is None:
+            return
+        reached = f"{number(value)} {unit}".strip()
+        if limit is None:
+            self.rows.append([f"for comparison: {what}", reached, "—", ""])
+        else:
+            self.rows.append([what, reached, f"≤ {limit:g} {unit}".strip(), "reached" if value <= limit else "**missed**"])
 
     def _middle(self, table: str, saver: str, figure: str) -> float | None:
         values = self.samples.get(table, {}).get(saver, {}).get(figure)

@@ -393,8 +393,8 @@ class CheckpointManager(History):
 
         step: one that is kept, else the newest; what came after it is left behind by the next save. state: entries to fill besides those of the manager, as
         templates. items: these alone. allow_missing: parameters and optimizer states that the checkpoint lacks stay as they are. Raises MismatchError, which
-        names every difference, before anything is touched; CorruptError where only damaged checkpoints are there; TornStateError if it failed half-way: then the state is a mixture,
-        and nothing is saved until a restore of all of it has succeeded."""
+        names every difference, before anything is touched; CorruptError where only damaged checkpoints are there; TornStateError if it failed half-way: then the
+        state is a mixture, and nothing is saved until a restore of all of it has succeeded."""
         if (meant := integer(state)) is not None:
             raise TypeError(f"restore({meant}): name the step, restore(step={meant})")
         step = None if step is None else step_of(step, "restore(step={})")
@@ -409,7 +409,7 @@ class CheckpointManager(History):
         except TornStateError:
             self._steps.is_torn = True
             raise
-        self._steps.is_torn = was_torn and names is not None
+        self._steps.is_torn = was_torn and (names is not None or restored.fresh)
         self._reserve()
         return restored
 
@@ -426,7 +426,7 @@ class CheckpointManager(History):
 
     def _take_up(self, restoring: Restoring, path: Path) -> Restored:
         """What was filled becomes the state, and the report says what it is."""
-        self._steps.is_torn = True  # whatever it ends with
+        self._steps.is_torn = True  # until the end of it is known
         self._state |= restoring.finish()
         restored = restoring.restored(path, dict(self._state))
         self._steps.now_restored(restored.step)

@@ -48,7 +48,7 @@ class Steps:
         self._directory = directory
         self.saved: int | None = None  # since the last restore
         self.restored: int | None = None
-        self.is_torn = False  # a restore failed half-way, and none of all that is bound has succeeded since
+        self.is_torn = False  # a restore failed half-way, and none of the whole state has succeeded since
 
     @property
     def last(self) -> int | None:
@@ -60,7 +60,8 @@ class Steps:
         self.saved, self.restored = None, step
 
     def check(self, step: int, is_unchanged: Callable[[], bool]) -> None:
-        """Raises UsageError for a step that cannot be saved next, TornStateError for a state that is a mixture. is_unchanged: whether the state is what was restored, so that the same step is no mistake."""
+        """Raises UsageError for a step that cannot be saved next, TornStateError for a state that is a mixture. is_unchanged: whether the state is what was
+        restored, so that the same step is no mistake."""
         if self.is_torn:
             said = "the last restore failed half-way, and the state is a mixture: restore all of it again before you save"
             raise make("TORN_STATE", f"{self._directory}: {said}")

@@ -921,6 +921,11 @@ def test_a_mixture_is_never_saved(failure: BaseException, raised: type[BaseExcep
         with pytest.raises(cairn.TornStateError):
             mngr.save(2, force=True)
         picky.fails_with = None
+        (tmp_path / "run/checkpoint-1").rename(tmp_path / "away")
+        assert mngr.restore().fresh
+        with pytest.raises(cairn.TornStateError):
+            mngr.save(2, force=True)
+        (tmp_path / "away").rename(tmp_path / "run/checkpoint-1")
         mngr.restore()
         assert mngr.save(2, force=True)
 
