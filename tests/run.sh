@@ -27,10 +27,6 @@ part() { # part NAME COMMAND...
 }
 
 build() { make --no-print-directory all unit-tests build/passthrough build/sim && echo 'ok - builds without a warning'; }
-build_clang() {
-    if ! command -v clang >/dev/null; then echo 'skip - clang: not installed'; return 0; fi
-    make --no-print-directory CC=clang BUILD=build/clang OPT=-O1 all && echo 'ok - clang builds without a warning'
-}
 sanitized() { # sanitized BUILD FLAGS TESTS...: unit tests under a sanitizer
     local tree=$1 flags=$2
     shift 2
@@ -96,10 +92,9 @@ part 'layer borders' tests/borders.sh
 part 'protocol model' model
 part 'a test for each file' tests/complete.sh
 part 'mutants' python3 tests/sim/mutants.py --look build
-part 'clang' build_clang
 # Unit tests run three ways: under ASan and UBSan, the threaded ones under TSan, and as a user who is not root (tests/permissions.sh) as they are.
 part 'unit tests, ASan+UBSan' sanitized build/asan '-fsanitize=address,undefined -fno-sanitize-recover=undefined' $all_tests
-part 'fuzz corpora' tests/fuzz.sh replay
+part 'clang, fuzz corpora' tests/fuzz.sh replay
 part 'threads, TSan' sanitized build/tsan '-fsanitize=thread' $threaded
 for script in tests/cli/run.sh tests/bad_input.sh tests/differential.sh tests/install.sh tests/golden/run.sh tests/loaders.sh tests/kill_loop.sh tests/examples.sh tests/docs.sh tests/bench.sh tests/permissions.sh; do
     part "$script" "$script" build

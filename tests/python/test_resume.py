@@ -36,7 +36,7 @@ def kill_at(process: subprocess.Popen[str], log: Path, step: int) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize("model", ["gpt", *(pytest.param(name, marks=pytest.mark.long) for name in ("resnet", "lora", "bf16", "jax"))])
+@pytest.mark.parametrize("model", ["gpt", pytest.param("resnet", marks=pytest.mark.long), "lora", pytest.param("bf16", marks=pytest.mark.long), "jax"])
 def test_a_killed_run_ends_with_the_same_bits(model: str, tmp_path: Path) -> None:
     pytest.importorskip({"lora": "peft", "jax": "optax"}.get(model, "torch"))
     reference = start(model, tmp_path, "whole")
