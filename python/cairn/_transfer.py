@@ -24,7 +24,7 @@ Rename: TypeAlias = Mapping[str, str] | Callable[[str], str | None]
 _BLOCK_ELEMENTS = 2 << 20  # of what is converted at a time
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rules:
     """How names, shapes and dtypes of a source become a module's: see cairn.load."""
 
@@ -43,6 +43,9 @@ class Rules:
             raise TypeError(f"dtype is a floating dtype of torch, for the module's floating tensors, not {self.dtype!r}")
         if not 0 <= self.min_coverage <= 1:
             raise ValueError(f"min_coverage is a share of the module's elements that `only` and `skip` ask for, 0 to 1, not {self.min_coverage!r}")
+        self.only, self.skip = _patterns("only", self.only), _patterns("skip", self.skip)
+        for pattern, replacement in {} if callable(self.rename) else (self.rename or {}).items():
+            _try("rename", pattern, replacement)
 
     def asks_for(self, name: str) -> bool:
         """By `only` and `skip`."""
@@ -71,8 +74,23 @@ class Rules:
         return None
 
 
-def _found(patterns: str | Iterable[str], name: str) -> bool:
-    return any(re.search(pattern, name) for pattern in ((patterns,) if isinstance(patterns, str) else patterns))
+def _patterns(rule: str, given: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """As often as they are asked for: an iterator would be good for one name."""
+    patterns = None if given is None else (given,) if isinstance(given, str) else tuple(given)
+    for pattern in patterns or ():
+        _try(rule, pattern, "")
+    return patterns
+
+
+def _found(patterns: Iterable[str], name: str) -> bool:
+    return any(re.search(pattern, name) for pattern in patterns)
+
+
+def _try(rule: str, pattern: str, replacement: str) -> None:
+    try:
+        re.sub(pattern, replacement, "")
+    except re.error as error:
+        raise ValueError(f"{rule}: {pattern!r} is no regular expression, or {replacement!r} no replacement for it: {error}") from error
 
 
 @dataclass

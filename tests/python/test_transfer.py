@@ -189,6 +189,19 @@ def test_too_little_is_an_error(tmp_path: Path) -> None:
         cairn.load(path, other, min_coverage=95)
 
 
+@pytest.mark.parametrize("rules", [{"only": "["}, {"skip": ["0", "("]}, {"rename": {"a(": "b"}}, {"rename": {"a": r"\9"}}])
+def test_what_is_no_regular_expression_is_named(rules: dict[str, Any], tmp_path: Path) -> None:
+    model = network()
+    with pytest.raises(ValueError, match=rf"^{next(iter(rules))}: '.*' is no regular expression, or '.*' no replacement for it: "):
+        cairn.load(one_file(tmp_path, weights_of(model)), network(), **rules)
+
+
+def test_patterns_may_come_from_an_iterator(tmp_path: Path) -> None:
+    model, other = network(), network()
+    report = cairn.load(one_file(tmp_path, weights_of(model)), other, only=iter(["weight", "bias"]))
+    assert same(weights_of(model), weights_of(other)) and report.missing == []
+
+
 @pytest.mark.parametrize("rules", [{}, {"min_coverage": 0.0}, {"only": "nothing", "min_coverage": 0.0}, {"rename": {"^": "x."}, "min_coverage": 0.0}])
 def test_nothing_at_all_is_always_an_error(rules: Any, tmp_path: Path) -> None:
     names = weights_of(network()) if "only" in rules or "rename" in rules else {"encoder.w": torch.ones(2)}
