@@ -75,6 +75,7 @@ help:
 	@echo 'make install   PREFIX=/usr/local DESTDIR=      make uninstall      make dist      make deb'
 	@echo 'make bench     how fast, against plain code on the same hardware; BENCH="--size 64M"      make bench-growth  how cost grows'
 	@echo 'make bench-peers   beside torch.save, safetensors, DCP, torch_checkpointing, Orbax, numpy; an hour; PEERS="--scale 0.02 --rounds 1"'
+	@echo 'make bench-gpu     saves of a training run on a GPU; PYTHON=python3 is one that has torch for it, and transformers; GPU="--rounds 1"'
 	@echo 'make lint      clang-format, clang-tidy, include-what-you-use, shellcheck, mandoc'
 	@echo 'make coverage  branch coverage       make format    clang-format     make clean'
 	@echo 'Variables: CC=clang BUILD=folder SANITIZE="-fsanitize=address,undefined"'
@@ -263,6 +264,10 @@ bench-peers:
 	@scripts/venv.sh bench/peers/requirements.txt build/venv-peers
 	@$(MAKE) --no-print-directory PYTHON=build/venv-peers/bin/python python $(BUILD)/bench_plain.so
 	@CAIRN_BENCH_PLAIN=$(CURDIR)/$(BUILD)/bench_plain.so PYTHONPATH=$(BUILD)/python build/venv-peers/bin/python bench/peers $(PEERS)
+
+.PHONY: bench-gpu
+bench-gpu: python
+	@PYTHONPATH=$(BUILD)/python $(or $(PYTHON),python3) bench/peers/gpu.py $(GPU)
 
 coverage:
 	@scripts/setup.sh test

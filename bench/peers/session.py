@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import memory
@@ -16,21 +16,9 @@ import plain
 import savers
 import states
 import torch
+from timing import size_of, sync, timed
 
 COMPUTE_S = 0.5  # what training does between a save and its next step
-
-
-def sync(path: Path) -> None:
-    """Every file and folder of a checkpoint, and the folder it lies in."""
-    for found in [path.parent, path, *path.rglob("*")]:
-        descriptor = os.open(found, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-
-
-def size_of(path: Path) -> int:
-    """In bytes, of all files."""
-    return sum(found.stat().st_size for found in [path, *path.rglob("*")] if found.is_file())
 
 
 def touch(loaded: savers.Loaded) -> int:
@@ -40,12 +28,6 @@ def touch(loaded: savers.Loaded) -> int:
         view = array.detach().numpy() if isinstance(array, torch.Tensor) else numpy.asarray(array)
         total += int(view.reshape(-1).view(numpy.uint8)[::4096].sum())
     return total
-
-
-def timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 class Session:

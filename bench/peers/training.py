@@ -13,7 +13,7 @@ from pathlib import Path
 import savers
 import states
 import torch
-from session import sync
+from timing import sync
 
 ROUNDS, LEAST_S = 3, 4.0
 

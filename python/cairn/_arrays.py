@@ -201,6 +201,15 @@ def buffer_of(array: object, where: str) -> Buffer:
     return _jax_buffer(array, where) if framework == "jax" else _numpy_buffer(array, where)
 
 
+def stored_as(array: Any, where: str) -> tuple[str, tuple[int, ...]]:
+    """The dtype and shape of its `buffer_of`. What lies on a device stays there."""
+    if framework_of(array) == "torch" and array.device.type != "cpu":
+        check_torch(array, where)
+        array = sys.modules["torch"].empty((), dtype=array.dtype).expand(array.shape)
+    buffer = buffer_of(array, where)
+    return buffer.dtype, buffer.shape
+
+
 def form_of(array: Any) -> str:
     """How an array comes back: its framework, and the dtype where safetensors has none: "torch", "numpy.complex128", "jax.key<threefry2x32>".
     "jax.weak" is one whose dtype gives way to others', as what was made of a Python number."""
@@ -215,7 +224,7 @@ def form_of(array: Any) -> str:
 
 
 def is_filled_in_place(array: Any) -> bool:
-    """Whether a restore can write into the array: jax's are values, numpy's may be read-only, what lies on a device is copied there."""
+    """Whether an array in main memory can be written into: jax's are values, numpy's may be read-only."""
     framework = framework_of(array)
     if framework == "torch":
         return bool(array.device.type == "cpu" and not array.is_conj() and not array.is_neg())
@@ -232,14 +241,15 @@ def empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
 
 
 def finish(array: Any, form: str, template: Any = None) -> Any:
-    """What was filled, as the framework has it: on the template's device or sharding, if there is one."""
+    """What was filled, as the framework has it: on the template's sharding, or in the template, where it is a tensor of a device."""
     if form.startswith("jax"):
         jax = _module("jax")
         sharding = getattr(template, "sharding", None)
         made = _finish_jax(jax, array, form)
         return made if sharding is None else jax.device_put(made, sharding)
     if form.startswith("torch") and framework_of(template) == "torch" and template.device != array.device:
-        return array.to(template.device)
+        template.detach().copy_(array)
+        return template
     return array
 
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Any
 
-from . import _arrays
-from ._native import Gate
+from . import _arrays, _runtime
+from ._native import Device, Gate
 
 log = logging.getLogger("cairn")
 
@@ -35,6 +36,31 @@ def engine_of(array: Any) -> Any:
     if torch is None or not isinstance(array, torch.Tensor) or array.device.type != "cuda" or not array.numel():
         return None
     return torch.cuda
+
+
+def device_of(array: Any) -> Device | None:
+    """By what the library writes into an array where it lies; None: it lies in main memory, or cannot be reached by the library, as what does not lie in a row."""
+    is_there = engine_of(array) is not None and can_be_late(array)
+    return _runtime.device(array.device.index) if is_there else None
+
+
+def is_filled_in_place(array: Any) -> bool:
+    """Whether a restore can write into the array."""
+    return _arrays.is_filled_in_place(array) or device_of(array) is not None
+
+
+def place_of(array: Any, where: str) -> tuple[_arrays.Buffer, Device | None]:
+    """The memory of an array that is to be filled, and the device that this is of. Raises UnstorableError."""
+    device = device_of(array)
+    if device is None:
+        return _arrays.buffer_of(array, where), None
+    return _arrays.Buffer(*_arrays.stored_as(array, where), array.data_ptr(), array), device
+
+
+def wait_for(arrays: Iterable[Any]) -> None:
+    """Returns when the devices that these lie on have done what they were told."""
+    for device, engine in {array.device: engine for array in arrays if (engine := engine_of(array)) is not None}.items():
+        engine.synchronize(device)
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,7 +87,7 @@ class Memory:
     def _lock(self) -> None:
         """Memory that is not locked is copied into all the same, only slower, and the caller waits for it."""
         try:
-            with self._engine.device(self._device):
+            with self._engine.device(self._device), _runtime.waiting():
                 failed = int(self._engine.cudart().cudaHostRegister(self._address, self.size_bytes, _PORTABLE))
             self._is_locked, reason = not failed, f"cudaHostRegister says {failed}"
         except Exception as error:
@@ -87,7 +113,7 @@ class Memory:
         self.wait()
         if self._is_locked:
             self._is_locked = False
-            with self._engine.device(self._device):
+            with self._engine.device(self._device), _runtime.waiting():
                 self._engine.cudart().cudaHostUnregister(self._address)
 
 
@@ -182,7 +208,7 @@ class Copies:
         """On a thread of ours."""
         try:
             for order in orders:
-                with order.engine.device(order.device):
+                with order.engine.device(order.device), _runtime.waiting():
                     order.arrived.synchronize()
                 changed = order.changed()
                 with self._lock:
@@ -205,7 +231,11 @@ class Copies:
             self._check()
             self._unchecked = []
         for engine, device, event in self._untold:
-            engine.current_stream(device).wait_event(event)
+            if engine.is_current_stream_capturing():  # a step becomes a part of a graph, which can wait for nothing outside
+                with _runtime.waiting():
+                    event.synchronize()
+            else:
+                engine.current_stream(device).wait_event(event)
         self._untold = []
 
     def _check(self) -> None:

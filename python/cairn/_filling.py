@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import _garbage, _items, _native, _progress, _tree
+from . import _device, _garbage, _items, _native, _progress, _tree
 from ._data import Data
 from ._errors import Error, MismatchError, make
 from ._items import Found, Item, Loaded, Part, RandomNumbers, Stateful, Tree
@@ -29,6 +29,7 @@ class Filling:
         self.parts: list[tuple[Item, Part]] = []
         self.absent: list[str] = []
         self.notes: list[str] = []
+        self._away: list[Any] = []  # arrays that the library fills on their devices
         items = self._take_own(items, checkpoint, rank, size)
         differences: list[str] = []
         for item in items:
@@ -38,13 +39,15 @@ class Filling:
                 found = Found(item.name, {}, [], [], {}, {}, {}, is_there=False)
             found.sizes = self._sizes
             part = item.prepare(found)
-            rows = _items.bind(self.state, item.name, part)
+            rows = _items.bind_to_fill(self.state, item.name, part)
+            self._away += [owner for *_, owner, _, _, _, via in rows if via is not None]
             for name, value in part.values.items():
                 self.state.set_value(item.name, name, value)
             self.parts.append((item, part))
             differences += _differences(rows, checkpoint, allow_missing)
         if differences:
             raise mismatch(checkpoint.info.path, differences + self._unasked())
+        _device.wait_for(self._away)  # for it may read what is to be overwritten
 
     def _unasked(self) -> list[str]:
         """What the checkpoint holds besides: a renamed tensor is told by both of its names."""
@@ -76,6 +79,7 @@ class Filling:
     def finish(self) -> dict[str, object]:
         """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name. Raises TornStateError."""
         done: dict[str, object] = {}
+        _device.wait_for(self._away)
         for item in sorted((item for item, _ in self.parts), key=lambda item: item.rank):
             if item.name not in self.absent:
                 done[item.name] = _finish(item)
@@ -142,7 +146,7 @@ def read_trees(checkpoint: Checkpoint, found: Mapping[str, Found]) -> dict[str, 
         state = State()
         loaded = {item: Loaded(each) for item, each in found.items()}
         for item, each in loaded.items():
-            _items.bind(state, item, each.part(0))
+            _items.bind_to_fill(state, item, each.part(0))
         if any(each.arrays for each in loaded.values()):
             with _progress.counted(f"loading {Path(checkpoint.info.path).name}") as figures:
                 _native.load(checkpoint.info.path, state, figures=figures)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from . import _arrays, _tree
+from . import _arrays, _device, _tree
 from ._data import Data
 from ._errors import UnstorableError, make
 from ._loader import is_torch_loader
-from ._native import FRESH, TRAINABLE, VOLATILE, Gate, State, TensorInfo
+from ._native import FRESH, TRAINABLE, VOLATILE, Device, Gate, State, TensorInfo
 from ._report import some
 from ._rng import RNG
 from ._values import Values
@@ -100,7 +100,7 @@ class Loaded:
 
     def _place(self, name: str) -> Any:
         template = self._templates[name]
-        if template is not None and (_arrays.is_filled_in_place(template) or not _fits(template, self._found, name)):
+        if template is not None and (_device.is_filled_in_place(template) or not _fits(template, self._found, name)):
             return template
         return self._found.empty(name)
 
@@ -130,8 +130,8 @@ class Given:
 
 
 def _fits(array: Any, found: Found, name: str) -> bool:
-    info, buffer = found.tensors[name], _arrays.buffer_of(array, f"{found.item}/{name}")
-    return buffer.dtype == info.dtype and buffer.shape == tuple(info.shape)
+    info = found.tensors[name]
+    return _arrays.stored_as(array, f"{found.item}/{name}") == (info.dtype, tuple(info.shape))
 
 
 class Stateful:
@@ -352,7 +352,7 @@ RANKS = "ranks"  # the item that holds what the ranks from 1 on have of their ow
 METADATA = "__metadata__"  # of a file that Cairn did not write
 
 
-Row: TypeAlias = tuple[str, str, str, tuple[int, ...], int, object, int, tuple[int, ...] | None, int, Gate | None]
+Row: TypeAlias = tuple[str, str, str, tuple[int, ...], int, object, int, tuple[int, ...] | None, int, Gate | Device | None]
 
 
 class Away(NamedTuple):
@@ -363,8 +363,8 @@ class Away(NamedTuple):
 
 
 def bind(state: State, item: str, part: Part, late: list[bool] | None = None, away: Away | None = None) -> list[Row]:
-    """Binds its tensors, of which those that are `late` may be staged behind the caller; None: all. Those that are away are bound where they arrive. Returns a
-    row for each, as State.bind_many takes it."""
+    """Binds its tensors for a save, of which those that are `late` may be staged behind the caller; None: all. Those that are away are bound where they arrive.
+    Returns a row for each, as State.bind_many takes it."""
     rows: list[Row] = []
     for index, (name, array, flags) in enumerate(part.tensors):
         place = away.places.get(id(array)) if away is not None else None
@@ -373,8 +373,24 @@ def bind(state: State, item: str, part: Part, late: list[bool] | None = None, aw
         elif late is not None and not late[index]:
             flags |= VOLATILE
         buffer = _arrays.buffer_of(array if place is None else place, f"{item}/{name}")
-        gate = away.gate if away is not None and place is not None else None
-        rows.append((item, name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, flags, buffer.strides, 0, gate))
+        rows.append(_row(item, name, buffer, flags, away.gate if away is not None and place is not None else None))
+    return _bind_rows(state, item, part, rows)
+
+
+def bind_to_fill(state: State, item: str, part: Part) -> list[Row]:
+    """Binds its tensors for a restore, each where it lies. Returns a row for each, as State.bind_many takes it."""
+    rows = []
+    for name, array, flags in part.tensors:
+        buffer, device = _device.place_of(array, f"{item}/{name}")
+        rows.append(_row(item, name, buffer, flags, device))
+    return _bind_rows(state, item, part, rows)
+
+
+def _row(item: str, name: str, buffer: _arrays.Buffer, flags: int, via: Gate | Device | None) -> Row:
+    return item, name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, flags, buffer.strides, 0, via
+
+
+def _bind_rows(state: State, item: str, part: Part, rows: list[Row]) -> list[Row]:
     state.bind_many(rows)
     for name, target in part.aliases:
         state.alias(item, name, target)

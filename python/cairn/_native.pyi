@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias, final
 _Path: TypeAlias = str | PathLike[str]
 _IoMode: TypeAlias = Literal["auto", "direct", "buffered"]
 _Outcome: TypeAlias = Literal["restored", "missing", "unexpected", "converted", "new", "skipped"]
-_Row: TypeAlias = tuple[str, str, str, Sequence[int], int, object, int, Sequence[int] | None, int, Gate | None]
+_Row: TypeAlias = tuple[str, str, str, Sequence[int], int, object, int, Sequence[int] | None, int, Gate | Device | None]
 
 TRAINABLE: int
 """NaN or Inf in it makes a checkpoint unhealthy; missing at a restore is an error."""
@@ -68,6 +68,12 @@ class Gate:
         """They will never be: the save that waits for them fails with an IOError of the fetch callback."""
 
 @final
+class Device:
+    """A device whose memory tensors lie in. `get`, `set`, `copy`: addresses of cudaGetDevice, cudaSetDevice, cudaMemcpy, or of what is called as they are."""
+
+    def __new__(cls, ordinal: int, get: int, set: int, copy: int) -> Device: ...
+
+@final
 class State:
     """What is saved and restored: tensors and plain values under items.
 
@@ -88,17 +94,18 @@ class State:
         flags: int = 0,
         strides: Sequence[int] | None = None,
         generation: int = 0,
-        gate: Gate | None = None,
+        via: Gate | Device | None = None,
     ) -> None:
         """Bind a tensor that lies at `address`, in memory that `owner` keeps.
 
         `dtype` is called as in safetensors, `shape` counts elements, `strides` are in bytes (None: row-major) and may be negative or 0. `generation` is the
-        address of a uint64 that counts changes, 0: none. `gate`: what the bytes stand behind, for a save, in memory that nobody else changes. A scalar has the shape (). UsageError: a name that is taken or no path, no such dtype, strides of
-        elements that fill no bytes. LimitError: too many dimensions, too long a name.
+        address of a uint64 that counts changes, 0: none. `via`: a gate that the bytes stand behind, for a save, in memory that nobody else changes; or the
+        device that `address` is of. A scalar has the shape (). UsageError: a name that is taken or no path, no such dtype, strides of elements that fill no
+        bytes. LimitError: too many dimensions, too long a name.
         """
 
     def bind_many(self, rows: Iterable[_Row]) -> None:
-        """Bind a tensor for each (item, name, dtype, shape, address, owner, flags, strides, generation, gate), in this order and all given, as `bind` does.
+        """Bind a tensor for each (item, name, dtype, shape, address, owner, flags, strides, generation, via), in this order and all given, as `bind` does.
 
         The rows must be tuples. Where one is refused those before it stay bound.
         """

@@ -358,7 +358,7 @@ def _groups_of(found: Found) -> list[Any]:
 def _unless_cast(tensor: Any, found: Found, name: str) -> Any:
     """An optimizer's own tensor, to be filled; one of another dtype is replaced, as load_state_dict would."""
     stored = found.tensors[name].dtype
-    return tensor if tensor is not None and _arrays.buffer_of(tensor, f"{found.item}/{name}").dtype == stored else None
+    return tensor if tensor is not None and _arrays.stored_as(tensor, f"{found.item}/{name}")[0] == stored else None
 
 
 def _uncast(loaded: Any, saved: Any) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from . import _arrays, _attachments, _tree
+from . import _arrays, _attachments, _device, _tree
 from ._errors import UnstorableError
 from ._items import Found, Item, Loaded, Loader, Part
 from ._native import FRESH, FROZEN, TRAINABLE, VOLATILE
@@ -214,7 +214,7 @@ class Module:
         part = Part(aliases=aliases, notes=_notes(self.name, self._wrapped))
         for name, tensor in tensors.items():
             place = tensor.detach()
-            if not _arrays.is_filled_in_place(place):
+            if not _device.is_filled_in_place(place):
                 place = torch.empty_like(tensor, device="cpu", memory_format=torch.contiguous_format)
                 self._copies.append((tensor, place))
             part.tensors.append((name, place, _flags(tensor)))

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
-from . import _arrays, _native, _progress, _tree
+from . import _arrays, _device, _native, _progress, _tree
 from ._checkpoint import Array, Checkpoint
 from ._errors import MismatchError
 from ._report import Report, some
@@ -108,7 +108,7 @@ class Move:
     @property
     def is_exact(self) -> bool:
         """The library can read it straight into the module's memory."""
-        if not self.is_whole or not _arrays.is_filled_in_place(self.target):
+        if not self.is_whole or not _device.is_filled_in_place(self.target):
             return False
         return _arrays.torch_dtype_name(self.target) == self.source.dtype
 
@@ -241,10 +241,13 @@ class Transfer:
             return
         state = _native.State()
         for name, move in moves.items():
-            buffer, info = _arrays.buffer_of(move.target, name), move.source.info
-            state.bind(info.item, info.name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, strides=buffer.strides)
+            (buffer, device), info = _device.place_of(move.target, name), move.source.info
+            state.bind(info.item, info.name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, strides=buffer.strides, via=device)
+        targets = [move.target for move in moves.values()]
+        _device.wait_for(targets)
         with _progress.counted(self._what) as figures:
             native = _native.load(self.checkpoint.info.path, state, figures=figures)
+        _device.wait_for(targets)
         self.report.bytes += native.bytes
         self.report.seconds += native.elapsed_ns / 1e9
         self.report.restored += moves

@@ -30,11 +30,9 @@ static struct gate *cast(PyObject *object)
 
 /* ------------------------------------------------------------------------------------------------------------- tensors */
 
-int py_gate_check(PyObject *object)
+bool py_gate_is(PyObject *object)
 {
-    if (PyObject_TypeCheck(object, gate_type)) return 0;
-    PyErr_Format(PyExc_TypeError, "a Gate is needed, not %R", Py_TYPE(object));
-    return -1;
+    return PyObject_TypeCheck(object, gate_type);
 }
 
 struct py_deferred *py_deferred_new(const cairn_tensor *tensor, PyObject *gate, struct py_deferred *next)

@@ -50,7 +50,9 @@ static int fill(PyObject *module)
     if (PyModule_AddIntConstant(module, "FRESH", CAIRN_FRESH) || PyModule_AddIntConstant(module, "DEFERRED", CAIRN_DEFERRED)) return -1;
     if (PyModule_AddFunctions(module, py_store_methods) || PyModule_AddFunctions(module, py_folder_methods)) return -1;
     if (PyModule_AddFunctions(module, py_memory_methods)) return -1;
-    if (py_report_init(module) || py_value_init(module) || py_gate_init(module) || py_state_init(module) || py_run_init(module)) return -1;
+    if (py_report_init(module) || py_value_init(module) || py_gate_init(module) || py_device_init(module) || py_state_init(module) ||
+        py_run_init(module))
+        return -1;
     if (py_checkpoint_init(module) || py_view_init(module)) return -1;
     return close_at_exit();
 }

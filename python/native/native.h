@@ -126,11 +126,20 @@ int py_strided_store(void *user, uint64_t offset, size_t size, const void *sourc
 /* gate.c: a tensor whose bytes are under way. The gate must live as long as the tensor is bound, and so must its memory */
 struct py_deferred;
 int py_gate_init(PyObject *module);
-int py_gate_check(PyObject *object); /* it is one */
+bool py_gate_is(PyObject *object);
 struct py_deferred *py_deferred_new(const cairn_tensor *tensor, PyObject *gate, struct py_deferred *next);
 void py_deferred_free(struct py_deferred *deferred); /* and those after it */
 int py_deferred_fetch(void *user, uint64_t offset, size_t size, void *destination);
 int py_deferred_store(void *user, uint64_t offset, size_t size, const void *source);
+
+/* device.c: a tensor in a device's memory. The device must live as long as the tensor is bound, and so must its memory */
+struct py_away;
+int py_device_init(PyObject *module);
+bool py_device_is(PyObject *object);
+struct py_away *py_away_new(const cairn_tensor *tensor, PyObject *device, struct py_away *next);
+void py_away_free(struct py_away *away); /* and those after it */
+int py_away_fetch(void *user, uint64_t offset, size_t size, void *destination);
+int py_away_store(void *user, uint64_t offset, size_t size, const void *source);
 
 /* state.c. While a call uses a state without the GIL nobody else may change it. */
 extern PyTypeObject *py_state_type;

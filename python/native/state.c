@@ -8,6 +8,7 @@ struct state {
     PyObject *owners;             /* a list */
     struct py_strided *strided;   /* what tensors with strides are bound to */
     struct py_deferred *deferred; /* and those behind a gate */
+    struct py_away *away;         /* and those on a device */
     int users;                    /* calls that work on it without the GIL */
 };
 
@@ -46,7 +47,7 @@ void py_state_end_use(PyObject *object)
 
 struct binding {
     const char *item, *name, *dtype;
-    PyObject *shape, *address, *owner, *strides, *generation, *gate; /* strides, generation, gate: may be NULL */
+    PyObject *shape, *address, *owner, *strides, *generation, *via; /* strides, generation, via: may be NULL */
     unsigned flags;
 };
 
@@ -102,21 +103,40 @@ static int apply_strides(struct state *self, const struct binding *binding, cair
 /* Gives a tensor its callbacks where its bytes are under way. */
 static int apply_gate(struct state *self, const struct binding *binding, cairn_tensor *tensor)
 {
-    if (py_gate_check(binding->gate)) return -1;
-    if (!tensor->address || tensor->fetch)
-        return py_error_say(CAIRN_E_USAGE, "tensor '%s:%s': what stands behind a gate lies in a row", binding->item, binding->name), -1;
-    struct py_deferred *deferred = py_deferred_new(tensor, binding->gate, self->deferred);
-    if (!deferred) {
-        PyErr_NoMemory();
-        return -1;
-    }
+    struct py_deferred *deferred = py_deferred_new(tensor, binding->via, self->deferred);
+    if (!deferred) return PyErr_NoMemory(), -1;
     self->deferred = deferred;
     tensor->flags |= CAIRN_DEFERRED;
-    tensor->address = NULL;
     tensor->fetch = py_deferred_fetch;
     tensor->store = py_deferred_store;
     tensor->user = deferred;
-    return PyList_Append(self->owners, binding->gate);
+    return 0;
+}
+
+/* Gives a tensor its callbacks where it lies on a device. */
+static int apply_device(struct state *self, const struct binding *binding, cairn_tensor *tensor)
+{
+    struct py_away *away = py_away_new(tensor, binding->via, self->away);
+    if (!away) return PyErr_NoMemory(), -1;
+    self->away = away;
+    tensor->fetch = py_away_fetch;
+    tensor->store = py_away_store;
+    tensor->user = away;
+    return 0;
+}
+
+static int apply_via(struct state *self, const struct binding *binding, cairn_tensor *tensor)
+{
+    bool is_gate = py_gate_is(binding->via);
+    if (!is_gate && !py_device_is(binding->via))
+        return PyErr_Format(PyExc_TypeError, "a Gate or a Device is needed, not %R", Py_TYPE(binding->via)), -1;
+    if (!tensor->address || tensor->fetch)
+        return py_error_say(CAIRN_E_USAGE, "tensor '%s:%s': what is reached by a gate or a device lies in a row", binding->item,
+                            binding->name),
+               -1;
+    if (is_gate ? apply_gate(self, binding, tensor) : apply_device(self, binding, tensor)) return -1;
+    tensor->address = NULL;
+    return PyList_Append(self->owners, binding->via);
 }
 
 static int bind(struct state *self, cairn_state *handle, const struct binding *binding)
@@ -138,7 +158,7 @@ static int bind(struct state *self, cairn_state *handle, const struct binding *b
     if (binding->generation && read_address(binding->generation, &generation)) return -1;
     tensor.generation = generation;
     if (binding->strides && binding->strides != Py_None && apply_strides(self, binding, &tensor)) return -1;
-    if (binding->gate && binding->gate != Py_None && apply_gate(self, binding, &tensor)) return -1;
+    if (binding->via && binding->via != Py_None && apply_via(self, binding, &tensor)) return -1;
     if (binding->owner != Py_None && PyList_Append(self->owners, binding->owner)) return -1;
     if (!cairn_state_bind_tensor(handle, binding->item, &tensor, &error)) return 0;
     return py_error_raise(&error), -1;
@@ -146,11 +166,11 @@ static int bind(struct state *self, cairn_state *handle, const struct binding *b
 
 static PyObject *state_bind(PyObject *self, PyObject *args, PyObject *options)
 {
-    static char *names[] = { "item", "name", "dtype", "shape", "address", "owner", "flags", "strides", "generation", "gate", NULL };
+    static char *names[] = { "item", "name", "dtype", "shape", "address", "owner", "flags", "strides", "generation", "via", NULL };
     struct binding binding = { 0 };
     if (!PyArg_ParseTupleAndKeywords(args, options, "sssOOO|$IOOO:bind", names, &binding.item, &binding.name, &binding.dtype,
                                      &binding.shape, &binding.address, &binding.owner, &binding.flags, &binding.strides,
-                                     &binding.generation, &binding.gate))
+                                     &binding.generation, &binding.via))
         return NULL;
     cairn_state *handle = look(self);
     return !handle || bind(cast(self), handle, &binding) ? NULL : Py_NewRef(Py_None);
@@ -164,7 +184,7 @@ static int bind_row(PyObject *self, PyObject *row)
         return -1;
     }
     if (!PyArg_ParseTuple(row, "sssOOOIOOO:bind_many", &binding.item, &binding.name, &binding.dtype, &binding.shape, &binding.address,
-                          &binding.owner, &binding.flags, &binding.strides, &binding.generation, &binding.gate))
+                          &binding.owner, &binding.flags, &binding.strides, &binding.generation, &binding.via))
         return -1;
     cairn_state *handle = look(self); /* each time: the iterator is the caller's code */
     return handle ? bind(cast(self), handle, &binding) : -1;
@@ -259,6 +279,8 @@ static int state_clear(PyObject *object)
     self->strided = NULL;
     py_deferred_free(self->deferred);
     self->deferred = NULL;
+    py_away_free(self->away);
+    self->away = NULL;
     Py_CLEAR(self->owners);
     return 0;
 }

@@ -123,6 +123,20 @@ def train_with_error(state: dict[str, Any]) -> float:
     raise RuntimeError("the data is not there")
 
 
+def make_gpu_state() -> dict[str, Any]:
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(512, 2048), nn.GELU(), nn.Dropout(0.1), nn.Linear(2048, 512)).cuda()
+    return {"model": model, "optimizer": torch.optim.AdamW(model.parameters(), fused=True), "rng": cairn.RNG()}
+
+
+def train_gpu(state: dict[str, Any]) -> torch.Tensor:
+    loss = state["model"](torch.randn(64, 512, device="cuda")).square().mean()
+    loss.backward()
+    state["optimizer"].step()
+    state["optimizer"].zero_grad()
+    return loss
+
+
 def make_jax_state() -> dict[str, Any]:
     import jax
 

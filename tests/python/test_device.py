@@ -1,11 +1,12 @@
 """Saves of tensors that lie on an accelerator: copied by a stream of their own, waited for by the device, and right.
 
 The stand-in for torch.cuda has streams that work in order, each on a thread, as slowly as a test wants; what trains on it is told by its stream, as kernels
-are. Its tensors lie in main memory. The tests marked gpu do the same on a real one.
+are. Its tensors lie in main memory. What needs a real one is in test_gpu.py.
 """
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 import cairn
-from cairn import _device, _native
+from cairn import _arrays, _device, _native
 
 torch = pytest.importorskip("torch")
 
@@ -73,6 +74,8 @@ class Engine:
         self.current = self.training
         self.registered: list[tuple[int, int]] = []
         self.code = 0  # of cudaHostRegister
+        self.is_capturing = False
+        self.waited = 0
 
     def Stream(self, device: Any) -> Stream:
         self.ours = Stream()
@@ -90,6 +93,12 @@ class Engine:
     @contextmanager
     def device(self, device: Any) -> Iterator[None]:
         yield
+
+    def is_current_stream_capturing(self) -> bool:
+        return self.is_capturing
+
+    def synchronize(self, device: Any) -> None:
+        self.waited += 1
 
     def cudart(self) -> Engine:
         return self
@@ -277,6 +286,22 @@ def test_forward_and_backward_run_beside_late_copies(tmp_path: Path, engine: Eng
     assert (saved(run.manager, step)["w0"] == value).all()
 
 
+def test_a_step_that_becomes_part_of_a_graph_waits_here(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a graph cannot wait for what is outside of it."""
+    run = three_saves(tmp_path / "run", engine)
+    with late_copies_held(engine) as block:
+        step, value = run.train_and_save(), run.value
+        monkeypatch.setattr(Stream, "wait_event", lambda self, event: pytest.fail("a stream that is captured waits for a copy"))
+        engine.is_capturing = True
+        threading.Timer(0.05, block.set).start()
+        run.optimizer.step()
+        assert block.is_set() and run.manager._copies._room() is not None
+    engine.is_capturing = False
+    monkeypatch.undo()
+    run.manager.close()
+    assert (saved(run.manager, step)["w0"] == value).all()
+
+
 @pytest.mark.parametrize("how", ["counter", "bytes"])
 def test_who_writes_before_the_step_fails_the_save(tmp_path: Path, engine: Engine, how: str) -> None:
     run = three_saves(tmp_path / "run", engine)
@@ -447,7 +472,7 @@ def test_copies_are_ordered_by_one_call(tmp_path: Path) -> None:
 def test_a_gate_holds_a_lazy_save_back(tmp_path: Path) -> None:
     gate, memory = _native.Gate(), torch.zeros(1 << 20)
     state = _native.State()
-    state.bind("model", "w", "F32", memory.shape, memory.data_ptr(), memory, gate=gate)
+    state.bind("model", "w", "F32", memory.shape, memory.data_ptr(), memory, via=gate)
     run = _native.Run(str(tmp_path / "run"))
     gate.shut()
     run.save(state, 1, mode="lazy")
@@ -462,67 +487,117 @@ def test_a_gate_holds_a_lazy_save_back(tmp_path: Path) -> None:
     run.close()
     with cairn.Checkpoint(tmp_path / "run" / "checkpoint-1") as checkpoint:
         assert (checkpoint["model"]["w"].read() == 3).all()
-    with pytest.raises(TypeError, match="a Gate is needed"):
-        state.bind("model", "x", "F32", memory.shape, memory.data_ptr(), memory, gate="open")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a Gate or a Device is needed"):
+        state.bind("model", "x", "F32", memory.shape, memory.data_ptr(), memory, via="open")  # type: ignore[arg-type]
 
 
-# ---------------------------------------------------------------------------------------------------------- on a real one
-
-on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+# ------------------------------------------------------------------------------------------------- filled where it lies
 
 
-@pytest.mark.gpu
-@on_a_gpu
-@pytest.mark.parametrize("mode", ["eager", "lazy", "sync"])
-def test_training_on_a_gpu_resumes_to_the_same_bits(tmp_path: Path, mode: Any) -> None:
-    """Saves between steps that never wait for the device; then the run goes on from the last one, and ends with the same bits."""
+class Runtime:
+    """As CUDA's is: the device of a thread, and copies, in memory that is the processor's. Called by the library's threads."""
 
-    def make() -> tuple[Any, Any]:
-        torch.manual_seed(1)
-        model = torch.nn.Sequential(torch.nn.Linear(512, 2048), torch.nn.GELU(), torch.nn.Dropout(0.1), torch.nn.Linear(2048, 512)).cuda()
-        return model, torch.optim.AdamW(model.parameters(), fused=True)
+    def __init__(self, ordinal: int = 2) -> None:
+        self.here: dict[int, int] = {}  # by the thread's number
+        self.copied: list[tuple[int, int]] = []  # bytes, kind
+        self.wrong: list[str] = []
+        self.ordinal, self.code = ordinal, 0
+        functions = {
+            "get": ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int))(self._get),
+            "set": ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(self._set),
+            "copy": ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)(self._copy),
+        }
+        self.functions = functions
+        self.device = _native.Device(ordinal, **{name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in functions.items()})
 
-    def train(model: Any, optimizer: Any) -> None:
-        model(torch.randn(64, 512, device="cuda")).square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    def _get(self, ordinal: Any) -> int:
+        ordinal[0] = self.here.get(threading.get_native_id(), 0)
+        return 0
 
-    model, optimizer = make()
-    bits = {}
-    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer, "rng": cairn.RNG()}, mode=mode) as manager:
-        for step in range(1, 9):
-            train(model, optimizer)
-            bits[step] = {name: tensor.detach().cpu().clone() for name, tensor in model.named_parameters()} if step % 2 else {}
-            manager.save(step, force=step < 7)
-        for _ in range(4):
-            train(model, optimizer)
-    for step in (1, 3, 5):
-        found = saved(manager, step)
-        assert all(found[name].equal(tensor) for name, tensor in bits[step].items())
-    other, its_optimizer = make()
-    with cairn.CheckpointManager(tmp_path / "run", {"model": other, "optimizer": its_optimizer, "rng": cairn.RNG()}) as manager:
-        step = manager.restore().step
-        assert step == 6
-        for _ in range(6):
-            train(other, its_optimizer)
-    assert all(one.equal(two) for one, two in zip(model.parameters(), other.parameters(), strict=True))
+    def _set(self, ordinal: int) -> int:
+        self.here[threading.get_native_id()] = ordinal
+        return 0
+
+    def _copy(self, to: int, source: int, size: int, kind: int) -> int:
+        if self.here[threading.get_native_id()] != self.ordinal:
+            self.wrong.append(f"copied by device {self.here}")
+        self.copied.append((size, kind))
+        if not self.code:
+            ctypes.memmove(to, source, size)
+        return self.code
 
 
-@pytest.mark.gpu
-@on_a_gpu
-def test_a_save_does_not_wait_for_the_gpu(tmp_path: Path) -> None:
-    """Kernels of some 100 ms stand before the save, which returns while they run."""
-    model = torch.nn.Linear(8192, 8192).cuda()
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """Tensors of 4 MiB lie on its device."""
+    made = Runtime()
+    monkeypatch.setattr(_device, "device_of", lambda array: made.device if isinstance(array, torch.Tensor) and array.numel() == LARGE else None)
+    monkeypatch.setattr(_arrays, "is_filled_in_place", lambda array: isinstance(array, torch.Tensor) and array.numel() != LARGE)
+    return made
+
+
+def test_a_restore_fills_a_device_where_the_tensors_lie(tmp_path: Path, runtime: Runtime) -> None:
+    model, own = parameters(), {"x": torch.rand(LARGE), "z": torch.complex(torch.ones(LARGE, dtype=torch.float64), torch.ones(LARGE, dtype=torch.float64))}
+    want = [tensor.detach().clone() for tensor in (*model.state_dict().values(), *own.values())]
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "own": own}) as manager:
+        manager.save(1, force=True)
+    for tensor in (*model.state_dict().values(), *own.values()):
+        tensor.zero_()
+    x, z = own["x"], own["z"]
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "own": own}) as manager:
+        assert manager.restore().step == 1
+    assert all(tensor.equal(other) for tensor, other in zip((*model.state_dict().values(), x, z), want, strict=True)) and own["x"] is x and own["z"] is z
+    assert sum(size for size, kind in runtime.copied) == 4 * LARGE * 4 + LARGE * 16 and {kind for _, kind in runtime.copied} == {1}
+    assert not runtime.wrong and set(runtime.here.values()) == {0}
+
+
+def test_weights_are_loaded_to_where_they_are_wanted(tmp_path: Path, runtime: Runtime) -> None:
+    cairn.save(tmp_path / "weights", {"model": parameters()})
+    model = parameters()
+    for tensor in model.state_dict().values():
+        tensor.zero_()
+    assert len(cairn.load(tmp_path / "weights", into=model).restored) == 4
+    assert all((tensor == 1).all() for tensor in model.state_dict().values()) and sum(size for size, _ in runtime.copied) == 3 * LARGE * 4
+
+
+def test_a_device_that_takes_nothing_fails_the_restore(tmp_path: Path, runtime: Runtime) -> None:
+    model = parameters()
     with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
         manager.save(1, force=True)
-        manager.wait_until_finished()
-        torch.cuda.synchronize()
-        torch.cuda._sleep(1_000_000_000)
-        event = torch.cuda.current_stream().record_event()
-        manager.save(2, force=True)
-        assert not event.query()
-        with torch.no_grad():
-            expected = model.weight.clone()
-            model.weight.fill_(1.0)
-    with manager.checkpoint(2) as checkpoint:
-        assert checkpoint["model"]["weight"].read().equal(expected.cpu())
+        runtime.code = 700
+        with pytest.raises(cairn.Error, match="its store callback failed with 700"):
+            manager.restore()
+        runtime.code = 0
+        assert manager.restore().step == 1
+
+
+def test_devices_and_their_tensors_as_the_library_takes_them() -> None:
+    runtime, memory = Runtime(), torch.zeros(1 << 10)
+    with pytest.raises(cairn.UsageError, match="no address"):
+        _native.Device(0, 0, 0, 0)
+    with pytest.raises(cairn.UsageError, match="lies in a row"):
+        _native.State().bind("model", "w", "F32", (4, 2), memory.data_ptr(), memory, strides=(4, 16), via=runtime.device)
+    assert _arrays.finish(torch.ones(3), "torch", there := torch.empty(3, device="meta")) is there
+
+
+def test_what_is_stored_is_told_without_its_bytes() -> None:
+    kinds = [torch.float32, torch.bfloat16, torch.bool, torch.complex64, torch.complex128, torch.float8_e4m3fn, torch.int64]
+    for dtype in kinds:
+        tensor = torch.zeros((2, 3), dtype=dtype)
+        buffer = _arrays.buffer_of(tensor, "x")
+        assert _arrays.stored_as(tensor, "x") == (buffer.dtype, buffer.shape) == _arrays.stored_as(Elsewhere(tensor), "x")
+
+
+class Elsewhere(torch.Tensor):  # type: ignore[misc]
+    """A tensor whose bytes nobody can have."""
+
+    @staticmethod
+    def __new__(cls, tensor: Any) -> Any:
+        return torch.Tensor._make_subclass(cls, tensor)
+
+    @property
+    def device(self) -> Any:
+        return torch.device("cuda", 3)
+
+    def cpu(self, *args: Any, **kwargs: Any) -> Any:
+        pytest.fail("its bytes are asked for")

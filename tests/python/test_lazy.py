@@ -42,7 +42,7 @@ def nothing() -> None:
 
 
 def digest_of(array: Any) -> str:
-    return hashlib.sha1(_arrays.bytes_of(array)).hexdigest()
+    return hashlib.sha1(_arrays.bytes_of(array.cpu() if isinstance(array, torch.Tensor) else array)).hexdigest()
 
 
 def bits_of(state: dict[str, Any]) -> dict[str, str]:

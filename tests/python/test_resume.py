@@ -17,6 +17,11 @@ STEPS = 60
 KILLS = 3 if os.environ.get("CAIRN_LONG") else 1  # make proof has more of them
 
 
+def on_a_gpu() -> bool:
+    torch = pytest.importorskip("torch")
+    return bool(torch.cuda.is_available())
+
+
 def start(model: str, folder: Path, name: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(TRAINER), model, str(folder / name), str(STEPS), str(folder / f"{name}.log")]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
@@ -39,6 +44,17 @@ def kill_at(process: subprocess.Popen[str], log: Path, step: int) -> None:
 @pytest.mark.parametrize("model", ["gpt", pytest.param("resnet", marks=pytest.mark.long), "lora", pytest.param("bf16", marks=pytest.mark.long), "jax"])
 def test_a_killed_run_ends_with_the_same_bits(model: str, tmp_path: Path) -> None:
     pytest.importorskip({"lora": "peft", "jax": "optax"}.get(model, "torch"))
+    kill_and_compare(model, tmp_path)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not on_a_gpu(), reason="no GPU")
+@pytest.mark.parametrize("model", ["cuda", "cuda-lazy"])
+def test_a_killed_run_on_a_gpu_ends_with_the_same_bits(model: str, tmp_path: Path) -> None:
+    kill_and_compare(model, tmp_path)
+
+
+def kill_and_compare(model: str, tmp_path: Path) -> None:
     reference = start(model, tmp_path, "whole")
     seed = random.randrange(1 << 32)
     steps = sorted(random.Random(seed).sample(range(5, STEPS - 2), KILLS))

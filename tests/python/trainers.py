@@ -66,7 +66,7 @@ class GPT(nn.Module):
         self.register_buffer("mask", torch.full((length, length), float("-inf")).triu(1))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        x = self.words(tokens) + self.places(torch.arange(tokens.shape[1]))
+        x = self.words(tokens) + self.places(torch.arange(tokens.shape[1], device=tokens.device))
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x))
@@ -91,7 +91,7 @@ class Log:
 
 def leaves(tree: Any, name: str = "") -> list[tuple[str, bytes]]:
     if isinstance(tree, torch.Tensor):
-        return [(name, tree.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())]
+        return [(name, tree.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())]
     if hasattr(tree, "state_dict"):
         tree = tree.state_dict()
     if isinstance(tree, dict):
@@ -101,10 +101,10 @@ def leaves(tree: Any, name: str = "") -> list[tuple[str, bytes]]:
     return [(name, repr(tree).encode())]
 
 
-def epochs(run: str, state: dict[str, Any], steps: int, log: Log, every: int, update: Callable[[Any], float], accumulate: int = 1) -> None:
+def epochs(run: str, state: dict[str, Any], steps: int, log: Log, every: int, update: Callable[[Any], float], accumulate: int = 1, mode: Any = "eager") -> None:
     """The loop that all of them share: as it stands in the README, with gradient accumulation."""
     data, values = state["data"], state["run"]
-    with cairn.CheckpointManager(run, state, save=cairn.Save(every_steps=every), keep=cairn.Keep(last=3)) as manager:
+    with cairn.CheckpointManager(run, state, mode=mode, save=cairn.Save(every_steps=every), keep=cairn.Keep(last=3)) as manager:
         step = manager.restore().step
         while step < steps:
             batches = []
@@ -121,39 +121,56 @@ def epochs(run: str, state: dict[str, Any], steps: int, log: Log, every: int, up
                     break
             else:
                 values.epoch += 1
-    log.end({name: value for name, value in state.items() if name not in ("data", "rng")} | {"next": [torch.rand(3), random.random(), numpy.random.rand()]})
+    drawn = [torch.rand(3), random.random(), numpy.random.rand()] + ([torch.rand(3, device="cuda")] if torch.cuda.is_initialized() else [])
+    log.end({name: value for name, value in state.items() if name not in ("data", "rng")} | {"next": drawn})
 
 
-
-def train_gpt(run: str, steps: int, log: Log, every: int, autocast: bool = False) -> None:
-    model = GPT()
+def train_gpt(run: str, steps: int, log: Log, every: int, device: str = "cpu", half: torch.dtype | None = None, mode: Any = "eager") -> None:
+    model = GPT().to(device)
     average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=10)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [warm_up, cosine], [10])
+    scaler = torch.amp.GradScaler(device, growth_interval=9, enabled=half is torch.float16)
     data = cairn.data(DataLoader(Tokens(88, 16, 64), batch_size=4, shuffle=True, num_workers=2))
     state = {"model": model, "ema": average, "optimizer": optimizer, "scheduler": scheduler, "data": data, "rng": cairn.RNG(), "run": cairn.Values(epoch=0, average=0.0)}
+    state |= {"scaler": scaler} if scaler.is_enabled() else {}
 
     def update(batches: list[Any]) -> float:
         total = 0.0
         for tokens, targets in batches:
-            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-                loss = F.cross_entropy(model(tokens).float().flatten(0, 1), targets.flatten()) / len(batches)
-            loss.backward()
+            with torch.autocast(device, half or torch.bfloat16, enabled=half is not None):
+                loss = F.cross_entropy(model(tokens.to(device)).float().flatten(0, 1), targets.to(device).flatten()) / len(batches)
+            scaler.scale(loss).backward()
             total += loss.item()
+        scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         optimizer.zero_grad()
         scheduler.step()
         average.update_parameters(model)
         return total
 
-    epochs(run, state, steps, log, every, update, accumulate=2)
+    epochs(run, state, steps, log, every, update, accumulate=2, mode=mode)
 
 
 def train_bf16(run: str, steps: int, log: Log, every: int) -> None:
-    train_gpt(run, steps, log, every, autocast=True)
+    train_gpt(run, steps, log, every, half=torch.bfloat16)
+
+
+def train_cuda(run: str, steps: int, log: Log, every: int, mode: Any = "eager") -> None:
+    """With a scaled loss, its kernels such as give the same bits twice."""
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    train_gpt(run, steps, log, every, "cuda", torch.float16, mode)
+
+
+def train_cuda_lazily(run: str, steps: int, log: Log, every: int) -> None:
+    train_cuda(run, steps, log, every, "lazy")
 
 
 class Images(Dataset):
@@ -264,7 +281,7 @@ def train_jax(run: str, steps: int, log: Log, every: int) -> None:
     log.end({"all": jax.tree_util.tree_leaves(flat)})
 
 
-TRAINERS = {"gpt": train_gpt, "bf16": train_bf16, "resnet": train_resnet, "lora": train_lora, "jax": train_jax}
+TRAINERS = {"gpt": train_gpt, "bf16": train_bf16, "cuda": train_cuda, "cuda-lazy": train_cuda_lazily, "resnet": train_resnet, "lora": train_lora, "jax": train_jax}
 
 
 def main() -> None:

@@ -1,0 +1,126 @@
+/* Device: a device whose memory tensors lie in, and the functions of its runtime that copy. The library reads and writes such a tensor through them, block by
+ * block, from several of its threads at once and without the GIL, so that no second copy of it is needed in main memory.
+ *
+ * They are those of CUDA's runtime, and HIP's has the same: cudaGetDevice(&ordinal), cudaSetDevice(ordinal), cudaMemcpy(to, from, size, kind), each of which
+ * returns 0 or what went wrong. Which device a thread works with is put back after each copy: the thread may be one of the caller's. */
+#include "native.h"
+
+#include <stdlib.h>
+
+enum copy_kind { TO_DEVICE = 1, FROM_DEVICE = 2 }; /* cudaMemcpyKind */
+
+typedef int (*get_device_fn)(int *ret_ordinal);
+typedef int (*set_device_fn)(int ordinal);
+typedef int (*copy_fn)(void *to, const void *from, size_t size, int kind);
+
+struct device {
+    PyObject base; /* what every object begins with */
+    get_device_fn get;
+    set_device_fn set;
+    copy_fn copy;
+    int ordinal;
+};
+
+struct py_away {
+    struct py_away *next;
+    const struct device *device;
+    char *address; /* on the device */
+};
+
+static PyTypeObject *device_type;
+
+static struct device *cast(PyObject *object)
+{
+    return (struct device *)(void *)object;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- tensors */
+
+bool py_device_is(PyObject *object)
+{
+    return PyObject_TypeCheck(object, device_type);
+}
+
+struct py_away *py_away_new(const cairn_tensor *tensor, PyObject *device, struct py_away *next)
+{
+    struct py_away *away = calloc(1, sizeof *away);
+    if (!away) return NULL;
+    *away = (struct py_away){ .next = next, .device = cast(device), .address = tensor->address };
+    return away;
+}
+
+void py_away_free(struct py_away *away)
+{
+    while (away) {
+        struct py_away *next = away->next;
+        free(away);
+        away = next;
+    }
+}
+
+static int copy(const struct device *device, void *to, const void *from, size_t size, enum copy_kind kind)
+{
+    int before = 0, code = device->get(&before);
+    if (!code && before != device->ordinal) code = device->set(device->ordinal);
+    if (!code) code = device->copy(to, from, size, kind);
+    int restored = before != device->ordinal ? device->set(before) : 0;
+    return code ? code : restored;
+}
+
+int py_away_fetch(void *user, uint64_t offset, size_t size, void *destination)
+{
+    const struct py_away *away = user;
+    return copy(away->device, destination, away->address + offset, size, FROM_DEVICE);
+}
+
+int py_away_store(void *user, uint64_t offset, size_t size, const void *source)
+{
+    const struct py_away *away = user;
+    return copy(away->device, away->address + offset, source, size, TO_DEVICE);
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- type */
+
+static PyObject *device_new(PyTypeObject *type, PyObject *args, PyObject *options)
+{
+    static char *names[] = { "ordinal", "get", "set", "copy", NULL };
+    int ordinal;
+    Py_ssize_t get, set, copies;
+    if (!PyArg_ParseTupleAndKeywords(args, options, "innn:Device", names, &ordinal, &get, &set, &copies)) return NULL;
+    if (!get || !set || !copies) return py_error_say(CAIRN_E_USAGE, "Device: one of its functions has no address");
+    PyObject *object = PyType_GenericAlloc(type, 0);
+    if (!object) return NULL;
+    struct device *self = cast(object);
+    self->ordinal = ordinal;
+    self->get = (get_device_fn)get;
+    self->set = (set_device_fn)set;
+    self->copy = (copy_fn)copies;
+    return object;
+}
+
+static void device_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot device_slots[] = {
+    { Py_tp_doc, "A device whose memory tensors lie in, and the functions of its runtime that copy." },
+    { Py_tp_new, device_new },
+    { Py_tp_dealloc, device_dealloc },
+    { 0, NULL },
+};
+
+static PyType_Spec device_spec = {
+    .name = "cairn._native.Device",
+    .basicsize = sizeof(struct device),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = device_slots,
+};
+
+int py_device_init(PyObject *module)
+{
+    device_type = (PyTypeObject *)PyType_FromSpec(&device_spec);
+    return device_type ? PyModule_AddType(module, device_type) : -1;
+}
