@@ -11,6 +11,7 @@ import math
 import mmap
 import sys
 import warnings
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -105,7 +106,8 @@ def _torch_buffer(tensor: Any, where: str) -> Buffer:
     return Buffer(stored, tuple(tensor.shape), tensor.data_ptr(), tensor, strides)
 
 
-def _torch_dtype(dtype: str) -> Any:
+def torch_dtype(dtype: str) -> Any:
+    """torch's, of safetensors' name. Raises UnstorableError."""
     known = _torch_dtypes()[1].get(dtype)
     if known is None:
         raise UnstorableError(f"this version of torch has no dtype for {dtype}")
@@ -115,10 +117,10 @@ def _torch_dtype(dtype: str) -> Any:
 def _torch_empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
     torch = _module("torch")
     if form == "torch.complex128":
-        return torch.empty(shape[:-1], dtype=torch.complex128)
-    known = _torch_dtype(dtype)
+        return torch.empty(shape[:-1], dtype=torch.complex128, device="cpu")
+    known = torch_dtype(dtype)
     size = math.prod(shape) * known.itemsize
-    return torch.frombuffer(pages(size), dtype=known).reshape(shape) if size >= _LEAST_PAGED_BYTES else torch.empty(shape, dtype=known)
+    return torch.frombuffer(pages(size), dtype=known).reshape(shape) if size >= _LEAST_PAGED_BYTES else torch.empty(shape, dtype=known, device="cpu")
 
 
 def torch_dtype_name(tensor: Any) -> str:
@@ -205,7 +207,7 @@ def stored_as(array: Any, where: str) -> tuple[str, tuple[int, ...]]:
     """The dtype and shape of its `buffer_of`. What lies on a device stays there."""
     if framework_of(array) == "torch" and array.device.type != "cpu":
         check_torch(array, where)
-        array = sys.modules["torch"].empty((), dtype=array.dtype).expand(array.shape)
+        array = sys.modules["torch"].empty((), dtype=array.dtype, device="cpu").expand(array.shape)
     buffer = buffer_of(array, where)
     return buffer.dtype, buffer.shape
 
@@ -241,15 +243,18 @@ def empty(dtype: str, shape: tuple[int, ...], form: str) -> Any:
 
 
 def finish(array: Any, form: str, template: Any = None) -> Any:
-    """What was filled, as the framework has it: on the template's sharding, or in the template, where it is a tensor of a device."""
+    """What was filled, as the framework has it: on the template's sharding, or in the template, where it is a tensor of a device and can be written."""
     if form.startswith("jax"):
         jax = _module("jax")
         sharding = getattr(template, "sharding", None)
         made = _finish_jax(jax, array, form)
         return made if sharding is None else jax.device_put(made, sharding)
     if form.startswith("torch") and framework_of(template) == "torch" and template.device != array.device:
-        template.detach().copy_(array)
-        return template
+        try:
+            template.detach().copy_(array)
+            return template
+        except RuntimeError:  # its elements share memory, or it is one of inference
+            return array.to(template.device)
     return array
 
 
@@ -263,6 +268,14 @@ def _finish_jax(jax: Any, array: Any, form: str) -> Any:
         return made
     weak = jax.numpy.full(array.shape, array.dtype.type(0).item())
     return weak.at[...].set(made) if weak.dtype == made.dtype else made
+
+
+def note_written(arrays: Iterable[Any]) -> None:
+    """Has torch count that the library wrote into tensors of its own."""
+    torch: Any = sys.modules.get("torch")
+    for array in arrays if torch is not None else ():
+        if isinstance(array, torch.Tensor) and not array.is_inference():
+            torch.autograd.graph.increment_version(array)
 
 
 # ------------------------------------------------------------------------------------------------------------------- views
@@ -308,7 +321,7 @@ def numpy_view(data: memoryview, dtype: str, shape: tuple[int, ...], form: str) 
 def torch_view(data: memoryview, dtype: str, shape: tuple[int, ...], form: str) -> Any:
     """The bytes of a tensor as a torch tensor, without a copy. It must not be written."""
     torch = _module("torch")
-    known = torch.complex128 if form.endswith("complex128") else _torch_dtype(dtype)
+    known = torch.complex128 if form.endswith("complex128") else torch_dtype(dtype)
     shape = shape[:-1] if form.endswith("complex128") else shape
     _hush(torch)
     return torch.frombuffer(data, dtype=known).reshape(shape) if len(data) else torch.empty(shape, dtype=known)

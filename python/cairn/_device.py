@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Any
 
 from . import _arrays, _runtime
+from ._errors import make
 from ._native import Device, Gate
 
 log = logging.getLogger("cairn")
@@ -54,13 +56,47 @@ def place_of(array: Any, where: str) -> tuple[_arrays.Buffer, Device | None]:
     device = device_of(array)
     if device is None:
         return _arrays.buffer_of(array, where), None
-    return _arrays.Buffer(*_arrays.stored_as(array, where), array.data_ptr(), array), device
+    return _arrays.Buffer(*_arrays.stored_as(array, where), array.data_ptr(), array.detach()), device
+
+
+def empty_beside(tensor: Any, dtype: str, shape: tuple[int, ...]) -> Any:
+    """New memory on a tensor's device for what is stored as (dtype, shape), to be filled there; None: it is to be had in main memory."""
+    if device_of(tensor) is None:
+        return None
+    return sys.modules["torch"].empty(shape, dtype=_arrays.torch_dtype(dtype), device=tensor.device)
 
 
 def wait_for(arrays: Iterable[Any]) -> None:
     """Returns when the devices that these lie on have done what they were told."""
     for device, engine in {array.device: engine for array in arrays if (engine := engine_of(array)) is not None}.items():
-        engine.synchronize(device)
+        with _runtime.waiting():
+            engine.synchronize(device)
+
+
+def finish_filling(arrays: Iterable[Any]) -> None:
+    """The library has filled them: returns when that has arrived. Raises TornStateError."""
+    try:
+        wait_for(arrays)
+    except Exception as error:
+        said = f"the device failed while its tensors were filled: {error}"
+        raise make("TORN_STATE", f"{said}; the state is a mixture now: restore again before you go on") from error
+
+
+@contextmanager
+def current_kept() -> Iterator[None]:
+    """The device that this thread works with is the same one afterwards."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        yield
+        return
+    with torch.cuda.device(torch.cuda.current_device()):
+        yield
+
+
+def is_capturing() -> bool:
+    """Whether what this thread tells a device becomes a part of a graph, to be done when that is replayed."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing())
 
 
 @dataclass(slots=True, frozen=True)
@@ -231,7 +267,9 @@ class Copies:
             self._check()
             self._unchecked = []
         for engine, device, event in self._untold:
-            if engine.is_current_stream_capturing():  # a step becomes a part of a graph, which can wait for nothing outside
+            with engine.device(device):
+                is_captured = engine.is_current_stream_capturing()
+            if is_captured:  # a step becomes a part of a graph, which can wait for nothing outside
                 with _runtime.waiting():
                     event.synchronize()
             else:
@@ -326,7 +364,7 @@ def take_witnesses(tensors: list[Any]) -> Any:
 
 def can_be_late(tensor: Any) -> bool:
     """Whether a tensor of an accelerator may be copied late: what does not lie in a row would be copied at once, into memory of the device's."""
-    return bool(tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg())
+    return bool(tensor.layout is sys.modules["torch"].strided and tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg())
 
 
 def _version_of(tensor: Any) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import _device, _garbage, _items, _native, _progress, _tree
+from . import _arrays, _device, _garbage, _items, _native, _progress, _tree
 from ._data import Data
 from ._errors import Error, MismatchError, make
 from ._items import Found, Item, Loaded, Part, RandomNumbers, Stateful, Tree
@@ -29,7 +29,8 @@ class Filling:
         self.parts: list[tuple[Item, Part]] = []
         self.absent: list[str] = []
         self.notes: list[str] = []
-        self._away: list[Any] = []  # arrays that the library fills on their devices
+        self._owners: list[Any] = []  # arrays that the library fills
+        self._away: list[Any] = []  # and those of them that lie on devices
         items = self._take_own(items, checkpoint, rank, size)
         differences: list[str] = []
         for item in items:
@@ -40,7 +41,8 @@ class Filling:
             found.sizes = self._sizes
             part = item.prepare(found)
             rows = _items.bind_to_fill(self.state, item.name, part)
-            self._away += [owner for *_, owner, _, _, _, via in rows if via is not None]
+            self._owners += [row[5] for row in rows]
+            self._away += [row[5] for row in rows if row[9] is not None]
             for name, value in part.values.items():
                 self.state.set_value(item.name, name, value)
             self.parts.append((item, part))
@@ -79,7 +81,8 @@ class Filling:
     def finish(self) -> dict[str, object]:
         """Puts everything where it belongs, what others rest on first. Returns the state as it is now, by name. Raises TornStateError."""
         done: dict[str, object] = {}
-        _device.wait_for(self._away)
+        _device.finish_filling(self._away)
+        _arrays.note_written(self._owners)
         for item in sorted((item for item, _ in self.parts), key=lambda item: item.rank):
             if item.name not in self.absent:
                 done[item.name] = _finish(item)

@@ -63,10 +63,11 @@ class Found:
         """What a tensor comes back as."""
         return self.forms.get(name, "torch")
 
-    def empty(self, name: str) -> Any:
-        """New memory for a tensor, to be filled."""
+    def empty(self, name: str, beside: Any = None) -> Any:
+        """New memory for a tensor, to be filled. beside: a tensor whose device it should lie on."""
         info = self.tensors[name]
-        return _arrays.empty(info.dtype, tuple(info.shape), self.form(name))
+        made = _device.empty_beside(beside, info.dtype, tuple(info.shape)) if beside is not None and self.form(name) == "torch" else None
+        return _arrays.empty(info.dtype, tuple(info.shape), self.form(name)) if made is None else made
 
 
 class Item(Protocol):
@@ -92,9 +93,10 @@ class Loaded:
     """Memory for all that a checkpoint holds of an item, and the tree that it makes when it is filled. What stands in the item's own memory and has another
     dtype or shape is bound all the same: so that the difference is told."""
 
-    def __init__(self, found: Found, own: Callable[[str], Any] = lambda name: None) -> None:
-        """`own` gives an array that stands in the item's own memory and may be filled there, or None."""
-        self._found = found
+    def __init__(self, found: Found, own: Callable[[str], Any] = lambda name: None, beside: Callable[[str], Any] = lambda name: None) -> None:
+        """`own` gives an array that stands in the item's own memory and may be filled there, or None; `beside` a tensor whose device new memory should lie on,
+        or None."""
+        self._found, self._beside = found, beside
         self._templates = {name: own(name) for name in found.tensors}
         self.arrays = {name: self._place(name) for name in found.tensors}
 
@@ -102,7 +104,7 @@ class Loaded:
         template = self._templates[name]
         if template is not None and (_device.is_filled_in_place(template) or not _fits(template, self._found, name)):
             return template
-        return self._found.empty(name)
+        return self._found.empty(name, self._beside(name))
 
     def part(self, flags: int) -> Part:
         """What is to be filled."""

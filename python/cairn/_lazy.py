@@ -2,8 +2,8 @@
 
 A tensor is staged late only if whoever changes it waits first. An optimizer does: torch calls our hook before any of them steps, and the hook waits until
 the save is staged. So late are the parameters and the state of optimizers that were seen stepping through the hook, between each two of the last three
-saves; arrays of jax are, for they never change. All else - buffers, averages, learning rates in tensors, whatever is below 64 KiB - is copied before a save
-returns.
+saves, and of which no step became a part of a CUDA graph, which calls no hook when it is replayed; arrays of jax are, for they never change. All else -
+buffers, averages, learning rates in tensors, whatever is below 64 KiB - is copied before a save returns.
 
 What writes without asking - manual SGD, an embedding that renormalises its rows - raises torch's counter of changes, which is looked at when the save is
 staged; fused optimizers, `.data` and numpy do not raise it, and are left to the library's witnesses: 16 cache lines of each tensor. Both only ever make a
@@ -37,6 +37,7 @@ class Watch:
         self._saves = 0
         self._stepping: WeakSet[Any] = WeakSet()  # since the last save
         self._stepped: WeakSet[Any] = WeakSet()  # between the two before
+        self._captured: WeakSet[Any] = WeakSet()  # whose steps are parts of graphs, which call no hook when they are replayed
         self._guarded: set[int] = set()  # ids of tensors that may be late in the save that begins
         self._late: list[tuple[str, str, Any, int]] = []  # item, name, array, torch's counter at the save
         self.is_pending = False  # a lazy save may not be staged yet
@@ -60,6 +61,8 @@ class Watch:
         self._late.clear()
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if _device.is_capturing():
+            self._captured.add(optimizer)
         self._stepping.add(optimizer)
         if self.is_pending and os.getpid() == self._process:
             self.is_pending = False
@@ -68,7 +71,7 @@ class Watch:
     def begin(self) -> bool:
         """A save begins, and the one before is staged. Whether it may be lazy."""
         self.watch()
-        steady = self._stepping & self._stepped
+        steady = (self._stepping & self._stepped) - self._captured
         self._stepped = self._stepping if self._saves else WeakSet()  # what was before the first save is no interval
         self._stepping = WeakSet()
         self._saves += 1

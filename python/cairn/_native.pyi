@@ -69,9 +69,10 @@ class Gate:
 
 @final
 class Device:
-    """A device whose memory tensors lie in. `get`, `set`, `copy`: addresses of cudaGetDevice, cudaSetDevice, cudaMemcpy, or of what is called as they are."""
+    """A device whose memory tensors lie in. `set`, `copy`: addresses of cudaSetDevice and cudaMemcpy, or of what is called as they are. A thread that saves or
+    restores such tensors may work with that device afterwards."""
 
-    def __new__(cls, ordinal: int, get: int, set: int, copy: int) -> Device: ...
+    def __new__(cls, ordinal: int, set: int, copy: int) -> Device: ...
 
 @final
 class State:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import operator
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -250,12 +250,26 @@ class OptimizerState:
         keys = None if "layout" in found.tree else self._keys()
         notes = self._check(found, keys)
         own = _tree.flatten(self.name, self._state(keys)).tensors
-        self._loaded, self._loaded_keys = Loaded(found, lambda name: _unless_cast(own.get(name), found, name)), keys
+        self._loaded, self._loaded_keys = Loaded(found, lambda name: _unless_cast(own.get(name), found, name), self._beside(found, keys)), keys
         self._made_with = [_hyperparameters(group) for group in self.optimizer.param_groups]
         part = self._loaded.part(OPTIMIZER)
         part.notes += notes
         self._notes = part.notes
         return part
+
+    def _beside(self, found: Found, keys: list[str] | None) -> Callable[[str], Any]:
+        """By the name of a tensor of its state: the parameter that load_state_dict would put it beside."""
+        if type(self.optimizer).load_state_dict is not Optimizer.load_state_dict:
+            return lambda name: None
+        parameters = self._parameters()
+        owners = {_tree.join(("state", key)): parameters[place] for place, key in enumerate(keys or map(str, range(len(parameters))))}
+
+        def beside(name: str) -> Any:
+            path, _, kind = name.rpartition("/")
+            owner = owners.get(path)
+            return owner if kind != "step" and owner is not None and tuple(owner.shape) == tuple(found.tensors[name].shape) else None
+
+        return beside
 
     def _check(self, found: Found, keys: list[str] | None) -> list[str]:
         """Refuses what cannot be told apart, before anything is touched. Returns what a user should know."""

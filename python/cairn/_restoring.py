@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import _filling, _items, _native, _progress
+from . import _device, _filling, _items, _native, _progress
 from ._errors import Error, make
 from ._ranks import Ranks
 from ._report import Report, Restored
@@ -63,7 +63,7 @@ class Restoring:
 
     def _fill(self, run: _native.Run) -> tuple[str | None, str | None]:
         """At rank 0: the checkpoint's name and identity."""
-        with _progress.shown(f"restoring {self.directory.name}", _progress.of_run(run)):
+        with _progress.shown(f"restoring {self.directory.name}", _progress.of_run(run)), _device.current_kept():
             options: dict[str, Any] = {"allow_missing": self.allow_missing, "items": self.names, "choose": self._choose}
             self.native = run.restore(_native.State(), step=self.step, **options)
         return self.native.name, self.native.id
@@ -72,7 +72,8 @@ class Restoring:
         """At the others: from the same checkpoint."""
         if self.native is None and name is not None:
             options: dict[str, Any] = {"allow_missing": self.allow_missing, "items": self.names, "choose": self._choose}
-            self.native = _native.load(self.directory / name, _native.State(), **options)
+            with _device.current_kept():
+                self.native = _native.load(self.directory / name, _native.State(), **options)
             if self.native.id != identity:
                 raise make("GONE", f"{self.directory / name} is not the checkpoint that rank 0 reads: all ranks must see the same directory")
 

@@ -8,6 +8,7 @@ means them may make them.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from ._native import Device
 
-_RUNTIMES = {"libcudart": "cuda", "libamdhip64": "hip"}  # by the beginning of the file's name: what its functions begin with
+_RUNTIMES = {b"libcudart": "cuda", b"libamdhip64": "hip"}  # by the beginning of the file's name: what its functions begin with
+_FUNCTIONS = ("SetDevice", "Memcpy", "ThreadExchangeStreamCaptureMode")
 _RELAXED = 2  # cudaStreamCaptureModeRelaxed
 
 
@@ -36,19 +38,28 @@ class Runtime:
 @cache
 def loaded() -> Runtime | None:
     """Of this process. To be asked for when torch has seen a device. None: torch has it built in."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        path = Path(line.partition("/")[2] and "/" + line.partition("/")[2])
-        prefix = _RUNTIMES.get(path.name.partition(".")[0])
-        if prefix is not None:
-            return Runtime(ctypes.CDLL(str(path)), prefix)
+    for line in Path("/proc/self/maps").read_bytes().splitlines():
+        path = b"/" + line.partition(b"/")[2].removesuffix(b" (deleted)")
+        for beginning, prefix in _RUNTIMES.items():
+            if path.rpartition(b"/")[2].startswith(beginning) and (runtime := _opened(path, prefix)) is not None:
+                return runtime
     return None
+
+
+def _opened(path: bytes, prefix: str) -> Runtime | None:
+    """The library, by the path that it was loaded from; None: it cannot be had by that any more, or lacks something."""
+    try:
+        runtime = Runtime(ctypes.CDLL(os.fsdecode(path)), prefix)
+        return runtime if all(runtime.address(name) for name in _FUNCTIONS) else None
+    except (OSError, AttributeError):
+        return None
 
 
 @cache
 def device(ordinal: int) -> Device | None:
     """What reads and writes the memory of a device; None: nothing does."""
     runtime = loaded()
-    return None if runtime is None else Device(ordinal, runtime.address("GetDevice"), runtime.address("SetDevice"), runtime.address("Memcpy"))
+    return None if runtime is None else Device(ordinal, runtime.address("SetDevice"), runtime.address("Memcpy"))
 
 
 @contextmanager

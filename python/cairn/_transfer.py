@@ -245,9 +245,10 @@ class Transfer:
             state.bind(info.item, info.name, buffer.dtype, buffer.shape, buffer.address, buffer.owner, strides=buffer.strides, via=device)
         targets = [move.target for move in moves.values()]
         _device.wait_for(targets)
-        with _progress.counted(self._what) as figures:
+        with _progress.counted(self._what) as figures, _device.current_kept():
             native = _native.load(self.checkpoint.info.path, state, figures=figures)
-        _device.wait_for(targets)
+        _device.finish_filling(targets)
+        _arrays.note_written(targets)
         self.report.bytes += native.bytes
         self.report.seconds += native.elapsed_ns / 1e9
         self.report.restored += moves

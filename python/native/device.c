@@ -1,21 +1,20 @@
 /* Device: a device whose memory tensors lie in, and the functions of its runtime that copy. The library reads and writes such a tensor through them, block by
  * block, from several of its threads at once and without the GIL, so that no second copy of it is needed in main memory.
  *
- * They are those of CUDA's runtime, and HIP's has the same: cudaGetDevice(&ordinal), cudaSetDevice(ordinal), cudaMemcpy(to, from, size, kind), each of which
- * returns 0 or what went wrong. Which device a thread works with is put back after each copy: the thread may be one of the caller's. */
+ * They are those of CUDA's runtime, and HIP's has the same: cudaSetDevice(ordinal) and cudaMemcpy(to, from, size, kind), each of which returns 0 or what went
+ * wrong. The thread works with that device from then on. It is not put back here: a thread of the library's would begin to use the first device, which takes
+ * memory there. Who calls the library on a thread of its own puts it back. */
 #include "native.h"
 
 #include <stdlib.h>
 
 enum copy_kind { TO_DEVICE = 1, FROM_DEVICE = 2 }; /* cudaMemcpyKind */
 
-typedef int (*get_device_fn)(int *ret_ordinal);
 typedef int (*set_device_fn)(int ordinal);
 typedef int (*copy_fn)(void *to, const void *from, size_t size, int kind);
 
 struct device {
     PyObject base; /* what every object begins with */
-    get_device_fn get;
     set_device_fn set;
     copy_fn copy;
     int ordinal;
@@ -60,11 +59,8 @@ void py_away_free(struct py_away *away)
 
 static int copy(const struct device *device, void *to, const void *from, size_t size, enum copy_kind kind)
 {
-    int before = 0, code = device->get(&before);
-    if (!code && before != device->ordinal) code = device->set(device->ordinal);
-    if (!code) code = device->copy(to, from, size, kind);
-    int restored = before != device->ordinal ? device->set(before) : 0;
-    return code ? code : restored;
+    int code = device->set(device->ordinal);
+    return code ? code : device->copy(to, from, size, kind);
 }
 
 int py_away_fetch(void *user, uint64_t offset, size_t size, void *destination)
@@ -83,16 +79,15 @@ int py_away_store(void *user, uint64_t offset, size_t size, const void *source)
 
 static PyObject *device_new(PyTypeObject *type, PyObject *args, PyObject *options)
 {
-    static char *names[] = { "ordinal", "get", "set", "copy", NULL };
+    static char *names[] = { "ordinal", "set", "copy", NULL };
     int ordinal;
-    Py_ssize_t get, set, copies;
-    if (!PyArg_ParseTupleAndKeywords(args, options, "innn:Device", names, &ordinal, &get, &set, &copies)) return NULL;
-    if (!get || !set || !copies) return py_error_say(CAIRN_E_USAGE, "Device: one of its functions has no address");
+    Py_ssize_t set, copies;
+    if (!PyArg_ParseTupleAndKeywords(args, options, "inn:Device", names, &ordinal, &set, &copies)) return NULL;
+    if (!set || !copies) return py_error_say(CAIRN_E_USAGE, "Device: one of its functions has no address");
     PyObject *object = PyType_GenericAlloc(type, 0);
     if (!object) return NULL;
     struct device *self = cast(object);
     self->ordinal = ordinal;
-    self->get = (get_device_fn)get;
     self->set = (set_device_fn)set;
     self->copy = (copy_fn)copies;
     return object;

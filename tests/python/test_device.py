@@ -7,6 +7,8 @@ are. Its tensors lie in main memory. What needs a real one is in test_gpu.py.
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,7 +77,7 @@ class Engine:
         self.registered: list[tuple[int, int]] = []
         self.code = 0  # of cudaHostRegister
         self.is_capturing = False
-        self.waited = 0
+        self.waited = self.fails_at = 0
 
     def Stream(self, device: Any) -> Stream:
         self.ours = Stream()
@@ -99,6 +101,8 @@ class Engine:
 
     def synchronize(self, device: Any) -> None:
         self.waited += 1
+        if self.waited == self.fails_at:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     def cudart(self) -> Engine:
         return self
@@ -302,6 +306,21 @@ def test_a_step_that_becomes_part_of_a_graph_waits_here(tmp_path: Path, engine: 
     assert (saved(run.manager, step)["w0"] == value).all()
 
 
+def test_what_steps_in_a_graph_is_never_late(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its next step may be a replayed one, which asks nobody."""
+    run = three_saves(tmp_path / "run", engine)
+    with monkeypatch.context() as patched:
+        patched.setattr(_device, "is_capturing", lambda: True)
+        run.optimizer.step()
+    for _ in range(3):
+        step, value = run.train_and_save(), run.value
+        engine.training.told.put(set_to(50.0, *run.model.parameters()))
+        run.manager.wait_until_finished()
+        assert all((tensor == value).all() for name, tensor in saved(run.manager, step).items() if name != "small")
+        assert not run.manager._watch._guarded
+    run.manager.close()
+
+
 @pytest.mark.parametrize("how", ["counter", "bytes"])
 def test_who_writes_before_the_step_fails_the_save(tmp_path: Path, engine: Engine, how: str) -> None:
     run = three_saves(tmp_path / "run", engine)
@@ -503,16 +522,11 @@ class Runtime:
         self.wrong: list[str] = []
         self.ordinal, self.code = ordinal, 0
         functions = {
-            "get": ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int))(self._get),
             "set": ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(self._set),
             "copy": ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)(self._copy),
         }
         self.functions = functions
         self.device = _native.Device(ordinal, **{name: ctypes.cast(function, ctypes.c_void_p).value or 0 for name, function in functions.items()})
-
-    def _get(self, ordinal: Any) -> int:
-        ordinal[0] = self.here.get(threading.get_native_id(), 0)
-        return 0
 
     def _set(self, ordinal: int) -> int:
         self.here[threading.get_native_id()] = ordinal
@@ -548,7 +562,7 @@ def test_a_restore_fills_a_device_where_the_tensors_lie(tmp_path: Path, runtime:
         assert manager.restore().step == 1
     assert all(tensor.equal(other) for tensor, other in zip((*model.state_dict().values(), x, z), want, strict=True)) and own["x"] is x and own["z"] is z
     assert sum(size for size, kind in runtime.copied) == 4 * LARGE * 4 + LARGE * 16 and {kind for _, kind in runtime.copied} == {1}
-    assert not runtime.wrong and set(runtime.here.values()) == {0}
+    assert not runtime.wrong and set(runtime.here.values()) == {2}
 
 
 def test_weights_are_loaded_to_where_they_are_wanted(tmp_path: Path, runtime: Runtime) -> None:
@@ -558,6 +572,44 @@ def test_weights_are_loaded_to_where_they_are_wanted(tmp_path: Path, runtime: Ru
         tensor.zero_()
     assert len(cairn.load(tmp_path / "weights", into=model).restored) == 4
     assert all((tensor == 1).all() for tensor in model.state_dict().values()) and sum(size for size, _ in runtime.copied) == 3 * LARGE * 4
+
+
+def test_new_state_of_an_optimizer_comes_beside_its_parameters(tmp_path: Path, runtime: Runtime) -> None:
+    """All of it but the steps, which load_state_dict has a place of its own for."""
+
+    def made(value: float) -> tuple[Any, Any]:
+        model = torch.nn.Linear(1024, 1024)
+        with torch.no_grad():
+            model.weight.fill_(value)
+        return model, torch.optim.AdamW(model.parameters())
+
+    model, optimizer = made(1.0)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer}) as manager:
+        manager.save(1, force=True)
+    other, its_optimizer = made(2.0)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": other, "optimizer": its_optimizer}) as manager:
+        manager.restore()
+    assert sum(size for size, _ in runtime.copied) == 3 * LARGE * 4
+    for mine, its in zip(model.parameters(), other.parameters(), strict=True):
+        assert mine.equal(its) and all(value.equal(its_optimizer.state[its][kind]) for kind, value in optimizer.state[mine].items())
+
+
+def test_a_device_that_fails_after_it_was_filled_leaves_a_mixture(tmp_path: Path, engine: Engine) -> None:
+    model = parameters()
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        manager.save(1, force=True)
+        engine.training.finish()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(_device, "device_of", lambda array: Runtime().device if array.numel() == LARGE else None)
+            engine.waited, engine.fails_at = 0, 2
+            with pytest.raises(cairn.TornStateError, match="illegal memory access.*a mixture"):
+                manager.restore()
+        with pytest.raises(cairn.TornStateError):
+            manager.save(2, force=True)
+        assert manager.restore().step == 1
 
 
 def test_a_device_that_takes_nothing_fails_the_restore(tmp_path: Path, runtime: Runtime) -> None:
@@ -571,10 +623,61 @@ def test_a_device_that_takes_nothing_fails_the_restore(tmp_path: Path, runtime: 
         assert manager.restore().step == 1
 
 
+RUNTIME = """
+#include <string.h>
+int mode = 1, device = -1;
+int cudaSetDevice(int ordinal) { device = ordinal; return 0; }
+int cudaMemcpy(void *to, const void *from, size_t size, int kind) { memcpy(to, from, size); return kind == 1 ? 0 : 1; }
+int cudaThreadExchangeStreamCaptureMode(int *other) { int old = mode; mode = *other; *other = old; return 0; }
+"""
+USES = """
+import ctypes, sys, torch
+from cairn import _native, _runtime
+assert _runtime.loaded() is None and _runtime.device(0) is None
+with _runtime.waiting(): pass
+_runtime.loaded.cache_clear(), _runtime.device.cache_clear()
+library = ctypes.CDLL(sys.argv[1])
+mode = ctypes.c_int.in_dll(library, "mode")
+with _runtime.waiting(): assert mode.value == 2
+assert mode.value == 1 and _runtime.loaded() is not None
+source, target = torch.rand(3000), torch.zeros(3000)
+state = _native.State()
+state.bind("x", "w", "F32", (3000,), source.data_ptr(), source)
+_native.save_folder("folder", state)
+state = _native.State()
+state.bind("x", "w", "F32", (3000,), target.data_ptr(), target, via=_runtime.device(3))
+_native.load("folder", state)
+assert target.equal(source) and ctypes.c_int.in_dll(library, "device").value == 3
+import os
+os.remove(sys.argv[1])  # an upgrade under a running process
+_runtime.loaded.cache_clear()
+assert (runtime := _runtime.loaded()) is None or runtime.address("Memcpy")
+"""
+
+
+@pytest.mark.parametrize("name", ["libcudart.so.12", "libcudart-d0da41ae.so.11.0"])
+def test_the_runtime_that_torch_has_loaded_is_found(tmp_path: Path, name: str) -> None:
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", name, "-xc", "-"], input=RUNTIME, text=True, cwd=tmp_path, check=True)
+    run = subprocess.run([sys.executable, "-c", USES, tmp_path / name], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_default_device_of_torch_s_does_not_matter(tmp_path: Path) -> None:
+    """What is made here to be filled lies in main memory, whatever torch makes elsewhere."""
+    model, own = torch.nn.Linear(64, 64), {"c": torch.complex(torch.ones(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))}
+    with torch.device("meta"), cairn.CheckpointManager(tmp_path / "run", {"model": model, "own": own}) as manager:
+        manager.save(1, force=True)
+        manager.wait_until_finished()
+        with manager.checkpoint(1) as checkpoint:
+            read = checkpoint.state()
+        assert manager.restore().step == 1
+    assert read["model"]["weight"].equal(model.weight) and read["own"]["c"].equal(own["c"])
+
+
 def test_devices_and_their_tensors_as_the_library_takes_them() -> None:
     runtime, memory = Runtime(), torch.zeros(1 << 10)
     with pytest.raises(cairn.UsageError, match="no address"):
-        _native.Device(0, 0, 0, 0)
+        _native.Device(0, 0, 0)
     with pytest.raises(cairn.UsageError, match="lies in a row"):
         _native.State().bind("model", "w", "F32", (4, 2), memory.data_ptr(), memory, strides=(4, 16), via=runtime.device)
     assert _arrays.finish(torch.ones(3), "torch", there := torch.empty(3, device="meta")) is there

@@ -272,6 +272,28 @@ def test_replayed_steps_are_saved_eagerly(tmp_path: Path) -> None:
         check(manager, number, tensors)
 
 
+def test_steps_are_replayed_between_ordinary_ones(tmp_path: Path) -> None:
+    """An optimizer that was seen stepping, and whose step is then captured, is never late again."""
+    model = nn.Linear(WIDTH, WIDTH, bias=False).cuda()
+    optimizer = torch.optim.AdamW(model.parameters(), capturable=True)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer}, mode="lazy", keep=cairn.Keep(last=20)) as manager:
+        bits = {}
+        for number in range(1, 5):
+            train(model, optimizer)
+            bits[number] = bits_of(model)
+            manager.save(number, force=True)
+        replay = captured(model, optimizer)
+        for number in range(5, 9):
+            train(model, optimizer)
+            replay()
+            bits[number] = bits_of(model)
+            manager.save(number, force=True)
+            replay()
+    assert manager.all_steps() == list(bits)
+    for number, tensors in bits.items():
+        check(manager, number, tensors)
+
+
 @pytest.mark.parametrize("mode", ["eager", "lazy"])
 def test_a_step_is_captured_while_a_save_is_under_way(tmp_path: Path, mode: Any) -> None:
     """Neither disturbs the other, also while memory is still being page-locked, and a late copy on its way."""

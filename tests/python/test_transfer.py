@@ -309,6 +309,19 @@ for source in sys.argv[1:]:
 """
 
 
+def test_torch_counts_what_is_loaded_and_restored(tmp_path: Path) -> None:
+    """So that a backward pass over weights that were replaced meanwhile is an error of torch's."""
+    model = nn.Linear(3, 3)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        manager.save(1, force=True)
+        counts = [model.weight._version]
+        manager.restore()
+        counts.append(model.weight._version)
+        cairn.load(manager.directory / "checkpoint-1", into=model)
+        counts.append(model.weight._version)
+    assert counts[0] < counts[1] < counts[2]
+
+
 def test_there_is_never_a_second_copy_of_the_model(tmp_path: Path) -> None:
     """300 MiB - as they are, without digests, and cast -: less than 64 MiB more."""
     shapes = {f"{number}.weight": (2560, 2560) for number in range(11)} | {"11.weight": (1, 5000000)}

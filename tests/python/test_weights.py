@@ -294,6 +294,21 @@ def test_a_base_that_changed_is_seen(tmp_path: Path) -> None:
         assert manager.restore(step=2).step == 2
 
 
+def test_a_base_that_was_loaded_anew_is_seen(tmp_path: Path) -> None:
+    """The library's writing counts as torch's own."""
+    model = tuned(1)
+    cairn.save(tmp_path / "base", {"model": model.get_base_model()})
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        manager.save(1, force=True)
+        with torch.no_grad():
+            model.get_base_model().transformer.wte.weight.add_(1.0)
+        manager.save(2, force=True)
+        cairn.load(tmp_path / "base", into=model.get_base_model(), only="wte")
+        manager.save(3, force=True)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
+        assert manager.restore(step=3).step == 3
+
+
 def test_what_is_trained_beside_the_adapter_and_buffers_are_saved(tmp_path: Path) -> None:
     def make(seed: int) -> Any:
         peft = pytest.importorskip("peft")
