@@ -15,7 +15,7 @@ if [ -z "$python" ]; then
     exit 1
 fi
 if [ ! -x "$venv/bin/python" ]; then $python -m venv "$venv"; fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --requirement "$list" >"$venv.log" 2>&1 || {
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-compile --requirement "$list" >"$venv.log" 2>&1 || {
     tail -5 "$venv.log" >&2
     exit 1
 }

@@ -2,14 +2,14 @@
 # fuzz.sh replay          every kept input through its parser, once
 # fuzz.sh run [TARGET..]  fuzzes: FUZZ_S seconds each (60), or FUZZ_RUNS executions each; as many at once as there are processors
 # fuzz.sh keep            what was found, cut to what covers the same, becomes the kept corpus
-# A finding ends it with the input's path. Targets are tests/fuzz/fuzz_X.c; corpora tests/fuzz/corpus/X.tar.gz; work is done in build/fuzz.
+# A finding ends it with the input's path. Targets are tests/fuzz/fuzz_X.c; corpora tests/fuzz/corpus/X.tar.gz; work is done in build/fuzz*.
 # shellcheck disable=SC2086,SC2046 # words are split on purpose
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
-tree=build/fuzz
 mode=${1:-replay}
 shift
+case $mode in replay) tree=build/fuzz-replay opt='-O1 -g1' ;; *) tree=build/fuzz opt='-O2 -g1' ;; esac
 targets=${*:-$(cd tests/fuzz && ls fuzz_*.c | sed 's/^fuzz_//; s/\.c$//')}
 flags='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-coverage=trace-cmp -fno-sanitize-recover=undefined -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION'
 # short traces, little quarantine and fill: five times as many executions
@@ -19,7 +19,7 @@ if ! printf 'int LLVMFuzzerTestOneInput(void){return 0;}' | clang -fsanitize=fuz
     echo 'skip - fuzzing: clang with libFuzzer is not installed'
     exit 0
 fi
-make --no-print-directory CC=clang BUILD="$tree" OPT='-O2 -g1' SANITIZE="$flags" all $(printf "$tree/fuzz_%s " $targets) || exit 1
+make --no-print-directory CC=clang BUILD="$tree" OPT="$opt" SANITIZE="$flags" all $(printf "$tree/fuzz_%s " $targets) || exit 1
 echo 'ok - clang builds all of it without a warning'
 
 seed() { # seed TARGET: the kept corpus, and the golden stores' files

@@ -6,24 +6,32 @@ cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
 log=build/test-logs
 mkdir -p "$log"
-passed=0 failed=0 skipped=0 told=
-trap 'if [ -z "$told" ]; then echo "not ok - the tests ended before their last line"; exit 1; fi' EXIT
+passed=0 failed=0 skipped=0 ended=
+trap 'if [ -z "$ended" ]; then echo "not ok - the tests ended before their last line"; exit 1; fi' EXIT
 
 # shellcheck source=tests/count.sh
 . tests/count.sh
-add() { # add LOG STATUS NAME SECONDS: what a part told
-    count "$1" "$2"
-    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
-    printf '%-28s %4d passed %3d failed %3d skipped  %4d s\n' "$3" "$ok" "$bad" "$skip" "$4"
-    if [ "$bad" != 0 ]; then grep -E '^not ok|FAILED|ERROR|error:|Sanitizer|WARNING: Thread' "$1" | head -20; tail -5 "$1"; fi
-    grep '^skip - ' "$1"
-}
-
-part() { # part NAME COMMAND...
-    local name=$1 start=$SECONDS status=0
+timed() { # timed NAME COMMAND...: its output, and its status, seconds, and processor's seconds as a user's and the system's, for told
+    local at=$log/${1//[ \/]/-}
     shift
-    "$@" >"$log/${name//[ \/]/-}.log" 2>&1 || status=$?
-    add "$log/${name//[ \/]/-}.log" $status "$name" $((SECONDS - start))
+    (
+        TIMEFORMAT='%R %U %S'
+        time "$@" >"$at.log" 2>&1
+    ) 2>"$at.times"
+    echo $? $(<"$at.times") >"$at.end"
+}
+told() { # told NAME: counts what a part told
+    local at=$log/${1//[ \/]/-} status=1 seconds=0 user=0 system=0
+    read -r status seconds user system <"$at.end"
+    count "$at.log" "$status"
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+    printf '%-28s %4d passed %3d failed %3d skipped  %4.0f s %4.0f + %3.0f of processors\n' "$1" "$ok" "$bad" "$skip" "$seconds" "$user" "$system"
+    if [ "$bad" != 0 ]; then grep -E '^not ok|FAILED|ERROR|error:|Sanitizer|WARNING: Thread' "$at.log" | head -20; tail -5 "$at.log"; fi
+    grep '^skip - ' "$at.log"
+}
+part() { # part NAME COMMAND...
+    timed "$@"
+    told "$1"
 }
 
 build() { make --no-print-directory all unit-tests build/passthrough build/sim && echo 'ok - builds without a warning'; }
@@ -59,21 +67,11 @@ python_package() { # when its environment is made
 all_tests=$(cd tests/unit && ls test_*.c | sed 's/\.c$//')
 threaded=$(grep -v -e '^#' -e '^test_run$' tests/tsan.list) # test_run takes the longest, and its threads are those of test_jobs: make test-tsan
 # Two lanes: what compiles and computes, and what waits for disks and other processes. Beside both: two minutes of following a live run, the simulated disk.
-timed() { # timed NAME COMMAND...: counted by collect
-    local name=${1//[ \/]/-} start=$SECONDS
-    shift
-    "$@" >"$log/$name.log" 2>&1
-    echo $? $((SECONDS - start)) >"$log/$name.end"
-}
 beside() { timed "$@" & }
 collect() { # collect NAME...: when all that runs beside has ended
-    local name status seconds
+    local name
     wait
-    for name; do
-        status=1 seconds=0
-        read -r status seconds <"$log/${name//[ \/]/-}.end"
-        add "$log/${name//[ \/]/-}.log" "$status" "$name" "$seconds"
-    done
+    for name; do told "$name"; done
 }
 second_lane() { # first what runs while Python's environment is made
     timed tests/fuse/run.sh tests/fuse/run.sh build
@@ -102,5 +100,5 @@ done
 collect follow-two-minutes simulated-disk python tests/fuse/run.sh tests/places.sh tests/crash/run.sh
 echo "took $SECONDS s"
 echo "$passed passed, $failed failed, $skipped skipped"
-told=yes
+ended=yes
 [ "$failed" = 0 ]
