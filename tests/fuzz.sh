@@ -19,8 +19,10 @@ if ! printf 'int LLVMFuzzerTestOneInput(void){return 0;}' | clang -fsanitize=fuz
     echo 'skip - fuzzing: clang with libFuzzer is not installed'
     exit 0
 fi
-make --no-print-directory CC=clang BUILD="$tree" OPT="$opt" SANITIZE="$flags" all $(printf "$tree/fuzz_%s " $targets) || exit 1
-echo 'ok - clang builds all of it without a warning'
+make --no-print-directory CC=clang BUILD="$tree" OPT="$opt" SANITIZE="$flags" lib $(printf "$tree/fuzz_%s " $targets) || exit 1
+clang -std=gnu11 -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Icli -Iexamples -fsyntax-only \
+    cli/*.c examples/*.c examples/*/*.c || exit 1
+echo 'ok - clang takes all of it without a warning'
 
 seed() { # seed TARGET: the kept corpus, and the golden stores' files
     local at=$tree/corpus/$1 golden=$tree/golden

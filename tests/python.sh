@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Python package: types, then tests. python.sh [PYTEST ARGUMENT...]
+# The Python package: types, then tests. python.sh types: the types alone; python.sh PYTEST-ARGUMENT...: tests alone
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
@@ -12,10 +12,11 @@ make --no-print-directory PYTHON=$python python || exit 1
 # shellcheck source=tests/check.sh
 . tests/check.sh
 label=python work=build
-if [ -n "${CAIRN_LONG:-}" ]; then
+if [ $# != 0 ] && [ "$1" != types ]; then :
+elif [ -n "${CAIRN_LONG:-}" ]; then
     check 'mypy --strict' $python -m mypy --strict python/cairn
 else
     check 'mypy --strict, the types of torch and jax aside' $python -m mypy --config-file tests/python/mypy-quick.ini python/cairn
 fi
-PYTHONPATH=build/python $python -m pytest -q -p no:cacheprovider "${@:-tests/python}" || checks_failed=1
+if [ "${1:-}" != types ]; then PYTHONPATH=build/python $python -m pytest -q -p no:cacheprovider "${@:-tests/python}" || checks_failed=1; fi
 finish
