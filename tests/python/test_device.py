@@ -7,6 +7,7 @@ are. Its tensors lie in main memory. What needs a real one is in test_gpu.py.
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 import threading
@@ -658,7 +659,8 @@ assert (runtime := _runtime.loaded()) is None or runtime.address("Memcpy")
 @pytest.mark.parametrize("name", ["libcudart.so.12", "libcudart-d0da41ae.so.11.0"])
 def test_the_runtime_that_torch_has_loaded_is_found(tmp_path: Path, name: str) -> None:
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", name, "-xc", "-"], input=RUNTIME, text=True, cwd=tmp_path, check=True)
-    run = subprocess.run([sys.executable, "-c", USES, tmp_path / name], cwd=tmp_path, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(Path(cairn.__file__).absolute().parents[1])}
+    run = subprocess.run([sys.executable, "-c", USES, tmp_path / name], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 
