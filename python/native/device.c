@@ -20,8 +20,8 @@ struct device {
     int ordinal;
 };
 
-struct py_away {
-    struct py_away *next;
+struct away {
+    struct py_reached reached;
     const struct device *device;
     char *address; /* on the device */
 };
@@ -40,39 +40,31 @@ bool py_device_is(PyObject *object)
     return PyObject_TypeCheck(object, device_type);
 }
 
-struct py_away *py_away_new(const cairn_tensor *tensor, PyObject *device, struct py_away *next)
-{
-    struct py_away *away = calloc(1, sizeof *away);
-    if (!away) return NULL;
-    *away = (struct py_away){ .next = next, .device = cast(device), .address = tensor->address };
-    return away;
-}
-
-void py_away_free(struct py_away *away)
-{
-    while (away) {
-        struct py_away *next = away->next;
-        free(away);
-        away = next;
-    }
-}
-
 static int copy(const struct device *device, void *to, const void *from, size_t size, enum copy_kind kind)
 {
     int code = device->set(device->ordinal);
     return code ? code : device->copy(to, from, size, kind);
 }
 
-int py_away_fetch(void *user, uint64_t offset, size_t size, void *destination)
+static int fetch(void *user, uint64_t offset, size_t size, void *destination)
 {
-    const struct py_away *away = user;
+    const struct away *away = user;
     return copy(away->device, destination, away->address + offset, size, FROM_DEVICE);
 }
 
-int py_away_store(void *user, uint64_t offset, size_t size, const void *source)
+static int store(void *user, uint64_t offset, size_t size, const void *source)
 {
-    const struct py_away *away = user;
+    const struct away *away = user;
     return copy(away->device, away->address + offset, source, size, TO_DEVICE);
+}
+
+struct py_reached *py_device_reach(cairn_tensor *tensor, PyObject *device)
+{
+    struct away *away = calloc(1, sizeof *away);
+    if (!away) return NULL;
+    away->device = cast(device);
+    away->address = tensor->address;
+    return py_reach(tensor, &away->reached, fetch, store);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- type */

@@ -15,8 +15,8 @@ struct gate {
     enum gate_standing standing;
 };
 
-struct py_deferred {
-    struct py_deferred *next;
+struct deferred {
+    struct py_reached reached;
     struct gate *gate;
     const char *address;
 };
@@ -35,26 +35,9 @@ bool py_gate_is(PyObject *object)
     return PyObject_TypeCheck(object, gate_type);
 }
 
-struct py_deferred *py_deferred_new(const cairn_tensor *tensor, PyObject *gate, struct py_deferred *next)
+static int fetch(void *user, uint64_t offset, size_t size, void *destination)
 {
-    struct py_deferred *deferred = calloc(1, sizeof *deferred);
-    if (!deferred) return NULL;
-    *deferred = (struct py_deferred){ .next = next, .gate = cast(gate), .address = tensor->address };
-    return deferred;
-}
-
-void py_deferred_free(struct py_deferred *deferred)
-{
-    while (deferred) {
-        struct py_deferred *next = deferred->next;
-        free(deferred);
-        deferred = next;
-    }
-}
-
-int py_deferred_fetch(void *user, uint64_t offset, size_t size, void *destination)
-{
-    const struct py_deferred *deferred = user;
+    const struct deferred *deferred = user;
     struct gate *gate = deferred->gate;
     pthread_mutex_lock(&gate->lock);
     while (gate->standing == GATE_SHUT) pthread_cond_wait(&gate->moved, &gate->lock);
@@ -65,10 +48,20 @@ int py_deferred_fetch(void *user, uint64_t offset, size_t size, void *destinatio
     return 0;
 }
 
-int py_deferred_store(void *user, uint64_t offset, size_t size, const void *source)
+static int store(void *user, uint64_t offset, size_t size, const void *source)
 {
     (void)user, (void)offset, (void)size, (void)source;
     return -1; /* such a tensor is saved, never restored */
+}
+
+struct py_reached *py_gate_reach(cairn_tensor *tensor, PyObject *gate)
+{
+    struct deferred *deferred = calloc(1, sizeof *deferred);
+    if (!deferred) return NULL;
+    deferred->gate = cast(gate);
+    deferred->address = tensor->address;
+    tensor->flags |= CAIRN_DEFERRED;
+    return py_reach(tensor, &deferred->reached, fetch, store);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- type */

@@ -115,31 +115,26 @@ cairn_value *py_value_read(PyObject *object, const char *item, const char *name)
 PyObject *py_value_show(const cairn_value *value);
 int py_value_init(PyObject *module);
 
-/* strided.c: a tensor whose elements do not lie in a row */
-struct py_strided;
-struct py_strided *py_strided_new(const cairn_tensor *tensor, uint32_t element_bytes, const Py_ssize_t *strides, struct py_strided *next);
-void py_strided_free(struct py_strided *strided); /* and those after it */
+/* What a tensor is reached by that does not lie in a row of main memory. Those of a state are chained, and freed with it. */
+struct py_reached {
+    struct py_reached *next;
+};
+/* Gives the tensor these callbacks, with `reached` as their user, in the place of its address. Returns reached. */
+struct py_reached *py_reach(cairn_tensor *tensor, struct py_reached *reached, cairn_fetch_fn fetch, cairn_store_fn store);
+
+/* strided.c: a tensor whose elements do not lie in a row. NULL: memory ran out, here and below */
 bool py_strided_is_packed(const cairn_tensor *tensor, uint32_t element_bytes, const Py_ssize_t *strides);
-int py_strided_fetch(void *user, uint64_t offset, size_t size, void *destination);
-int py_strided_store(void *user, uint64_t offset, size_t size, const void *source);
+struct py_reached *py_strided_reach(cairn_tensor *tensor, uint32_t element_bytes, const Py_ssize_t *strides);
 
 /* gate.c: a tensor whose bytes are under way. The gate must live as long as the tensor is bound, and so must its memory */
-struct py_deferred;
 int py_gate_init(PyObject *module);
 bool py_gate_is(PyObject *object);
-struct py_deferred *py_deferred_new(const cairn_tensor *tensor, PyObject *gate, struct py_deferred *next);
-void py_deferred_free(struct py_deferred *deferred); /* and those after it */
-int py_deferred_fetch(void *user, uint64_t offset, size_t size, void *destination);
-int py_deferred_store(void *user, uint64_t offset, size_t size, const void *source);
+struct py_reached *py_gate_reach(cairn_tensor *tensor, PyObject *gate);
 
 /* device.c: a tensor in a device's memory. The device must live as long as the tensor is bound, and so must its memory */
-struct py_away;
 int py_device_init(PyObject *module);
 bool py_device_is(PyObject *object);
-struct py_away *py_away_new(const cairn_tensor *tensor, PyObject *device, struct py_away *next);
-void py_away_free(struct py_away *away); /* and those after it */
-int py_away_fetch(void *user, uint64_t offset, size_t size, void *destination);
-int py_away_store(void *user, uint64_t offset, size_t size, const void *source);
+struct py_reached *py_device_reach(cairn_tensor *tensor, PyObject *device);
 
 /* state.c. While a call uses a state without the GIL nobody else may change it. */
 extern PyTypeObject *py_state_type;

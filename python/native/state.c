@@ -2,14 +2,14 @@
  * change it meanwhile is refused, not queued, for it would be a mistake of the caller's. */
 #include "native.h"
 
+#include <stdlib.h>
+
 struct state {
     PyObject base; /* what every object begins with */
     cairn_state *handle;
-    PyObject *owners;             /* a list */
-    struct py_strided *strided;   /* what tensors with strides are bound to */
-    struct py_deferred *deferred; /* and those behind a gate */
-    struct py_away *away;         /* and those on a device */
-    int users;                    /* calls that work on it without the GIL */
+    PyObject *owners;           /* a list */
+    struct py_reached *reached; /* by what its tensors are that have no address */
+    int users;                  /* calls that work on it without the GIL */
 };
 
 PyTypeObject *py_state_type;
@@ -76,6 +76,23 @@ static int read_strides(const struct binding *binding, uint32_t rank, Py_ssize_t
     return 0;
 }
 
+struct py_reached *py_reach(cairn_tensor *tensor, struct py_reached *reached, cairn_fetch_fn fetch, cairn_store_fn store)
+{
+    tensor->address = NULL;
+    tensor->fetch = fetch;
+    tensor->store = store;
+    tensor->user = reached;
+    return reached;
+}
+
+static int chain(struct state *self, struct py_reached *reached)
+{
+    if (!reached) return PyErr_NoMemory(), -1;
+    reached->next = self->reached;
+    self->reached = reached;
+    return 0;
+}
+
 /* Gives a tensor its callbacks where its elements do not lie in a row. */
 static int apply_strides(struct state *self, const struct binding *binding, cairn_tensor *tensor)
 {
@@ -87,55 +104,20 @@ static int apply_strides(struct state *self, const struct binding *binding, cair
         return -1;
     }
     if (py_strided_is_packed(tensor, bits / 8, strides)) return 0;
-    struct py_strided *strided = py_strided_new(tensor, bits / 8, strides, self->strided);
-    if (!strided) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    self->strided = strided;
-    tensor->address = NULL;
-    tensor->fetch = py_strided_fetch;
-    tensor->store = py_strided_store;
-    tensor->user = strided;
-    return 0;
+    return chain(self, py_strided_reach(tensor, bits / 8, strides));
 }
 
-/* Gives a tensor its callbacks where its bytes are under way. */
-static int apply_gate(struct state *self, const struct binding *binding, cairn_tensor *tensor)
-{
-    struct py_deferred *deferred = py_deferred_new(tensor, binding->via, self->deferred);
-    if (!deferred) return PyErr_NoMemory(), -1;
-    self->deferred = deferred;
-    tensor->flags |= CAIRN_DEFERRED;
-    tensor->fetch = py_deferred_fetch;
-    tensor->store = py_deferred_store;
-    tensor->user = deferred;
-    return 0;
-}
-
-/* Gives a tensor its callbacks where it lies on a device. */
-static int apply_device(struct state *self, const struct binding *binding, cairn_tensor *tensor)
-{
-    struct py_away *away = py_away_new(tensor, binding->via, self->away);
-    if (!away) return PyErr_NoMemory(), -1;
-    self->away = away;
-    tensor->fetch = py_away_fetch;
-    tensor->store = py_away_store;
-    tensor->user = away;
-    return 0;
-}
-
+/* Gives a tensor its callbacks where its bytes are under way, or lie on a device. */
 static int apply_via(struct state *self, const struct binding *binding, cairn_tensor *tensor)
 {
     bool is_gate = py_gate_is(binding->via);
     if (!is_gate && !py_device_is(binding->via))
         return PyErr_Format(PyExc_TypeError, "a Gate or a Device is needed, not %R", Py_TYPE(binding->via)), -1;
-    if (!tensor->address || tensor->fetch)
-        return py_error_say(CAIRN_E_USAGE, "tensor '%s:%s': what is reached by a gate or a device lies in a row", binding->item,
-                            binding->name),
-               -1;
-    if (is_gate ? apply_gate(self, binding, tensor) : apply_device(self, binding, tensor)) return -1;
-    tensor->address = NULL;
+    if (!tensor->address || tensor->fetch) {
+        py_error_say(CAIRN_E_USAGE, "tensor '%s:%s': what is reached by a gate or a device lies in a row", binding->item, binding->name);
+        return -1;
+    }
+    if (chain(self, is_gate ? py_gate_reach(tensor, binding->via) : py_device_reach(tensor, binding->via))) return -1;
     return PyList_Append(self->owners, binding->via);
 }
 
@@ -275,12 +257,11 @@ static int state_clear(PyObject *object)
     struct state *self = cast(object);
     cairn_state_free(self->handle);
     self->handle = NULL;
-    py_strided_free(self->strided);
-    self->strided = NULL;
-    py_deferred_free(self->deferred);
-    self->deferred = NULL;
-    py_away_free(self->away);
-    self->away = NULL;
+    while (self->reached) {
+        struct py_reached *next = self->reached->next;
+        free(self->reached);
+        self->reached = next;
+    }
     Py_CLEAR(self->owners);
     return 0;
 }

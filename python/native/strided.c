@@ -13,8 +13,8 @@ struct dimension {
     int64_t stride_bytes;
 };
 
-struct py_strided {
-    struct py_strided *next;
+struct strided {
+    struct py_reached reached;
     char *base;
     uint64_t row_bytes;                          /* of one element at least */
     uint32_t rank;                               /* dimensions outside of the row */
@@ -35,11 +35,10 @@ bool py_strided_is_packed(const cairn_tensor *tensor, uint32_t element_bytes, co
 }
 
 /* From the innermost dimension outwards: what goes on where the one inside it ended becomes one with it. */
-struct py_strided *py_strided_new(const cairn_tensor *tensor, uint32_t element_bytes, const Py_ssize_t *strides, struct py_strided *next)
+static struct strided *new_strided(const cairn_tensor *tensor, uint32_t element_bytes, const Py_ssize_t *strides)
 {
-    struct py_strided *strided = calloc(1, sizeof *strided);
+    struct strided *strided = calloc(1, sizeof *strided);
     if (!strided) return NULL;
-    strided->next = next;
     strided->base = tensor->address;
     strided->row_bytes = element_bytes;
     for (uint32_t i = tensor->rank; i-- > 0;) {
@@ -55,17 +54,8 @@ struct py_strided *py_strided_new(const cairn_tensor *tensor, uint32_t element_b
     return strided;
 }
 
-void py_strided_free(struct py_strided *strided)
-{
-    while (strided) {
-        struct py_strided *next = strided->next;
-        free(strided);
-        strided = next;
-    }
-}
-
 /* Where row number row begins, and how many after it follow at the innermost stride. */
-static char *find_row(const struct py_strided *strided, uint64_t row, uint64_t *ret_following)
+static char *find_row(const struct strided *strided, uint64_t row, uint64_t *ret_following)
 {
     char *at = strided->base;
     *ret_following = strided->rank ? strided->dimensions[0].extent - row % strided->dimensions[0].extent : 1;
@@ -94,7 +84,7 @@ static void move_rows(char *packed, char *at, int64_t stride, uint64_t row_bytes
     }
 }
 
-static void move_range(const struct py_strided *strided, uint64_t offset, uint64_t size, char *packed, bool store)
+static void move_range(const struct strided *strided, uint64_t offset, uint64_t size, char *packed, bool store)
 {
     while (size) {
         uint64_t following, within = offset % strided->row_bytes, whole = size / strided->row_bytes;
@@ -114,14 +104,20 @@ static void move_range(const struct py_strided *strided, uint64_t offset, uint64
     }
 }
 
-int py_strided_fetch(void *user, uint64_t offset, size_t size, void *destination)
+static int fetch(void *user, uint64_t offset, size_t size, void *destination)
 {
     move_range(user, offset, size, destination, false);
     return 0;
 }
 
-int py_strided_store(void *user, uint64_t offset, size_t size, const void *source)
+static int store(void *user, uint64_t offset, size_t size, const void *source)
 {
     move_range(user, offset, size, (char *)(uintptr_t)source, true);
     return 0;
+}
+
+struct py_reached *py_strided_reach(cairn_tensor *tensor, uint32_t element_bytes, const Py_ssize_t *strides)
+{
+    struct strided *strided = new_strided(tensor, element_bytes, strides);
+    return strided ? py_reach(tensor, &strided->reached, fetch, store) : NULL;
 }
