@@ -14,6 +14,7 @@ import pathlib
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from . import _arrays
@@ -189,7 +190,19 @@ def _parts_of(value: object) -> tuple[list[object], list[object]] | None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value) if not _is_code(field)]
         return list(names), [getattr(value, name) for name in names]
-    return None
+    return _node_of_jax(value)
+
+
+def _node_of_jax(value: object) -> tuple[list[object], list[object]] | None:
+    """Of a class that was registered as a pytree, what that says is data."""
+    jax = sys.modules.get("jax")
+    tree_util = getattr(jax, "tree_util", None)
+    if tree_util is None or type(value) in PLAIN or tree_util.all_leaves([value]):
+        return None
+    pairs, _ = tree_util.tree_flatten_with_path(value, is_leaf=lambda node: node is not value)
+    entries = [path[0] for path, _ in pairs]
+    keys = [next((str(getattr(entry, name)) for name in ("name", "key", "idx") if hasattr(entry, name)), str(place)) for place, entry in enumerate(entries)]
+    return list(keys), [child for _, child in pairs]
 
 
 def _is_code(field: dataclasses.Field[Any]) -> bool:
@@ -427,6 +440,8 @@ class Writing:
             return type(template)(**own | self._write_fields(own, loaded, path))
         if dataclasses.is_dataclass(template) and isinstance(loaded, Mapping):
             return self._write_dataclass(template, loaded, path)
+        if isinstance(loaded, Mapping) and (parts := _node_of_jax(template)) is not None:
+            return self._write_node(template, parts, loaded, path)
         if isinstance(template, enum.Flag) and isinstance(loaded, int):
             return type(template)(loaded)
         if isinstance(template, enum.Enum) and isinstance(loaded, str):
@@ -463,11 +478,28 @@ class Writing:
             for name, value in new.items():
                 setattr(template, name, value)
         except dataclasses.FrozenInstanceError:
-            return dataclasses.replace(template, **new)
+            return _another(template, new)
         return template
+
+    def _write_node(self, template: Any, parts: tuple[list[Any], list[object]], loaded: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+        own = dict(zip(*parts, strict=True))
+        new = own | self._write_fields(own, loaded, path)
+        tree_util = sys.modules["jax"].tree_util
+        return tree_util.tree_unflatten(tree_util.tree_structure(template, is_leaf=lambda node: node is not template), list(new.values()))
 
     def _note(self, told: list[str], path: tuple[str, ...], tree: Mapping[Any, Any], other: Mapping[Any, Any]) -> None:
         told += [join((*path, _part(key))) for key, value in tree.items() if key not in other and not holds_arrays(value)]
+
+
+def _another(template: Any, new: Mapping[str, Any]) -> Any:
+    """An object like this one with other fields. Its class is not called: that might make something else of them than what was saved."""
+    kind = type(template)
+    kept = {name: value for name, value in getattr(template, "__dict__", {}).items() if not isinstance(getattr(kind, name, None), cached_property)}
+    kept |= {field.name: getattr(template, field.name) for field in dataclasses.fields(template) if hasattr(template, field.name)}
+    made = object.__new__(kind)
+    for name, value in {**kept, **new}.items():
+        object.__setattr__(made, name, value)
+    return made
 
 
 def holds_arrays(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import enum
 import math
 import threading
@@ -329,6 +330,92 @@ def test_trees_of_jax_come_back_in_the_state(tmp_path: Path) -> None:
         raw = [jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf for leaf in (one, other)]
         assert numpy.asarray(raw[0]).tobytes() == numpy.asarray(raw[1]).tobytes()
     assert (numpy.asarray(held) == untouched).all(), "arrays of jax are values: nobody's is written into"
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Made:
+    """A frozen dataclass that makes of its arguments what it holds, as modules of equinox do."""
+
+    table: Any
+    scale: float
+    name: str = dataclasses.field(metadata={"static": True})
+
+    def __init__(self, size: int, scale: float) -> None:
+        object.__setattr__(self, "table", torch.full((size,), scale))
+        object.__setattr__(self, "scale", scale * 2)
+        object.__setattr__(self, "name", f"of {size}")
+
+    @functools.cached_property
+    def total(self) -> float:
+        return float(self.table.sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+    """One whose fields are not what it is called with."""
+
+    rate: float
+    square: float = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", self.rate * 2)
+        object.__setattr__(self, "square", self.rate**2)
+
+
+def test_frozen_dataclasses_are_not_called_again(tmp_path: Path) -> None:
+    saved, fresh = {"made": Made(3, 0.5), "scaled": Scaled(1.5)}, {"made": Made(3, 0.25), "scaled": Scaled(4)}
+    held = fresh["made"]
+    assert held.total == 0.75
+    found = carry(tmp_path, {"own": saved}, {"own": fresh})["own"]
+    assert same(found, saved) and type(found["made"]) is Made
+    assert found["made"].table is held.table, "filled in place"
+    assert found["made"].total == 1.5, "what was made of its fields before is not kept"
+
+
+class Registered:
+    """A pytree of jax that is no container of Python's."""
+
+    def __init__(self, weights: Any, inner: Any, name: str) -> None:
+        self.weights, self.inner, self.name = weights, inner, name
+
+
+class Keyed(Registered):
+    """The same, whose children have names."""
+
+
+def register(jax: Any) -> None:
+    util = jax.tree_util
+    if not util.all_leaves([Keyed(0, 0, "")]):
+        return
+    util.register_pytree_node(Registered, lambda node: ((node.weights, node.inner), node.name), lambda name, parts: Registered(*parts, name))
+
+    def with_keys(node: Keyed) -> Any:
+        return ((util.GetAttrKey("weights"), node.weights), (util.GetAttrKey("inner"), node.inner)), node.name
+
+    util.register_pytree_with_keys(Keyed, with_keys, lambda name, parts: Keyed(*parts, name))
+
+
+def test_registered_pytrees_of_jax(tmp_path: Path) -> None:
+    jax = pytest.importorskip("jax")
+    register(jax)
+
+    def make(seed: int) -> Any:
+        inner = Keyed(jax.numpy.full((2,), seed), {"count": seed, "none": None}, f"inner {seed}")
+        return Registered(jax.numpy.full((3,), seed * 0.5), [inner, seed], f"outer {seed}")
+
+    saved, fresh = {"tree": make(1), "values": Registered(1, (2, None), "")}, {"tree": make(2), "values": Registered(3, (4, None), "")}
+    found = carry(tmp_path, saved, fresh)
+    one, other = saved["tree"], found["tree"]
+    assert type(other) is Registered and type(other.inner[0]) is Keyed
+    assert (other.name, other.inner[0].name) == ("outer 2", "inner 2"), "what is no data is the code's"
+    assert jax.tree_util.tree_leaves(other.inner[0].inner) == [1] and other.inner[1] == 1
+    for mine, theirs in ((one.weights, other.weights), (one.inner[0].weights, other.inner[0].weights)):
+        assert mine.dtype == theirs.dtype and (mine == theirs).all()
+    assert (found["values"].weights, found["values"].inner) == (1, (2, None))
+    tree = cairn.load(tmp_path / "run/checkpoint-1")["tree"]
+    assert tree["1"][0]["inner"] == {"count": 1, "none": None} and tree["0"].tolist() == [0.5] * 3
+    with pytest.raises(cairn.UnstorableError, match="tree/value/1/0/inner: a function cannot be stored"):
+        cairn.save(tmp_path / "bad", {"tree": Registered(1, [Keyed(1, lambda: 0, "")], "")})
 
 
 def test_another_architecture_in_jax_is_told_difference_by_difference(tmp_path: Path) -> None:
