@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 import re
@@ -22,6 +23,7 @@ _SECRETS = frozenset("token key apikey secret secrets password passwords passwd 
 _PASSWORD = re.compile(r"(://[^/@\s:]*):[^/\s]*@")  # of a URL
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 REDACTED = "(redacted)"
+_NO_NUMBERS = ("nan", "inf", "-inf")
 
 log = logging.getLogger("cairn")
 
@@ -106,6 +108,8 @@ def redact(config: object, name: str = "") -> Any:
         return [redact(value, name) for value in sorted(config, key=repr)]
     if isinstance(config, list | tuple):
         return [redact(value, name) for value in config]
+    if isinstance(config, float) and not math.isfinite(config):
+        return repr(config)  # JSON has no such number
     if config is None or isinstance(config, bool | int | float):
         return config
     text = config if isinstance(config, str) else _ADDRESS.sub("", repr(config))
@@ -125,14 +129,19 @@ def _is_hidden(value: object) -> bool:
     return any(map(_is_hidden, value)) if isinstance(value, list) else isinstance(value, str) and REDACTED in value
 
 
+def is_below(key: str, name: str) -> bool:
+    """Whether the key is of that name, or lies below: "optimizer.lr" below "optimizer"."""
+    return key == name or key.startswith(f"{name}.")
+
+
 def warn_of_names(names: Iterable[str], config: Mapping[str, object]) -> None:
     """Names of `differing` that do nothing."""
     leaves = dict(_leaves(redact(config)))
     for name in names:
-        values = [value for key, value in leaves.items() if key == name or key.startswith(f"{name}.")]
-        if not values:
+        values = [value for key, value in leaves.items() if is_below(key, name)]
+        if not values and not any(is_below(fact, name) for fact in (*environment(), *_PACKAGES, *_VARIABLES)):
             log.warning("differing names %s, which the config does not have", name)
-        elif all(value == REDACTED for value in values):
+        elif values and all(value == REDACTED for value in values):
             log.warning("differing names %s, which is called like a secret: it is neither recorded nor compared; give it another name if it is none", name)
 
 
@@ -164,8 +173,8 @@ def override(config: dict[str, Any], saved: Mapping[str, object], is_asked: Call
     for key, old in saved.items():
         if isinstance(old, Mapping) and isinstance(config.get(key), dict):
             override(config[key], old, is_asked, f"{above}{key}.")
-        elif not _is_hidden(old) and is_asked(f"{above}{key}") and _plain(config.get(key)) != _plain(old):
-            config[key] = old
+        elif not _is_hidden(old) and is_asked(f"{above}{key}") and _plain(redact(config.get(key), key)) != _plain(old):
+            config[key] = float(str(old)) if old in _NO_NUMBERS and isinstance(config.get(key), float) else old
 
 
 def _plain(value: object) -> object:

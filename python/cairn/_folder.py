@@ -34,7 +34,9 @@ def save(
     """Saves a state as one folder of standard files, durably. replace: what stands there is replaced in one step. attachments and shard_bytes: as of
     CheckpointManager. Raises ExistsError, UnstorableError."""
     facts = {"environment": _environment.environment(), "config": _environment.redact(config or {})}
-    captured, _ = _capture.capture(_items.items_of(state), facts)
+    captured, notes = _capture.capture(_items.items_of(state), facts)
+    for note in notes:
+        log.warning("%s", note)
     _native.save_folder(
         os.fspath(path),
         captured,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
+import re
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -162,6 +163,12 @@ class OptimizerState:
     def _parameters(self) -> list[Any]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
+    def _told_names(self) -> Iterator[tuple[Any, str]]:
+        """Its parameters, with the names that it was told itself, if it was."""
+        for group in self.optimizer.param_groups:
+            names = group.get("param_names") or [""] * len(group["params"])
+            yield from zip(group["params"], map(_without_wrappers, names), strict=True)
+
     def _is_plain(self) -> bool:
         """Whether its state_dict is torch's, and no hook takes part."""
         kind = type(self.optimizer)
@@ -183,12 +190,14 @@ class OptimizerState:
     def _layout(self) -> str:
         """What positions rest on: a digest of the names, as far as they are known, and the shapes."""
         known = self.names.known()
-        rows = [f"{known.get(id(parameter), '')} {tuple(parameter.shape)}" for parameter in self._parameters()]
+        rows = [f"{known.get(id(parameter), name)} {tuple(parameter.shape)}" for parameter, name in self._told_names()]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def _state(self, keys: list[str] | None) -> dict[str, Any]:
         """Its state_dict, with names for positions where they count."""
         state = self.optimizer.state_dict()
+        if type(self.optimizer).state_dict is Optimizer.state_dict:
+            state["param_groups"] = [_nameless(group) for group in state["param_groups"]]
         if keys is None:
             return {**state, "layout": self._layout()}
         groups = [{**group, "params": [keys[index] for index in group["params"]]} for group in state["param_groups"]]
@@ -237,7 +246,7 @@ class OptimizerState:
         saved: Any = self._captured.values.get("param_groups")
         if saved is None:
             return None
-        groups = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
+        groups = [{key: value for key, value in _nameless(group).items() if key != "params"} for group in self.optimizer.param_groups]
         flat = _tree.flatten(self.name, {"param_groups": groups})
         fresh: Any = flat.values.get("param_groups")
         return None if flat.tensors else [{**group, "params": old["params"]} for group, old in zip(fresh, saved, strict=True)]
@@ -324,6 +333,7 @@ class OptimizerState:
         at = 0
         for group, own in zip(tree["param_groups"], self.optimizer.param_groups, strict=True):
             group["params"] = list(range(at, at + len(own["params"])))
+            group.pop("param_names", None)  # of an earlier version
             if "param_names" in own:
                 group["param_names"] = own["param_names"]
             at += len(own["params"])
@@ -335,6 +345,20 @@ class OptimizerState:
             if isinstance(index, int):
                 state = self.optimizer.state
                 state[parameters[index]] = _uncast(state[parameters[index]], inner)
+
+
+_WRAPPED = re.compile(r"(^|\.)(module|_orig_mod)\.(?=.)")
+
+
+def _without_wrappers(name: str) -> str:
+    """A parameter's name as an optimizer was told it by a wrapper."""
+    shorter = _WRAPPED.sub(r"\1", name)
+    return name if shorter == name else _without_wrappers(shorter)
+
+
+def _nameless(group: dict[str, Any]) -> dict[str, Any]:
+    """Without the names that it was told: they are those of this process, with what wrappers put before them."""
+    return {key: value for key, value in group.items() if key != "param_names"}
 
 
 def _hyperparameters(group: Mapping[str, Any]) -> dict[str, object]:

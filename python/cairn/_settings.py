@@ -33,14 +33,16 @@ class Settings:
 
     def refuse_differing(self, filling: Filling) -> None:
         """MismatchError, before anything is touched."""
-        wrong = {key: pair for key, pair in self._differences(filling).items() if self._policy_for(key) == "error"}
-        if wrong:
-            told = ", ".join(f"{key} was {old!r} and is {new!r} now" for key, (old, new) in wrong.items())
-            raise make("MISMATCH", f"{self._directory}: the config differs: {told}; `differing` says that this is an error")
+        facts = {key: pair for key, pair in self._facts_that_differ(filling).items() if self._policy_for(key) == "error" and not self._is_of_config(key)}
+        settings = {key: pair for key, pair in self._differences(filling).items() if self._policy_for(key) == "error"}
+        for what, wrong in (("the config", settings), ("the environment", facts)):
+            if wrong:
+                told = ", ".join(f"{key} was {old!r} and is {new!r} now" for key, (old, new) in wrong.items())
+                raise make("MISMATCH", f"{self._directory}: {what} differs: {told}; `differing` says that this is an error")
 
     def compare(self, filling: Filling, report: Report) -> None:
         """Tells what differs from the process that saved, and overrides what is to be."""
-        report.differences = _environment.differences(filling.python.get("environment", {}), _environment.environment())
+        report.differences = self._facts_that_differ(filling)
         arguments = _environment.differences(filling.python.get("arguments", {}), _environment.arguments())
         report.differences |= {f"arguments.{key}": pair for key, pair in arguments.items()}
         report.differences |= {f"config.{key}": pair for key, pair in self._differences(filling).items()}
@@ -56,9 +58,17 @@ class Settings:
         now: Any = self.facts()["config"]
         return _environment.differences(filling.python.get("config", {}), now)
 
+    def _facts_that_differ(self, filling: Filling) -> dict[str, tuple[object, object]]:
+        """Of versions, switches and world size: (saved, now)."""
+        return _environment.differences(filling.python.get("environment", {}), _environment.environment())
+
+    def _is_of_config(self, fact: str) -> bool:
+        """Whether what `differing` says of that name is said of the config."""
+        return not isinstance(self._differing, str) and fact.split(".")[0] in (self._config or {})
+
     def _policy_for(self, key: str) -> Differing:
         """By the longest name given that the key is, or lies below."""
         if isinstance(self._differing, str):
             return self._differing
-        given = [name for name in self._differing if key == name or key.startswith(f"{name}.")]
+        given = [name for name in self._differing if _environment.is_below(key, name)]
         return self._differing[max(given, key=len)] if given else "keep"

@@ -23,7 +23,7 @@ _SHARDED = {"FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine"}
 def item_of(name: str, target: Any) -> Item | None:
     """The item of a module, an optimizer or a loader; None for anything else."""
     if isinstance(target, torch.nn.Module):
-        return _module_item(name, target)
+        return module_item(name, target)
     if isinstance(target, Optimizer):
         return OptimizerState(name, target)
     if isinstance(unwrap_scheduler(target), LRScheduler):
@@ -35,7 +35,7 @@ def item_of(name: str, target: Any) -> Item | None:
     return None
 
 
-def _module_item(name: str, target: Any) -> Module:
+def module_item(name: str, target: Any) -> Module:
     if _attachments.is_peft(unwrap(name, target)):
         from ._peft import Adapter
 
@@ -95,6 +95,14 @@ def _is_plain(module: Any) -> bool:
         return True
     owners = [next(base for base in type(module).__mro__ if method in vars(base)) for method in _METHODS]
     return all(owner is torch.nn.Module or owner.__module__.startswith("torch.nn.modules.") for owner in owners)
+
+
+_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, getattr(torch.nn, "Buffer", torch.Tensor))
+
+
+def _is_plain_tensor(tensor: Any) -> bool:
+    """Whether no class of somebody's own has a say in what is copied into it."""
+    return type(tensor) in _PLAIN_TENSORS
 
 
 def _structure_of(module: Any) -> list[Any] | None:
@@ -209,7 +217,7 @@ class Module:
     def prepare(self, found: Found) -> Part:
         tensors, aliases, others = self.split()
         self._copies = []
-        if others or not self._is_plain():
+        if others or not self._is_plain() or not all(map(_is_plain_tensor, tensors.values())):
             return self._prepare_loading(found, tensors)
         part = Part(aliases=aliases, notes=_notes(self.name, self._wrapped))
         for name, tensor in tensors.items():

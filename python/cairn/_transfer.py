@@ -6,6 +6,7 @@ cut goes through blocks of a few megabytes: there is never a second copy of the 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from . import _arrays, _device, _native, _progress, _tree
 from ._checkpoint import Array, Checkpoint
 from ._errors import MismatchError
 from ._report import Report, some
-from ._torch import Module
+from ._torch import Module, module_item
 
 OnShape: TypeAlias = Literal["error", "skip", "slice", "pad"]
 Rename: TypeAlias = Mapping[str, str] | Callable[[str], str | None]
@@ -149,11 +150,12 @@ class Transfer:
 
     def run(self) -> Report:
         """Fills the module. Raises MismatchError before anything is touched."""
-        item = Module("model", self.module)
+        sources = self._source()
+        item = self._item(sources)
         own, aliases, _ = item.split()
         for name, tensor in own.items():
             _arrays.check_torch(tensor, name)
-        moves = self._match(own, dict(aliases))
+        moves = self._match(own, dict(aliases), sources)
         self._check_coverage(own, moves)
         if self.rules.dtype is not None:
             item.module.to(self.rules.dtype)
@@ -177,10 +179,16 @@ class Transfer:
             name = "model" if "model" in items else modules[0]
         return {key: value.for_torch() for key in items[name] if isinstance(value := items[name][key], Array)}
 
-    def _match(self, own: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Move]:
+    def _item(self, sources: Iterable[str]) -> Module:
+        """The module; of one of peft what it trains, under the names of its files, if the source has any of them."""
+        item = module_item("model", self.module)
+        if type(item) is not Module and item.split()[0].keys().isdisjoint(map(self.rules.target_name, sources)):
+            return Module("model", self.module)
+        return item
+
+    def _match(self, own: Mapping[str, Any], aliases: Mapping[str, str], sources: Mapping[str, Array]) -> dict[str, Move]:
         moves: dict[str, Move] = {}
         wrong: list[str] = []
-        sources = self._source()
         self._leave_out(own, aliases, sources)
         for source, array in sources.items():
             given = self.rules.target_name(source)
@@ -221,7 +229,7 @@ class Transfer:
 
     def _check_coverage(self, own: Mapping[str, Any], moves: Mapping[str, Move]) -> None:
         total = sum(tensor.numel() for name, tensor in own.items() if name not in self.left_out)
-        covered = sum(move.target.numel() for move in moves.values())
+        covered = sum(math.prod(move.box) for move in moves.values())
         if moves and covered >= self.rules.min_coverage * total:
             return
         missing = [name for name in own if name not in moves and (not moves or name not in self.left_out)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -263,6 +265,39 @@ def test_names_of_differing_that_do_nothing_are_told(tmp_path: Path, caplog: pyt
     saved(tmp_path / "other", config=config, differing={"hub_token": "error", "model.depth": "error"})
     assert caplog.text.count("differing names") == 2
     assert "hub_token, which is called like a secret" in caplog.text and "model.depth, which the config does not have" in caplog.text
+
+
+@pytest.mark.parametrize("differing", ["error", {"torch.threads": "error"}, {"torch": "error"}, {"torch": "error", "torch.cudnn": "keep"}])
+def test_versions_and_switches_may_be_errors(differing: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    threads = torch.get_num_threads()
+    run = saved(tmp_path)
+    try:
+        torch.set_num_threads(threads + 1)
+        own = state()
+        with pytest.raises(cairn.MismatchError, match=f"the environment differs: torch.threads was {threads} and is {threads + 1} now; `differing` says that this is an error"):
+            restored(run, own, differing=differing)
+        assert "differing names" not in caplog.text
+        for kept in ("keep", "override", {"torch": "error", "torch.threads": "keep"}, {"world_size": "error"}):
+            report = restored(run, differing=kept).report
+            assert report.differences == {"torch.threads": (threads, threads + 1)}
+        config = {"torch": {"threads": 3}}  # whose key it is, then
+        run = saved(tmp_path / "own", config=config)
+        torch.set_num_threads(threads)
+        assert restored(run, config=config, differing={"torch": "error"}).report.differences == {"torch.threads": (threads + 1, threads)}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_numbers_that_json_has_not(tmp_path: Path) -> None:
+    config = {"clip": math.inf, "low": [-math.inf, 1.0], "none": math.nan}
+    run = saved(tmp_path, config=dict(config))
+    provenance = json.loads((run / "checkpoint-3/training/provenance.json").read_text())
+    recorded = json.loads(provenance["config"], parse_constant=pytest.fail)
+    assert recorded == {"clip": "inf", "low": ["-inf", 1.0], "none": "nan"}
+    assert restored(run, config=dict(config)).report.differences == {}
+    now: dict[str, Any] = {"clip": 1.0, "low": [-math.inf, 1.0], "none": 0.0}
+    assert restored(run, config=now, differing="override").report.differences == {"config.clip": ("inf", 1.0), "config.none": ("nan", 0.0)}
+    assert now["clip"] == math.inf and math.isnan(now["none"]) and now["low"] == [-math.inf, 1.0]
 
 
 def test_differences_of_mappings() -> None:

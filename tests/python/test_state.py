@@ -277,6 +277,79 @@ def test_positions_are_guarded_by_the_layout(tmp_path: Path) -> None:
         carry(tmp_path, {"model": model, "optimizer": optimizer}, {"model": other, "optimizer": reordered})
 
 
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.LBFGS])
+def test_names_that_an_optimizer_was_told_are_not_stored(kind: Any, tmp_path: Path) -> None:
+    """A wrapper puts its own before them, and they are those of one process."""
+
+    def make(seed: int) -> tuple[nn.Module, Any]:
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+        wrapped = nn.DataParallel(model)
+        return wrapped, kind(wrapped.named_parameters(), lr=0.1)
+
+    (model, optimizer), (other, fresh) = make(1), make(2)
+    bare_model, bare = make(3)[0].module, None
+    bare = kind(bare_model.parameters(), lr=0.1)
+
+    def loss(module: nn.Module) -> torch.Tensor:
+        module.zero_grad()
+        total = module(torch.ones(2, 3)).square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(lambda: loss(model))
+    carry(tmp_path, {"model": model, "optimizer": optimizer}, {"model": other, "optimizer": fresh})
+    text = (tmp_path / "run/checkpoint-1/training/state.json").read_text()
+    assert "module." not in text and "param_names" not in text
+    assert fresh.param_groups[0]["param_names"] == ["module.0.weight", "module.0.bias", "module.1.weight", "module.1.bias"]
+    carry(tmp_path / "bare", {"model": model, "optimizer": optimizer}, {"model": bare_model, "optimizer": bare})
+    assert "param_names" not in bare.param_groups[0]
+    bare.add_param_group({"params": [nn.Parameter(torch.ones(1))]}) if kind is torch.optim.AdamW else None
+    for module, own in ((model, optimizer), (other, fresh)):
+        own.step(lambda module=module: loss(module))
+    assert parameters(model) == parameters(other)
+
+
+def test_names_that_an_optimizer_was_told_tell_positions_apart(tmp_path: Path) -> None:
+    """Where its module is no entry of the state."""
+
+    def make(reverse: bool) -> Any:
+        named = [(f"module.{name}", parameter) for name, parameter in (("a", nn.Parameter(torch.ones(3))), ("b", nn.Parameter(torch.ones(3))))]
+        return torch.optim.AdamW(named[::-1] if reverse else named, lr=0.1)
+
+    optimizer = make(False)
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.grad = torch.ones(3)
+    optimizer.step()
+    carry(tmp_path, {"optimizer": optimizer}, {"optimizer": make(False)})
+    with pytest.raises(cairn.MismatchError, match="saved by position, and the optimizer's parameters are others now, or in another order"):
+        carry(tmp_path / "reversed", {"optimizer": optimizer}, {"optimizer": make(True)})
+
+
+class Watched(torch.Tensor):
+    """A tensor of somebody's own class, who wants to know what is copied into it."""
+
+    copies = 0
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.Tensor.copy_:
+            cls.copies += 1
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_tensors_of_a_class_of_their_own_are_filled_by_load_state_dict(tmp_path: Path) -> None:
+    def make(value: float) -> nn.Module:
+        model = nn.Linear(2, 2)
+        model.register_buffer("table", torch.full((3,), value).as_subclass(Watched))  # type: ignore[no-untyped-call]
+        return model
+
+    model, other = make(1.0), make(2.0)
+    carry(tmp_path, {"model": model}, {"model": other})
+    assert parameters(model) == parameters(other)
+    assert isinstance(other.table, Watched) and (other.table.as_subclass(torch.Tensor) == 1).all() and Watched.copies == 1  # type: ignore[operator, union-attr]
+
+
 def test_a_missing_optimizer_is_an_error(tmp_path: Path) -> None:
     model, optimizer = trained_pair()
     with pytest.raises(cairn.MismatchError, match="optimizer/state is not in the checkpoint"):

@@ -135,7 +135,9 @@ def test_another_shape_is_skipped_cut_or_filled_up(tmp_path: Path) -> None:
     path = one_file(tmp_path / "small", weights_of(small))
     padded = network(6)
     before = weights_of(padded)
-    cairn.load(path, padded, on_shape="pad")
+    with pytest.raises(cairn.MismatchError, match="only .*% of the module is in it, and min_coverage asks for 95%"):
+        cairn.load(path, padded, on_shape="pad")  # what is not filled does not count
+    cairn.load(path, padded, on_shape="pad", min_coverage=0.5)
     assert torch.equal(padded[0].weight[:4], small[0].weight) and torch.equal(padded[0].weight[4:], before["0.weight"][4:])
     assert torch.equal(padded[2].weight[:, :4], small[2].weight) and torch.equal(padded[2].weight[:, 4:], before["2.weight"][:, 4:])
     with pytest.raises(cairn.MismatchError, match="0.weight is of shape"):

@@ -247,6 +247,31 @@ def test_an_adapter_is_a_folder_of_peft(options: Any, tmp_path: Path) -> None:
     assert bits(loaded(TOKENS).logits) == bits(model(TOKENS).logits)
 
 
+def test_an_adapter_is_loaded_into_a_model_of_peft(tmp_path: Path) -> None:
+    """Looking back at a run of finetuning, as at any other; and the base of somebody else's, whose names are the model's own."""
+    model = tuned(1).eval()
+    optimizer = torch.optim.AdamW(trained(model), lr=0.1)
+    logits = []
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer}) as manager:
+        for count in (1, 2):
+            step(model, optimizer)
+            logits.append(bits(model(TOKENS).logits))
+            manager.save(count, force=True)
+        manager.wait_until_finished()
+        other = tuned(2).eval()
+        for checkpoint, seen in zip(manager, logits, strict=True):
+            report = checkpoint.load_into(other)
+            assert bits(other(TOKENS).logits) == seen and not report.missing + report.unexpected
+    base = gpt()
+    with torch.no_grad():
+        for parameter in base.parameters():
+            parameter.fill_(0.25)
+    cairn.save(tmp_path / "base", {"model": base})
+    names = {name.removeprefix("base_model.model.").replace(".base_layer", ""): name for name, _ in other.named_parameters()}
+    cairn.load(tmp_path / "base", into=other, rename=names.get, min_coverage=0.5)
+    assert all((parameter == 0.25).all() == ("lora" not in name) for name, parameter in other.named_parameters())
+
+
 def test_an_adapter_resumes_exactly_on_the_same_base(tmp_path: Path) -> None:
     model, other = tuned(1).eval(), tuned(2).eval()
     optimizer, fresh = torch.optim.AdamW(trained(model), lr=0.1), torch.optim.AdamW(trained(other), lr=0.1)
