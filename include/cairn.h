@@ -412,8 +412,9 @@ CAIRN_API int cairn_metrics_read(const char *run_path, int (*each)(void *user, u
 
 struct cairn_checkpoint;
 /* Which state to fill from a checkpoint that is tried: so that a caller binds what that one holds. Asked before anything of it is matched, for an older one
- * again where a newer one is damaged. The states must live, and stay as they are, until the call has returned. NULL: it ends with CANCELLED. */
-typedef cairn_state *(*cairn_state_for_fn)(void *user, const struct cairn_checkpoint *checkpoint);
+ * again where a newer one is damaged. The states must live, and stay as they are, until the call has returned. Another code than CAIRN_OK counts like the
+ * library's own of that checkpoint: MISMATCH where it does not fit, CANCELLED to end the call; err is never NULL. CAIRN_OK without a state: CANCELLED. */
+typedef int (*cairn_state_for_fn)(void *user, const struct cairn_checkpoint *checkpoint, cairn_state **ret_state, cairn_error *err);
 
 typedef struct cairn_restore_options {
     size_t struct_size;

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from . import _arrays, _device, _garbage, _items, _native, _progress, _tree
 from ._data import Data
-from ._errors import Error, MismatchError, make
+from ._errors import MismatchError, TornStateError, make
 from ._items import Found, Item, Loaded, Part, RandomNumbers, Stateful, Tree
 from ._native import OPTIMIZER, TRAINABLE, Checkpoint, State, TensorInfo, TensorRef
 from ._report import some
@@ -94,19 +94,24 @@ class Filling:
         return self.notes + [note for _, part in self.parts for note in part.notes]
 
     def _set_numbers_at_first_batch(self) -> None:
-        """Making an iterator in mid-epoch draws random numbers that the interrupted run had drawn long before: the loader sets them once more."""
+        """Making an iterator in mid-epoch draws random numbers that the interrupted run had drawn long before: they are set once more before the first batch,
+        by whichever loader is asked first. What is drawn from then on goes on from there, so the others must not set them again."""
+        waiting: list[Callable[[], object]] = [item.set_again for item, _ in self.parts if isinstance(item, RandomNumbers) and item.name not in self.absent]
+
+        def set_once() -> None:
+            while waiting:
+                waiting.pop()()
+
         for item, _ in self.parts:
-            if isinstance(item, RandomNumbers) and item.name not in self.absent:
-                for other, _ in self.parts:
-                    if isinstance(other, Stateful) and isinstance(other.target, Data):
-                        other.target.defer_rng(item.set_again)
+            if isinstance(item, Stateful) and isinstance(item.target, Data):
+                item.target.defer_rng(set_once)
 
 
 def _finish(item: Item) -> Any:
     """Whatever it fails with, something was filled by now."""
     try:
         return item.finish()
-    except Error:
+    except TornStateError:
         raise
     except Exception as error:
         what = "writing into it" if isinstance(item, Tree) else "its load_state_dict"

@@ -263,6 +263,16 @@ class RandomNumbers(Stateful):
     def __init__(self, name: str, target: Any) -> None:
         super().__init__(name, target, rank=9)
 
+    def prepare(self, found: Found) -> Part:
+        part = super().prepare(found)
+        if found.is_there:
+            self.target.check(_tree.decode(found.tree))
+        return part
+
+    def give(self, tree: Any, sizes: Sizes) -> Part:
+        self.target.check(tree)
+        return super().give(tree, sizes)
+
     def finish(self) -> Any:
         assert self._loaded is not None
         saved, self._loaded = self._loaded.tree(), None

@@ -18,6 +18,7 @@ from ._hints import Hints
 from ._history import History
 from ._opening import close_earlier, open_run
 from ._outcome import Judge, note_unsaved
+from ._outcome import close_at_exit as _close_at_exit
 from ._outcome import open_managers as _open_managers
 from ._policy import Keep, Save
 from ._report import Report, Restored
@@ -49,7 +50,8 @@ class CheckpointManager(History):
     directory: the run's folder, made if it is missing; the folder above it is the store. mode: "eager"; "lazy" copies parameters and optimizer states
     while training goes on, and the next optimizer step waits for what is left of that (_lazy.py says what is copied when); "sync" returns when durable.
     config: recorded with secrets redacted and compared at a restore; differing says what to do about a key that differs: "keep" what it is now, "override"
-    it by what was saved, or "error", for all or by key ("optimizer.lr", or "optimizer" for all below). attachments: files to lie beside the weights, by
+    it by what was saved, or "error", for all or by key ("optimizer.lr", or "optimizer" for all below); "error" also for versions, switches and world size
+    as a report names them ("torch", "world_size"). attachments: files to lie beside the weights, by
     name: paths, or their bytes; or a tokenizer, whose files are attached. A transformers or peft model as entry "model" attaches its config by itself.
     shard_bytes: larger files are split, with the Hub's index; 0: 5 GB. on_commit: called with the checkpoint's path when one is durable, on a thread of the
     library's, one at a time; what it raises is logged. on_error "warn" logs a failed save and goes on, `tolerate` times in a row at most (None: always).
@@ -136,7 +138,7 @@ class CheckpointManager(History):
             self._ranks = _ranks.join(self.directory)
             self._ranks.lead(self._open_run)
             self._is_open = True
-            _open_managers.append(self)
+            _close_at_exit(self)
             self._signals.watch()
             if self._mode == "lazy":
                 self._watch.watch()

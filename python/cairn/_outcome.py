@@ -88,7 +88,21 @@ class Closable(Protocol):
 
 
 open_managers: list[Closable] = []  # not to be collected: a save may run, and somebody must be told what became of it
+_child = 0  # the process of multiprocessing that closes its managers
+_LAST = -100  # behind the finalizers of queues, which write out what was put
 unsaved: dict[Path, Error] = {}  # runs whose last save failed while something else went wrong: the program does not end well
+
+
+def close_at_exit(manager: Closable) -> None:
+    """Whatever becomes of the program, this manager is closed at its end."""
+    global _child
+    open_managers.append(manager)
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None and _child != os.getpid():
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _close_all, exitpriority=_LAST)  # a forked child of multiprocessing calls nothing else at its end
+        _child = os.getpid()
 
 
 def note_unsaved(directory: Path, error: Error) -> None:

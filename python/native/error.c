@@ -47,3 +47,69 @@ PyObject *py_error_text(int code, PyObject *message)
     PY_AUTO PyObject *taken = message;
     return raise(code, taken, 0, CAIRN_NO_OFFSET);
 }
+
+/* ------------------------------------------------------------------------------------------------------- an exception in C's words */
+
+static PyObject *take(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (value && traceback) (void)PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+}
+
+/* A number of the library's for a name of its own. */
+static int find_code(const char *name)
+{
+    for (int code = CAIRN_E_FORMAT; code >= CAIRN_E_NOMEM; code--)
+        if (!strcmp(cairn_code_name(code), name)) return code;
+    return CAIRN_E_CANCELLED;
+}
+
+static int code_of(PyObject *exception)
+{
+    PY_AUTO PyObject *name = PyObject_GetAttrString(exception, "code"); /* SystemExit has one, too: a number, or any text */
+    const char *text = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+    int code = text ? find_code(text) : CAIRN_E_CANCELLED;
+    PyErr_Clear();
+    return code;
+}
+
+static int errno_of(PyObject *exception)
+{
+    PY_AUTO PyObject *number = PyObject_GetAttrString(exception, "os_errno");
+    long value = number ? PyLong_AsLong(number) : 0;
+    bool bad = PyErr_Occurred() != NULL;
+    PyErr_Clear();
+    return bad ? 0 : (int)value;
+}
+
+PyObject *py_error_take(cairn_error *ret_error)
+{
+    PyObject *exception = take();
+    PY_AUTO PyObject *said = exception ? PyObject_Str(exception) : NULL;
+    const char *text = said ? PyUnicode_AsUTF8AndSize(said, NULL) : NULL;
+    PyErr_Clear();
+    snprintf(ret_error->message, sizeof ret_error->message, "%s", text && *text ? text : "the caller's function failed");
+    ret_error->code = exception ? code_of(exception) : CAIRN_E_CANCELLED;
+    ret_error->os_errno = exception ? errno_of(exception) : 0;
+    return exception;
+}
+
+void py_error_again(PyObject *exception)
+{
+    PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+    Py_DECREF(exception);
+}
+
+PyObject *py_error_raise_from(const cairn_error *err, PyObject *cause)
+{
+    (void)py_error_raise(err);
+    PyObject *exception = take();
+    PyException_SetCause(exception, cause);
+    py_error_again(exception);
+    return NULL;
+}

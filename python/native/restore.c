@@ -38,14 +38,14 @@ static cairn_state *choose(struct py_restore *restore, const cairn_checkpoint *c
     return state ? use(restore, state) : NULL;
 }
 
-static cairn_state *state_for(void *user, const cairn_checkpoint *checkpoint)
+static int state_for(void *user, const cairn_checkpoint *checkpoint, cairn_state **ret_state, cairn_error *err)
 {
     struct py_restore *restore = user;
     PyGILState_STATE gil = PyGILState_Ensure();
-    cairn_state *state = choose(restore, checkpoint);
-    if (!state) PyErr_Fetch(&restore->error[0], &restore->error[1], &restore->error[2]);
+    *ret_state = choose(restore, checkpoint);
+    py_replace(&restore->error, *ret_state ? NULL : py_error_take(err));
     PyGILState_Release(gil);
-    return state;
+    return *ret_state ? CAIRN_OK : err->code;
 }
 
 int py_restore_begin(PyObject *state, PyObject *items, PyObject *choose_state, struct py_restore *restore)
@@ -88,9 +88,11 @@ int py_restore_tell(PyObject *figures, struct py_restore *restore)
 PyObject *py_restore_end(struct py_restore *restore, int code, const cairn_error *err)
 {
     if (!code) return py_report_restore(&restore->report, &restore->leaves);
-    if (!restore->error[0]) return py_error_raise(err);
-    PyErr_Restore(restore->error[0], restore->error[1], restore->error[2]);
-    restore->error[0] = restore->error[1] = restore->error[2] = NULL;
+    PyObject *error = restore->error;
+    restore->error = NULL;
+    if (!error) return py_error_raise(err);
+    if (code == CAIRN_E_TORN_STATE) return py_error_raise_from(err, error);
+    py_error_again(error);
     return NULL;
 }
 
@@ -101,5 +103,5 @@ void py_restore_done(struct py_restore *restore)
     if (restore->figures.obj) PyBuffer_Release(&restore->figures);
     py_texts_done(&restore->items);
     py_records_done(&restore->leaves);
-    for (size_t i = 0; i < PY_COUNT(restore->error); i++) Py_XDECREF(restore->error[i]);
+    Py_XDECREF(restore->error);
 }

@@ -155,8 +155,8 @@ static void tell(void *user)
 static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const cairn_restore_options *options, cairn_restore_report *report,
                 cairn_error *err)
 {
-    if (options->state_for) state = options->state_for(options->user, checkpoint);
-    if (!state) return cn_error_set(err, CAIRN_E_CANCELLED, "%s: the caller gave no state to fill from it", checkpoint->path);
+    int code = cn_restore_choose(options, checkpoint, &state, err);
+    if (code) return code;
     struct told told = { .options = options };
     struct cn_restore restore = { .state = state,
                                   .checkpoint = checkpoint,
@@ -165,7 +165,7 @@ static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const ca
                                   .stored_bytes = &told.stored_bytes,
                                   .tick = tell,
                                   .user = &told };
-    int code = cn_restore_prepare(&restore, err);
+    code = cn_restore_prepare(&restore, err);
     told.total_bytes = restore.pieces.total_bytes;
     if (!code) code = make_arena(restore.pieces.total_bytes, 0, restore.threads, &restore.arena, err);
     if (!code) {

@@ -131,10 +131,9 @@ static int fill_state(struct attempt *attempt, cairn_state *state, const cairn_c
 
 static int fill_from(struct attempt *attempt, const cairn_checkpoint *checkpoint)
 {
-    const cairn_restore_options *options = attempt->options;
-    cairn_state *state = options->state_for ? options->state_for(options->user, checkpoint) : attempt->state;
-    if (state) return fill_state(attempt, state, checkpoint);
-    return cn_error_set(&attempt->error, CAIRN_E_CANCELLED, "%s: the caller gave no state to fill from it", checkpoint->path);
+    cairn_state *state = attempt->state;
+    int code = cn_restore_choose(attempt->options, checkpoint, &state, &attempt->error);
+    return code ? code : fill_state(attempt, state, checkpoint);
 }
 
 /* Not to be read by this user: nobody knows whether it is whole. */

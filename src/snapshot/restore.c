@@ -151,6 +151,19 @@ static int match(struct cn_restore *restore, cairn_error *err)
     return cn_error_set(err, CAIRN_E_MISMATCH, "%s: not one bound leaf is in the checkpoint", restore->checkpoint->path);
 }
 
+int cn_restore_choose(const cairn_restore_options *options, const cairn_checkpoint *checkpoint, cairn_state **state, cairn_error *err)
+{
+    cairn_error error = CAIRN_ERROR_INIT;
+    if (!options->state_for) return CAIRN_OK;
+    *state = NULL;
+    int code = options->state_for(options->user, checkpoint, state, &error);
+    if (!code && *state) return CAIRN_OK;
+    if (!code) code = CAIRN_E_CANCELLED;
+    if (error.code != code) cn_error_set(&error, code, "%s: the caller gave no state to fill from it", checkpoint->path);
+    if (err) *err = error;
+    return code;
+}
+
 int cn_restore_prepare(struct cn_restore *restore, cairn_error *err)
 {
     const struct cn_table *table = &restore->checkpoint->table;

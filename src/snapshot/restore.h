@@ -32,6 +32,8 @@ struct cn_restore {
     atomic_bool refused; /* a store callback failed: the fault is not the checkpoint's */
 };
 
+/* Asks the caller's function, if there is one, for the state to fill; else state stays. */
+int cn_restore_choose(const cairn_restore_options *options, const cairn_checkpoint *checkpoint, cairn_state **state, cairn_error *err);
 int cn_restore_prepare(struct cn_restore *restore, cairn_error *err); /* MISMATCH; nothing was touched */
 int cn_restore_run(struct cn_restore *restore, cairn_error *err);
 void cn_restore_report(const struct cn_restore *restore, cairn_restore_report *report); /* counts and the leaf callback */

@@ -774,3 +774,45 @@ def test_loops_that_are_exact(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", INEXACT)
 def test_loops_that_are_not(name: str, tmp_path: Path) -> None:
     assert first_difference(cairn.data, INEXACT[name], tmp_path) is not None
+
+
+class Noisy(torch.utils.data.Dataset[Any]):
+    """Draws from the global generator at each sample."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> Any:
+        return index + torch.rand(1)
+
+
+def two_side_by_side() -> tuple[dict[str, Any], Iterator[Any]]:
+    """With a generator for each, and a draw of the loop's own between the batches of one and of the other."""
+    torch.manual_seed(0)
+    one, other = (
+        cairn.data(DataLoader(Noisy(), batch_size=2, shuffle=True, generator=torch.Generator().manual_seed(seed)))
+        for seed in (1, 2)
+    )
+    beside = torch.Generator().manual_seed(3)
+
+    def pairs() -> Iterator[Any]:
+        while True:
+            others = iter(other)
+            for batch in one:
+                yield batch, torch.rand(1), torch.rand(1, generator=beside), next(others)
+            assert next(others, None) is None
+
+    return {"one": one, "other": other, "rng": cairn.RNG(), "beside": cairn.RNG(beside)}, pairs()
+
+
+def test_two_loaders_with_a_generator_each(tmp_path: Path) -> None:
+    _, whole = two_side_by_side()
+    seen = [repr(next(whole)) for _ in range(9)]
+    for step in range(1, 9):
+        state, going = two_side_by_side()
+        for _ in range(step):
+            next(going)
+        cairn.save(tmp_path / "one", state, replace=True)
+        state, going = two_side_by_side()
+        cairn.load(tmp_path / "one", into=state)
+        assert [repr(pair) for pair in itertools.islice(going, 9 - step)] == seen[step:], step

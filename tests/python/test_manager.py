@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 
 import cairn
+from cairn import _native
 
 Caplog = pytest.LogCaptureFixture
 
@@ -204,6 +205,50 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_only_damaged_ones_are_an_
     with cairn.CheckpointManager(tmp_path / "run", state_of()) as mngr, pytest.raises(cairn.CorruptError, match="model.safetensors") as told:
         mngr.restore()
     assert told.value.offset == 4096
+
+
+def test_one_of_which_an_item_was_dropped_is_passed_over(tmp_path: Path, caplog: Caplog) -> None:
+    state = {"model": {"w": np.zeros(8, np.float32)}, "average": {"w": np.zeros(8, np.float32)}}
+    with cairn.CheckpointManager(tmp_path / "run", state) as mngr:
+        for step in (20, 30, 40):
+            state["model"]["w"][:] = state["average"]["w"][:] = step
+            mngr.save(step, force=True)
+    _native.drop_item(f"{tmp_path}/run/checkpoint-30", "average")
+    damage(tmp_path / "run/checkpoint-40")
+    with cairn.CheckpointManager(tmp_path / "run", state) as mngr:
+        restored = mngr.restore()
+        assert restored.step == 20 and (state["model"]["w"] == 20).all() and (state["average"]["w"] == 20).all()
+        assert any("checkpoint-30 is passed over, for something was dropped of it" in record.message for record in caplog.records)
+        with pytest.raises(cairn.MismatchError, match="average/w is not in the checkpoint"):
+            mngr.restore(step=30)
+
+
+def test_an_older_one_that_does_not_fit_makes_nothing_good(tmp_path: Path) -> None:
+    """What a damaged checkpoint had begun to overwrite is a mixture, whatever the others hold."""
+    weights = {"a": np.zeros(1 << 22, np.float32)}
+    with cairn.CheckpointManager(tmp_path / "run", {"model": weights}, io_threads=1) as mngr:
+        mngr.save(1, force=True)
+        weights["b"] = np.zeros(8, np.float32)
+        mngr.save(2, force=True)
+    damage(tmp_path / "run/checkpoint-2")
+    with cairn.CheckpointManager(tmp_path / "run", {"model": weights}, io_threads=1) as mngr:
+        with pytest.raises(cairn.TornStateError, match="a mixture now.*checkpoint-1: model/b is not in the checkpoint") as told:
+            mngr.restore()
+        assert isinstance(told.value.__cause__, cairn.MismatchError) and told.value.__cause__.differences == ["model/b is not in the checkpoint"]
+        with pytest.raises(cairn.TornStateError):
+            mngr.save(3, force=True)
+
+
+def test_random_numbers_that_do_not_fit_are_told_before_anything_is_touched(tmp_path: Path) -> None:
+    weights = np.ones(8, np.float32)
+    with cairn.CheckpointManager(tmp_path / "run", {"model": {"w": weights}, "rng": cairn.RNG()}) as mngr:
+        mngr.save(1, force=True)
+    weights[:] = 5
+    with cairn.CheckpointManager(tmp_path / "run", {"model": {"w": weights}, "rng": cairn.RNG(x=np.random.default_rng(1))}) as mngr:
+        with pytest.raises(cairn.MismatchError, match="RNG: generator x: is here, was not when the state was saved"):
+            mngr.restore()
+        assert (weights == 5).all()
+        assert mngr.restore(items=["model"]).step == 1 and mngr.save(2, force=True), "the state is no mixture"
 
 
 def test_manifests_that_cannot_be_read_never_look_like_a_new_run(tmp_path: Path) -> None:
@@ -530,6 +575,40 @@ def test_a_program_whose_last_save_failed_does_not_exit_with_0(tmp_path: Path, h
     assert done.returncode == 1 and "step 1 was not saved" in done.stderr, done
     assert ("to its end" in done.stdout) == (how in ("no close", "swallowed", "tolerated"))
     assert ("KeyError: 'mine'" in done.stderr) == how.startswith("error")
+
+
+IN_A_CHILD = """
+    import multiprocessing
+    import resource
+    import sys
+    import numpy as np
+    import cairn
+    def train(folder, how, queue):
+        mngr = cairn.CheckpointManager(folder, {"model": {"w": np.ones(1000)}})
+        if how == "failing":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        mngr.save(1, force=True)
+        queue.put("to its end")
+    if __name__ == "__main__":
+        context = multiprocessing.get_context(sys.argv[3])
+        queue = context.Queue()
+        child = context.Process(target=train, args=(sys.argv[1], sys.argv[2], queue))
+        child.start()
+        print(queue.get(timeout=60))
+        child.join()
+        print(child.exitcode)
+"""
+
+
+@pytest.mark.parametrize("how, method", [("failing", "fork"), ("good", "fork"), ("failing", "spawn"), ("failing", "forkserver")])
+def test_a_process_of_multiprocessing_ends_as_a_program_does(tmp_path: Path, how: str, method: str) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(textwrap.dedent(IN_A_CHILD))
+    command = [sys.executable, script, tmp_path / "run", how, method]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    assert done.stdout == f"to its end\n{int(how == 'failing')}\n", done
+    assert ("step 1 was not saved" in done.stderr) == (how == "failing")
+    assert (tmp_path / "run/checkpoint-1").exists() == (how == "good")
 
 
 def test_one_manager_that_fails_at_the_end_does_not_cut_the_other_ones_save(tmp_path: Path) -> None:

@@ -912,20 +912,27 @@ struct chooser {
     cairn_state *states[4];
     int asked;
     bool refuses;
+    int code; /* with which it refuses */
+    bool needs_b;
     uint8_t *a, *b;
 };
 
-static cairn_state *state_for(void *user, const cairn_checkpoint *checkpoint)
+static int state_for(void *user, const cairn_checkpoint *checkpoint, cairn_state **ret_state, cairn_error *ret_error)
 {
     static const uint64_t shape[] = { 9 << 20 };
     struct chooser *chooser = user;
     struct trainer t = { 0 };
-    if (chooser->refuses) return NULL;
+    if (chooser->refuses) return chooser->code;
+    if (chooser->needs_b && !cairn_checkpoint_find(checkpoint, "b", "b")) {
+        strcpy(ret_error->message, "b is missing");
+        return ret_error->code = CAIRN_E_MISMATCH;
+    }
     test_ok(cairn_state_new(&t.state, &err));
     chooser->states[chooser->asked++] = t.state;
     bind(&t, "a", "a", CAIRN_U8, 1, shape, CAIRN_TRAINABLE, chooser->a);
     if (cairn_checkpoint_find(checkpoint, "b", "b")) bind(&t, "b", "b", CAIRN_U8, 1, shape, CAIRN_OPTIMIZER, chooser->b);
-    return t.state;
+    *ret_state = t.state;
+    return CAIRN_OK;
 }
 
 static void chooser_clear(struct chooser *chooser)
@@ -984,10 +991,44 @@ static void each_checkpoint_gets_its_own_state(void **unused)
     test_code(cairn_restore(run, NULL, &choosing, &report, &err), CAIRN_E_CANCELLED);
     snprintf(name, sizeof name, "%s/checkpoint-3", path);
     test_code(cairn_load(NULL, name, NULL, &choosing, &report, &err), CAIRN_E_CANCELLED);
+    chooser.code = CAIRN_E_NOMEM; /* whatever it is, and has no words for */
+    test_code(cairn_restore(run, NULL, &choosing, &report, &err), CAIRN_E_NOMEM);
+    test_code(cairn_load(NULL, name, NULL, &choosing, &report, &err), CAIRN_E_NOMEM);
+    assert_non_null(strstr(err.message, "gave no state"));
+    test_code(cairn_load(NULL, name, NULL, &choosing, &report, NULL), CAIRN_E_NOMEM);
     chooser.refuses = false;
     test_ok(cairn_load(NULL, name, NULL, &choosing, &report, &err));
     assert_true(report.step == 3 && chooser.a[0] == 3);
     test_code(cairn_load(NULL, name, NULL, NULL, &report, &err), CAIRN_E_USAGE);
+    chooser_clear(&chooser);
+    test_ok(cairn_run_close(run, &err));
+    free(chooser.a);
+    free(chooser.b);
+}
+
+/* What does not fit is the caller's to say as much as the library's: where an item was dropped, an older one is taken; else it ends there. */
+static void a_choosers_mismatch_is_one(void **unused)
+{
+    char path[600], item[640];
+    struct chooser chooser = { .needs_b = true, .a = calloc(1, 9 << 20), .b = calloc(1, 9 << 20) };
+    cairn_restore_options choosing = CAIRN_RESTORE_OPTIONS_INIT;
+    cairn_restore_report report = CAIRN_RESTORE_REPORT_INIT;
+    (void)unused;
+    choosing.state_for = state_for;
+    choosing.user = &chooser;
+    snprintf(path, sizeof path, "%s/run", test_folder("chosen"));
+    cairn_run *run = open_run(path, (cairn_run_options)CAIRN_RUN_OPTIONS_INIT);
+    for (uint64_t step = 3; step <= 5; step++) save_of_chooser(run, &chooser, step, true);
+    snprintf(item, sizeof item, "%s/checkpoint-4", path);
+    test_ok(cairn_drop_item(NULL, item, "b", &err));
+    test_shell("cd %s && chmod u+w checkpoint-5/training/b.safetensors && truncate -s 100 checkpoint-5/training/b.safetensors", path);
+    chooser_clear(&chooser);
+    test_ok(cairn_restore(run, NULL, &choosing, &report, &err));
+    assert_true(report.step == 3 && chooser.a[0] == 3 && chooser.b[0] == 3 && report.skipped_damaged == 1);
+    chooser_clear(&chooser);
+    save_of_chooser(run, &chooser, 6, false);
+    test_code(cairn_restore(run, NULL, &choosing, &report, &err), CAIRN_E_MISMATCH);
+    if (!strstr(err.message, "checkpoint-6: b is missing")) fail_msg("%s", err.message);
     chooser_clear(&chooser);
     test_ok(cairn_run_close(run, &err));
     free(chooser.a);
@@ -1273,6 +1314,7 @@ int main(void)
         cmocka_unit_test(an_older_one_must_cover_what_was_torn),
         cmocka_unit_test(what_any_torn_attempt_touched_must_be_covered),
         cmocka_unit_test(each_checkpoint_gets_its_own_state),
+        cmocka_unit_test(a_choosers_mismatch_is_one),
         cmocka_unit_test(a_store_that_fails_ends_the_restore),
         cmocka_unit_test(bad_bindings_are_refused),
         cmocka_unit_test(a_small_disk_says_what_is_missing),
