@@ -3,6 +3,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
+unset PYTHONDONTWRITEBYTECODE # hundreds of processes import torch, and to compile it takes each of them seconds
 if ! scripts/venv.sh; then
     echo 'not ok - python: an environment with torch, jax and the others'
     exit 1
