@@ -262,6 +262,7 @@ $(BUILD)/bench_plain.so: bench/peers/plain.c $(addprefix bench/,raw.c copy.c die
 bench-peers:
 	@scripts/setup.sh demo
 	@scripts/venv.sh bench/peers/requirements.txt build/venv-peers
+	@build/venv-peers/bin/python -m compileall -q -j 0 build/venv-peers/lib >/dev/null 2>&1 || true # else a peer's first save waits for its modules to be compiled
 	@$(MAKE) --no-print-directory PYTHON=build/venv-peers/bin/python python $(BUILD)/bench_plain.so
 	@CAIRN_BENCH_PLAIN=$(CURDIR)/$(BUILD)/bench_plain.so PYTHONPATH=$(BUILD)/python build/venv-peers/bin/python bench/peers $(PEERS)
 
