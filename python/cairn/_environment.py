@@ -15,7 +15,7 @@ from typing import Any
 from ._native import version
 
 _PACKAGES = ("torch", "numpy", "jax", "jaxlib", "optax", "flax", "transformers", "peft", "torchdata", "accelerate")
-_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NCCL_ALGO", "NCCL_PROTO", "XLA_FLAGS", "TF32_OVERRIDE")
+VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NCCL_ALGO", "NCCL_PROTO", "XLA_FLAGS", "TF32_OVERRIDE")
 _PYTHON, _MACHINE = platform.python_version(), platform.machine()
 _OPTION = re.compile(r"--?[A-Za-z]")  # "-1" is a number
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+"), re.compile(r"[A-Z]+|[a-z]+")  # of a name: "accessToken", "APIKey", "HF_TOKEN"; and "HFtoken"
@@ -35,7 +35,7 @@ def environment() -> dict[str, object]:
         module = sys.modules.get(package)
         if module is not None and isinstance(getattr(module, "__version__", None), str):
             facts[package] = str(module.__version__)  # torch's is a class of its own
-    facts |= {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    facts |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
     return facts | _torch_facts()
 
 
@@ -139,7 +139,7 @@ def warn_of_names(names: Iterable[str], config: Mapping[str, object]) -> None:
     leaves = dict(_leaves(redact(config)))
     for name in names:
         values = [value for key, value in leaves.items() if is_below(key, name)]
-        if not values and not any(is_below(fact, name) for fact in (*environment(), *_PACKAGES, *_VARIABLES)):
+        if not values and not any(is_below(fact, name) for fact in (*environment(), *_PACKAGES, *VARIABLES)):
             log.warning("differing names %s, which the config does not have", name)
         elif values and all(value == REDACTED for value in values):
             log.warning("differing names %s, which is called like a secret: it is neither recorded nor compared; give it another name if it is none", name)
@@ -174,7 +174,15 @@ def override(config: dict[str, Any], saved: Mapping[str, object], is_asked: Call
         if isinstance(old, Mapping) and isinstance(config.get(key), dict):
             override(config[key], old, is_asked, f"{above}{key}.")
         elif not _is_hidden(old) and is_asked(f"{above}{key}") and _plain(redact(config.get(key), key)) != _plain(old):
-            config[key] = float(str(old)) if old in _NO_NUMBERS and isinstance(config.get(key), float) else old
+            config[key] = _unwritten(old, config.get(key))
+
+
+def _unwritten(saved: object, now: object) -> object:
+    """A saved value with the numbers that JSON has not, but where text is now."""
+    if isinstance(saved, list):
+        beside = now if isinstance(now, list | tuple) else ()
+        return [_unwritten(value, beside[place] if place < len(beside) else None) for place, value in enumerate(saved)]
+    return float(str(saved)) if saved in _NO_NUMBERS and not isinstance(now, str) else saved
 
 
 def _plain(value: object) -> object:

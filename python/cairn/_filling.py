@@ -183,5 +183,7 @@ def found_in(checkpoint: Checkpoint) -> Iterator[tuple[str, Found]]:
         if checkpoint.info.source != "checkpoint":  # names of somebody's weights are no paths
             tree, said = {name: TensorRef(name) for name in own}, {"kinds": {"": _tree.MODULE}}
         tensors, names = _tree.names_in(item, tree)
+        if tensors and not own:
+            continue  # it was dropped
         aliases = [name for name in tensors if name not in own]
         yield item, Found(item, own, aliases, names, said.get("kinds", {}), said.get("forms", {}), tree, said.get("facts", {}))

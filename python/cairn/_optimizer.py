@@ -174,7 +174,10 @@ class OptimizerState:
         kind = type(self.optimizer)
         if kind.state_dict is not Optimizer.state_dict or kind.load_state_dict is not Optimizer.load_state_dict:
             return False
-        return not isinstance(self.optimizer, torch.optim.LBFGS) and not any(getattr(self.optimizer, hooks, None) for hooks in _HOOKS)
+        return not isinstance(self.optimizer, torch.optim.LBFGS) and not self._has_hooks()
+
+    def _has_hooks(self) -> bool:
+        return any(getattr(self.optimizer, hooks, None) for hooks in _HOOKS)
 
     def _keys(self) -> list[str] | None:
         """The parameters' names; None: their positions count."""
@@ -187,16 +190,16 @@ class OptimizerState:
         names = [known.get(id(parameter)) for parameter in self._parameters()]
         return None if None in names or len(set(names)) < len(names) else [name for name in names if name]
 
-    def _layout(self) -> str:
-        """What positions rest on: a digest of the names, as far as they are known, and the shapes."""
+    def _layout(self, is_told: bool = True) -> str:
+        """What positions rest on: a digest of the names, as far as they are known, and the shapes. is_told: with those that it was told itself."""
         known = self.names.known()
-        rows = [f"{known.get(id(parameter), name)} {tuple(parameter.shape)}" for parameter, name in self._told_names()]
+        rows = [f"{known.get(id(parameter), name if is_told else '')} {tuple(parameter.shape)}" for parameter, name in self._told_names()]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def _state(self, keys: list[str] | None) -> dict[str, Any]:
         """Its state_dict, with names for positions where they count."""
         state = self.optimizer.state_dict()
-        if type(self.optimizer).state_dict is Optimizer.state_dict:
+        if type(self.optimizer).state_dict is Optimizer.state_dict and not self._has_hooks():  # which may want the names
             state["param_groups"] = [_nameless(group) for group in state["param_groups"]]
         if keys is None:
             return {**state, "layout": self._layout()}
@@ -286,7 +289,7 @@ class OptimizerState:
         own = self.optimizer.param_groups
         if layout is None and keys is None:
             raise MismatchError(f"{self.name}: its state was saved by parameter names, and now they are not known: bind the modules that have them beside it")
-        if layout is not None and layout != self._layout():
+        if layout is not None and layout not in (self._layout(), self._layout(is_told=False)):  # an earlier version took none
             raise MismatchError(f"{self.name}: its state was saved by position, and the optimizer's parameters are others now, or in another order")
         if len(groups) != len(own):
             raise MismatchError(f"{self.name}: it has {len(own)} parameter groups, the checkpoint {len(groups) or 'none'}")

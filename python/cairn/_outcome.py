@@ -6,6 +6,8 @@ import atexit
 import logging
 import os
 import sys
+import threading
+import traceback
 from pathlib import Path
 from typing import Protocol
 
@@ -101,7 +103,7 @@ def close_at_exit(manager: Closable) -> None:
     if multiprocessing is not None and multiprocessing.parent_process() is not None and _child != os.getpid():
         from multiprocessing.util import Finalize
 
-        Finalize(None, _close_all, exitpriority=_LAST)  # a forked child of multiprocessing calls nothing else at its end
+        Finalize(None, _close_in_child, exitpriority=_LAST)  # a forked child of multiprocessing calls nothing else at its end
         _child = os.getpid()
 
 
@@ -110,14 +112,30 @@ def note_unsaved(directory: Path, error: Error) -> None:
     unsaved[directory.absolute()] = error
 
 
-def _close_all() -> None:
-    """A program whose last save failed does not end as if all were well, whoever was to close the manager. Python has no other way to change the status by
-    now: what was to run at exit and was registered before Cairn was imported does not."""
+def _close_each() -> None:
     for manager in list(open_managers):
         try:
             manager.close()
         except Error as error:
             note_unsaved(manager.directory, error)
+
+
+def _close_in_child() -> None:
+    """At the end of a process of multiprocessing, whose threads are waited for and whose exception is told after this."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    _close_each()
+    error = sys.exc_info()[1]
+    if unsaved and isinstance(error, Exception):
+        traceback.print_exception(error)
+    _close_all()
+
+
+def _close_all() -> None:
+    """A program whose last save failed does not end as if all were well, whoever was to close the manager. Python has no other way to change the status by
+    now: what was to run at exit and was registered before Cairn was imported does not."""
+    _close_each()
     for failed in unsaved.values():
         log.critical("the last save failed: %s", failed)
         print(f"cairn: the last save failed: {failed}", file=sys.stderr)

@@ -33,7 +33,7 @@ class Settings:
 
     def refuse_differing(self, filling: Filling) -> None:
         """MismatchError, before anything is touched."""
-        facts = {key: pair for key, pair in self._facts_that_differ(filling).items() if self._policy_for(key) == "error" and not self._is_of_config(key)}
+        facts = {key: pair for key, pair in self._facts_that_differ(filling).items() if self._is_refused(key, pair)}
         settings = {key: pair for key, pair in self._differences(filling).items() if self._policy_for(key) == "error"}
         for what, wrong in (("the config", settings), ("the environment", facts)):
             if wrong:
@@ -62,9 +62,10 @@ class Settings:
         """Of versions, switches and world size: (saved, now)."""
         return _environment.differences(filling.python.get("environment", {}), _environment.environment())
 
-    def _is_of_config(self, fact: str) -> bool:
-        """Whether what `differing` says of that name is said of the config."""
-        return not isinstance(self._differing, str) and fact.split(".")[0] in (self._config or {})
+    def _is_refused(self, fact: str, pair: tuple[object, object]) -> bool:
+        """Whether that is an error. What one side alone knows of is a package that was not imported yet, unless it is the program's environment."""
+        is_of_config = not isinstance(self._differing, str) and fact.split(".")[0] in (self._config or {})
+        return (None not in pair or fact in _environment.VARIABLES) and not is_of_config and self._policy_for(fact) == "error"
 
     def _policy_for(self, key: str) -> Differing:
         """By the longest name given that the key is, or lies below."""

@@ -181,10 +181,11 @@ class Transfer:
 
     def _item(self, sources: Iterable[str]) -> Module:
         """The module; of one of peft what it trains, under the names of its files, if the source has any of them."""
-        item = module_item("model", self.module)
-        if type(item) is not Module and item.split()[0].keys().isdisjoint(map(self.rules.target_name, sources)):
-            return Module("model", self.module)
-        return item
+        item, module = module_item("model", self.module), Module("model", self.module)
+        if type(item) is Module:
+            return module
+        own = item.split()[0].keys() - module.split()[0].keys()
+        return module if own.isdisjoint(map(self.rules.target_name, sources)) else item
 
     def _match(self, own: Mapping[str, Any], aliases: Mapping[str, str], sources: Mapping[str, Array]) -> dict[str, Move]:
         moves: dict[str, Move] = {}

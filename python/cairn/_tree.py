@@ -14,6 +14,7 @@ import pathlib
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -197,12 +198,16 @@ def _node_of_jax(value: object) -> tuple[list[object], list[object]] | None:
     """Of a class that was registered as a pytree, what that says is data."""
     jax = sys.modules.get("jax")
     tree_util = getattr(jax, "tree_util", None)
-    if tree_util is None or type(value) in PLAIN or tree_util.all_leaves([value]):
+    if tree_util is None or isinstance(value, (*PLAIN, enum.Enum)) or tree_util.all_leaves([value]):
         return None
     pairs, _ = tree_util.tree_flatten_with_path(value, is_leaf=lambda node: node is not value)
-    entries = [path[0] for path, _ in pairs]
-    keys = [next((str(getattr(entry, name)) for name in ("name", "key", "idx") if hasattr(entry, name)), str(place)) for place, entry in enumerate(entries)]
-    return list(keys), [child for _, child in pairs]
+    keys: list[object] = [_key_of(path[0], place) for place, (path, _) in enumerate(pairs)]
+    return keys if len(set(keys)) == len(keys) else list(map(str, range(len(keys)))), [child for _, child in pairs]
+
+
+def _key_of(entry: object, place: int) -> str:
+    """What a pytree calls a child; its place, if nothing."""
+    return next((str(getattr(entry, name)) for name in ("name", "key", "idx") if hasattr(entry, name)), str(place))
 
 
 def _is_code(field: dataclasses.Field[Any]) -> bool:
@@ -492,8 +497,12 @@ class Writing:
 
 
 def _another(template: Any, new: Mapping[str, Any]) -> Any:
-    """An object like this one with other fields. Its class is not called: that might make something else of them than what was saved."""
+    """An object like this one with other fields: as its class makes it of them, if that leaves them as they were saved."""
     kind = type(template)
+    with suppress(Exception):
+        made = dataclasses.replace(template, **new)
+        if all(getattr(made, name) is value for name, value in new.items()):
+            return made
     kept = {name: value for name, value in getattr(template, "__dict__", {}).items() if not isinstance(getattr(kind, name, None), cached_property)}
     kept |= {field.name: getattr(template, field.name) for field in dataclasses.fields(template) if hasattr(template, field.name)}
     made = object.__new__(kind)

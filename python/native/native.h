@@ -41,9 +41,9 @@ static inline void py_replace(PyObject **slot, PyObject *object)
 PyObject *py_error_raise(const cairn_error *err);
 PyObject *py_error_say(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 PyObject *py_error_text(int code, PyObject *message); /* takes message; NULL: the exception is set already */
-PyObject *py_error_take(
-    cairn_error *ret_error); /* the exception that is set, no more so, and in C's words: a cairn.Error by its code, any other CANCELLED */
-void py_error_again(PyObject *exception);                               /* takes it, and sets it */
+/* Takes the exception that is set, and tells it in C's words: a cairn.Error by its code, any other as CANCELLED. */
+PyObject *py_error_take(cairn_error *ret_error);
+void py_error_again(PyObject *exception); /* takes it, and sets it */
 PyObject *py_error_raise_from(const cairn_error *err, PyObject *cause); /* takes cause */
 
 #define PY_WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS /* of a PyMethodDef */
@@ -169,7 +169,8 @@ struct py_restore {
     PyObject *states;   /* a list: those in use */
     struct py_texts items;
     struct py_records leaves;
-    PyObject *error;   /* what choose raised of the checkpoint that was tried last */
+    PyObject *error;   /* what choose raised the last time */
+    char said[128];    /* and how that begins: whether it is what the call failed with, for others may have been tried since */
     Py_buffer figures; /* of the caller: bytes done, and in all */
 };
 int py_restore_begin(PyObject *state, PyObject *items, PyObject *choose, struct py_restore *restore); /* zeroed before */

@@ -2,6 +2,9 @@
  * GIL is free. */
 #include "native.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static void record_leaf(void *user, const char *item, const char *name, cairn_outcome outcome)
 {
     struct py_records *leaves = &((struct py_restore *)user)->leaves;
@@ -44,6 +47,7 @@ static int state_for(void *user, const cairn_checkpoint *checkpoint, cairn_state
     PyGILState_STATE gil = PyGILState_Ensure();
     *ret_state = choose(restore, checkpoint);
     py_replace(&restore->error, *ret_state ? NULL : py_error_take(err));
+    snprintf(restore->said, sizeof restore->said, "%.127s", err->message);
     PyGILState_Release(gil);
     return *ret_state ? CAIRN_OK : err->code;
 }
@@ -88,9 +92,9 @@ int py_restore_tell(PyObject *figures, struct py_restore *restore)
 PyObject *py_restore_end(struct py_restore *restore, int code, const cairn_error *err)
 {
     if (!code) return py_report_restore(&restore->report, &restore->leaves);
+    if (!restore->error || !strstr(err->message, restore->said)) return py_error_raise(err);
     PyObject *error = restore->error;
     restore->error = NULL;
-    if (!error) return py_error_raise(err);
     if (code == CAIRN_E_TORN_STATE) return py_error_raise_from(err, error);
     py_error_again(error);
     return NULL;

@@ -204,6 +204,7 @@ static int try_entry(struct attempt *attempt, const struct cn_catalog_entry *ent
             cn_held_close(&held);
     }
     cn_pool_done(&pool);
+    if (code && !strstr(attempt->error.message, entry->name)) cn_error_prefix(&attempt->error, code, "%s/%s", run->dir.path, entry->name);
     bool may_have_moved = is_damage(attempt, code) || code == CAIRN_E_MISMATCH;
     attempt->has_gone = code && attempt->looks_again && may_have_moved && has_moved(run, entry);
     return code;
@@ -293,10 +294,7 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
             tell_passed_over(attempt, entry->name, "is passed over, for something was dropped of it", attempt->error.message);
             continue;
         }
-        if (!is_damage(attempt, code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) {
-            if (!strstr(attempt->error.message, entry->name)) cn_error_prefix(&attempt->error, code, "%s/%s", run->dir.path, entry->name);
-            return code;
-        }
+        if (!is_damage(attempt, code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) return code;
         attempt->report.skipped_damaged++;
         tell_passed_over(attempt, entry->name, "is damaged and passed over", attempt->error.message);
     }

@@ -221,6 +221,26 @@ def test_one_of_which_an_item_was_dropped_is_passed_over(tmp_path: Path, caplog:
         assert any("checkpoint-30 is passed over, for something was dropped of it" in record.message for record in caplog.records)
         with pytest.raises(cairn.MismatchError, match="average/w is not in the checkpoint"):
             mngr.restore(step=30)
+        (tmp_path / "run/checkpoint-20/model.safetensors").unlink()
+        with pytest.raises((cairn.CorruptError, cairn.TornStateError), match="checkpoint-20: model.safetensors: it is missing"):
+            mngr.restore()  # what the last one failed with
+
+
+def test_one_whose_optimizer_was_dropped_is_passed_over(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer}) as mngr:
+        for step in (1, 2, 3):
+            model(torch.ones(2)).sum().backward()
+            optimizer.step()
+            mngr.save(step, force=True)
+    _native.drop_item(f"{tmp_path}/run/checkpoint-2", "optimizer")
+    damage(tmp_path / "run/checkpoint-3")
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "optimizer": optimizer}) as mngr:
+        assert mngr.restore().step == 1
+        assert mngr.restore(step=2, items=["model"]).step == 2
+        assert list(mngr.checkpoint(2).state()) == ["model"]
 
 
 def test_an_older_one_that_does_not_fit_makes_nothing_good(tmp_path: Path) -> None:
@@ -581,14 +601,28 @@ IN_A_CHILD = """
     import multiprocessing
     import resource
     import sys
+    import threading
+    import time
     import numpy as np
     import cairn
     def train(folder, how, queue):
         mngr = cairn.CheckpointManager(folder, {"model": {"w": np.ones(1000)}})
         if how == "failing":
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-        mngr.save(1, force=True)
+        def save_later():
+            time.sleep(0.5)
+            mngr.save(1, force=True)
+        if how == "thread":
+            threading.Thread(target=save_later).start()
+        else:
+            mngr.save(1, force=True)
         queue.put("to its end")
+        if how == "raising":
+            mngr.wait_until_finished()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+            with mngr:
+                mngr.save(2, force=True)
+                raise KeyError("mine")
     if __name__ == "__main__":
         context = multiprocessing.get_context(sys.argv[3])
         queue = context.Queue()
@@ -600,15 +634,19 @@ IN_A_CHILD = """
 """
 
 
-@pytest.mark.parametrize("how, method", [("failing", "fork"), ("good", "fork"), ("failing", "spawn"), ("failing", "forkserver")])
+@pytest.mark.parametrize(
+    "how, method",
+    [("failing", "fork"), ("good", "fork"), ("thread", "fork"), ("raising", "fork"), ("failing", "spawn"), ("thread", "spawn"), ("failing", "forkserver")],
+)
 def test_a_process_of_multiprocessing_ends_as_a_program_does(tmp_path: Path, how: str, method: str) -> None:
     script = tmp_path / "train.py"
     script.write_text(textwrap.dedent(IN_A_CHILD))
     command = [sys.executable, script, tmp_path / "run", how, method]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    assert done.stdout == f"to its end\n{int(how == 'failing')}\n", done
-    assert ("step 1 was not saved" in done.stderr) == (how == "failing")
-    assert (tmp_path / "run/checkpoint-1").exists() == (how == "good")
+    assert done.stdout == f"to its end\n{int(how in ('failing', 'raising'))}\n", done
+    assert (" was not saved" in done.stderr) == (how in ("failing", "raising"))
+    assert ("KeyError: 'mine'" in done.stderr) == (how == "raising")
+    assert (tmp_path / "run/checkpoint-1").exists() == (how != "failing")
 
 
 def test_one_manager_that_fails_at_the_end_does_not_cut_the_other_ones_save(tmp_path: Path) -> None:

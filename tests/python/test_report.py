@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -288,6 +289,16 @@ def test_versions_and_switches_may_be_errors(differing: Any, tmp_path: Path, cap
         torch.set_num_threads(threads)
 
 
+def test_a_package_that_is_imported_later_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optax", SimpleNamespace(__version__="9.9"))
+    run = saved(tmp_path)
+    monkeypatch.delitem(sys.modules, "optax")
+    assert restored(run, differing="error").report.differences == {"optax": ("9.9", None)}
+    monkeypatch.setenv("NCCL_ALGO", "Ring")
+    with pytest.raises(cairn.MismatchError, match="NCCL_ALGO was None and is 'Ring' now"):
+        restored(run, differing={"NCCL_ALGO": "error"})
+
+
 def test_numbers_that_json_has_not(tmp_path: Path) -> None:
     config = {"clip": math.inf, "low": [-math.inf, 1.0], "none": math.nan}
     run = saved(tmp_path, config=dict(config))
@@ -295,9 +306,13 @@ def test_numbers_that_json_has_not(tmp_path: Path) -> None:
     recorded = json.loads(provenance["config"], parse_constant=pytest.fail)
     assert recorded == {"clip": "inf", "low": ["-inf", 1.0], "none": "nan"}
     assert restored(run, config=dict(config)).report.differences == {}
-    now: dict[str, Any] = {"clip": 1.0, "low": [-math.inf, 1.0], "none": 0.0}
-    assert restored(run, config=now, differing="override").report.differences == {"config.clip": ("inf", 1.0), "config.none": ("nan", 0.0)}
+    now: dict[str, Any] = {"clip": 1, "low": [-2.0, 1.0], "none": None}
+    told = {"config.clip": ("inf", 1), "config.low": (["-inf", 1.0], [-2.0, 1.0]), "config.none": ("nan", None)}
+    assert restored(run, config=now, differing="override").report.differences == told
     assert now["clip"] == math.inf and math.isnan(now["none"]) and now["low"] == [-math.inf, 1.0]
+    text: dict[str, Any] = {"clip": "none", "low": ["low", 1.0], "none": "0"}
+    restored(run, config=text, differing="override")
+    assert text == {"clip": "inf", "low": ["-inf", 1.0], "none": "nan"}
 
 
 def test_differences_of_mappings() -> None:

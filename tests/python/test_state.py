@@ -310,6 +310,21 @@ def test_names_that_an_optimizer_was_told_are_not_stored(kind: Any, tmp_path: Pa
     assert parameters(model) == parameters(other)
 
 
+def test_hooks_that_look_at_an_optimizers_names_are_given_them(tmp_path: Path) -> None:
+    """As torch's documents show them."""
+
+    def make(value: float) -> Any:
+        optimizer = torch.optim.SGD([("a", nn.Parameter(torch.full((2,), value)))], lr=0.1, momentum=0.9)
+        optimizer.register_load_state_dict_pre_hook(lambda own, state: seen.extend(state["param_groups"][0]["param_names"]))
+        optimizer.param_groups[0]["params"][0].grad = torch.ones(2)
+        optimizer.step()
+        return optimizer
+
+    seen: list[str] = []
+    carry(tmp_path, {"optimizer": make(1.0)}, {"optimizer": make(2.0)})
+    assert seen == ["a"]
+
+
 def test_names_that_an_optimizer_was_told_tell_positions_apart(tmp_path: Path) -> None:
     """Where its module is no entry of the state."""
 

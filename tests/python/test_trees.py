@@ -362,14 +362,24 @@ class Scaled:
         object.__setattr__(self, "square", self.rate**2)
 
 
-def test_frozen_dataclasses_are_not_called_again(tmp_path: Path) -> None:
-    saved, fresh = {"made": Made(3, 0.5), "scaled": Scaled(1.5)}, {"made": Made(3, 0.25), "scaled": Scaled(4)}
+@dataclasses.dataclass(frozen=True)
+class Halved:
+    """One that keeps what follows from its fields."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "half", self.rate / 2)
+
+
+def test_frozen_dataclasses_have_the_fields_that_were_saved(tmp_path: Path) -> None:
+    saved, fresh = {"made": Made(3, 0.5), "scaled": Scaled(1.5), "halved": Halved(3)}, {"made": Made(3, 0.25), "scaled": Scaled(4), "halved": Halved(8)}
     held = fresh["made"]
     assert held.total == 0.75
     found = carry(tmp_path, {"own": saved}, {"own": fresh})["own"]
     assert same(found, saved) and type(found["made"]) is Made
     assert found["made"].table is held.table, "filled in place"
-    assert found["made"].total == 1.5, "what was made of its fields before is not kept"
+    assert found["made"].total == 1.5 and found["halved"].half == 1.5, "what was made of its fields before is not kept"
 
 
 class Registered:
@@ -392,6 +402,7 @@ def register(jax: Any) -> None:
     def with_keys(node: Keyed) -> Any:
         return ((util.GetAttrKey("weights"), node.weights), (util.GetAttrKey("inner"), node.inner)), node.name
 
+    util.register_static(Colour)
     util.register_pytree_with_keys(Keyed, with_keys, lambda name, parts: Keyed(*parts, name))
 
 
@@ -404,7 +415,9 @@ def test_registered_pytrees_of_jax(tmp_path: Path) -> None:
         return Registered(jax.numpy.full((3,), seed * 0.5), [inner, seed], f"outer {seed}")
 
     saved, fresh = {"tree": make(1), "values": Registered(1, (2, None), "")}, {"tree": make(2), "values": Registered(3, (4, None), "")}
+    saved["colour"], fresh["colour"] = {"of": Colour.BLUE}, {"of": next(each for each in Colour if each is not Colour.BLUE)}
     found = carry(tmp_path, saved, fresh)
+    assert found["colour"]["of"] is Colour.BLUE
     one, other = saved["tree"], found["tree"]
     assert type(other) is Registered and type(other.inner[0]) is Keyed
     assert (other.name, other.inner[0].name) == ("outer 2", "inner 2"), "what is no data is the code's"

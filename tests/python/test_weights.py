@@ -272,6 +272,19 @@ def test_an_adapter_is_loaded_into_a_model_of_peft(tmp_path: Path) -> None:
     assert all((parameter == 0.25).all() == ("lora" not in name) for name, parameter in other.named_parameters())
 
 
+def test_all_of_a_model_of_peft_is_loaded_from_a_file_that_has_it(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+
+    def make(seed: int) -> Any:
+        torch.manual_seed(seed)
+        return peft.get_peft_model(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3)), peft.LoraConfig(r=2, target_modules=["0"]))
+
+    model, other = make(1), make(2)
+    safetensors.save_file(model.state_dict(), tmp_path / "all.safetensors")
+    report = cairn.load(tmp_path / "all.safetensors", into=other)
+    assert not report.missing + report.unexpected and all(same(*pair) for pair in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+
+
 def test_an_adapter_resumes_exactly_on_the_same_base(tmp_path: Path) -> None:
     model, other = tuned(1).eval(), tuned(2).eval()
     optimizer, fresh = torch.optim.AdamW(trained(model), lr=0.1), torch.optim.AdamW(trained(other), lr=0.1)
