@@ -43,7 +43,7 @@ PyObject *py_error_say(int code, const char *format, ...) __attribute__((format(
 PyObject *py_error_text(int code, PyObject *message); /* takes message; NULL: the exception is set already */
 /* Takes the exception that is set, and tells it in C's words: a cairn.Error by its code, any other as CANCELLED. */
 PyObject *py_error_take(cairn_error *ret_error);
-void py_error_again(PyObject *exception); /* takes it, and sets it */
+void py_error_again(PyObject *exception);                               /* takes it, and sets it */
 PyObject *py_error_raise_from(const cairn_error *err, PyObject *cause); /* takes cause */
 
 #define PY_WITH_KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS /* of a PyMethodDef */
