@@ -974,9 +974,11 @@ def test_a_forked_worker_still_ends_when_it_is_terminated(tmp_path: Path) -> Non
 
 
 INTERRUPTED = """
+    import signal
     import sys
     import numpy as np
     import cairn
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
     state = {"model": {"w": np.zeros(1 << 20, np.float32)}}
     with cairn.CheckpointManager(sys.argv[1], state, keep=cairn.Keep(last=2)) as mngr:
         step = mngr.restore().step
@@ -999,7 +1001,10 @@ def test_ctrl_c_in_mid_save_leaves_the_store_whole(tmp_path: Path) -> None:
             assert trainer.stdout is not None and trainer.stdout.readline() == "ready\n", trainer.communicate()
             time.sleep(moments.uniform(0, 0.3))
             trainer.send_signal(signal.SIGINT)
-            _, errors = trainer.communicate(timeout=60)
+            try:
+                _, errors = trainer.communicate(timeout=60)
+            finally:
+                trainer.kill()  # one that goes on would be waited for
         assert trainer.returncode == -signal.SIGINT and "KeyboardInterrupt" in errors, f"seed {seed}: {errors}"
         state = {"model": {"w": np.zeros(1 << 20, np.float32)}}
         with cairn.CheckpointManager(tmp_path / "run", state) as mngr:
