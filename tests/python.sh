@@ -9,7 +9,7 @@ if ! scripts/venv.sh; then
     exit 1
 fi
 python=build/venv/bin/python
-make --no-print-directory PYTHON=$python python || exit 1
+flock build/venv.lock make --no-print-directory PYTHON=$python python || exit 1 # two of us may begin at once
 # shellcheck source=tests/check.sh
 . tests/check.sh
 label=python work=build

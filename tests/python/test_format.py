@@ -436,7 +436,7 @@ def unnamed(names: set[str]) -> list[str]:
 
 
 def test_whatever_is_written_is_named_in_the_document(checkpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in _environment._VARIABLES:
+    for variable in _environment.VARIABLES:
         monkeypatch.setenv(variable, "1")
     cairn.save(tmp_path / "one", {name: given for name, (given, _) in trees().items()})
     names = names_written(checkpoint[1]) | names_written(read(tmp_path / "one")) | set(_environment._PACKAGES)
