@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
-from . import _arrays
+from . import _arrays, _pytree
 from ._errors import UnstorableError
 from ._native import Tagged, TensorRef
 from ._report import some
@@ -191,23 +191,7 @@ def _parts_of(value: object) -> tuple[list[object], list[object]] | None:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value) if not _is_code(field)]
         return list(names), [getattr(value, name) for name in names]
-    return _node_of_jax(value)
-
-
-def _node_of_jax(value: object) -> tuple[list[object], list[object]] | None:
-    """Of a class that was registered as a pytree, what that says is data."""
-    jax = sys.modules.get("jax")
-    tree_util = getattr(jax, "tree_util", None)
-    if tree_util is None or isinstance(value, (*PLAIN, enum.Enum)) or tree_util.all_leaves([value]):
-        return None
-    pairs, _ = tree_util.tree_flatten_with_path(value, is_leaf=lambda node: node is not value)
-    keys: list[object] = [_key_of(path[0], place) for place, (path, _) in enumerate(pairs)]
-    return keys if len(set(keys)) == len(keys) else list(map(str, range(len(keys)))), [child for _, child in pairs]
-
-
-def _key_of(entry: object, place: int) -> str:
-    """What a pytree calls a child; its place, if nothing."""
-    return next((str(getattr(entry, name)) for name in ("name", "key", "idx") if hasattr(entry, name)), str(place))
+    return _pytree.parts_of(value)
 
 
 def _is_code(field: dataclasses.Field[Any]) -> bool:
@@ -445,8 +429,9 @@ class Writing:
             return type(template)(**own | self._write_fields(own, loaded, path))
         if dataclasses.is_dataclass(template) and isinstance(loaded, Mapping):
             return self._write_dataclass(template, loaded, path)
-        if isinstance(loaded, Mapping) and (parts := _node_of_jax(template)) is not None:
-            return self._write_node(template, parts, loaded, path)
+        if isinstance(loaded, Mapping) and (parts := _pytree.parts_of(template)) is not None:
+            own = dict(zip(*parts, strict=True))
+            return _pytree.with_parts(template, list((own | self._write_fields(own, loaded, path)).values()))
         if isinstance(template, enum.Flag) and isinstance(loaded, int):
             return type(template)(loaded)
         if isinstance(template, enum.Enum) and isinstance(loaded, str):
@@ -485,12 +470,6 @@ class Writing:
         except dataclasses.FrozenInstanceError:
             return _another(template, new)
         return template
-
-    def _write_node(self, template: Any, parts: tuple[list[Any], list[object]], loaded: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-        own = dict(zip(*parts, strict=True))
-        new = own | self._write_fields(own, loaded, path)
-        tree_util = sys.modules["jax"].tree_util
-        return tree_util.tree_unflatten(tree_util.tree_structure(template, is_leaf=lambda node: node is not template), list(new.values()))
 
     def _note(self, told: list[str], path: tuple[str, ...], tree: Mapping[Any, Any], other: Mapping[Any, Any]) -> None:
         told += [join((*path, _part(key))) for key, value in tree.items() if key not in other and not holds_arrays(value)]
