@@ -190,10 +190,10 @@ class OptimizerState:
         names = [known.get(id(parameter)) for parameter in self._parameters()]
         return None if None in names or len(set(names)) < len(names) else [name for name in names if name]
 
-    def _layout(self, is_told: bool = True) -> str:
-        """What positions rest on: a digest of the names, as far as they are known, and the shapes. is_told: with those that it was told itself."""
+    def _layout(self) -> str:
+        """What positions rest on: a digest of the names, as far as they are known, and the shapes."""
         known = self.names.known()
-        rows = [f"{known.get(id(parameter), name if is_told else '')} {tuple(parameter.shape)}" for parameter, name in self._told_names()]
+        rows = [f"{known.get(id(parameter), name)} {tuple(parameter.shape)}" for parameter, name in self._told_names()]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def _state(self, keys: list[str] | None) -> dict[str, Any]:
@@ -289,7 +289,7 @@ class OptimizerState:
         own = self.optimizer.param_groups
         if layout is None and keys is None:
             raise MismatchError(f"{self.name}: its state was saved by parameter names, and now they are not known: bind the modules that have them beside it")
-        if layout is not None and layout not in (self._layout(), self._layout(is_told=False)):  # an earlier version took none
+        if layout is not None and layout != self._layout():
             raise MismatchError(f"{self.name}: its state was saved by position, and the optimizer's parameters are others now, or in another order")
         if len(groups) != len(own):
             raise MismatchError(f"{self.name}: it has {len(own)} parameter groups, the checkpoint {len(groups) or 'none'}")
@@ -336,7 +336,6 @@ class OptimizerState:
         at = 0
         for group, own in zip(tree["param_groups"], self.optimizer.param_groups, strict=True):
             group["params"] = list(range(at, at + len(own["params"])))
-            group.pop("param_names", None)  # of an earlier version
             if "param_names" in own:
                 group["param_names"] = own["param_names"]
             at += len(own["params"])

@@ -97,12 +97,9 @@ def _is_plain(module: Any) -> bool:
     return all(owner is torch.nn.Module or owner.__module__.startswith("torch.nn.modules.") for owner in owners)
 
 
-_PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, getattr(torch.nn, "Buffer", torch.Tensor))
-
-
 def _is_plain_tensor(tensor: Any) -> bool:
     """Whether no class of somebody's own has a say in what is copied into it."""
-    return type(tensor) in _PLAIN_TENSORS
+    return type(tensor) in (torch.Tensor, torch.nn.Parameter)
 
 
 def _structure_of(module: Any) -> list[Any] | None:
