@@ -134,13 +134,16 @@ def is_below(key: str, name: str) -> bool:
     return key == name or key.startswith(f"{name}.")
 
 
-def warn_of_names(names: Iterable[str], config: Mapping[str, object]) -> None:
+def warn_of_names(rules: Mapping[str, str], config: Mapping[str, object]) -> None:
     """Names of `differing` that do nothing."""
     leaves = dict(_leaves(redact(config)))
-    for name in names:
+    for name, rule in rules.items():
         values = [value for key, value in leaves.items() if is_below(key, name)]
-        if not values and not any(is_below(fact, name) for fact in (*environment(), *_PACKAGES, *VARIABLES)):
+        is_fact = any(is_below(fact, name) for fact in (*environment(), *_PACKAGES, *VARIABLES))
+        if not values and not is_fact:
             log.warning("differing names %s, which the config does not have", name)
+        elif not values and rule == "override":
+            log.warning('differing names %s, which no config can override: it is "keep" or "error"', name)
         elif values and all(value == REDACTED for value in values):
             log.warning("differing names %s, which is called like a secret: it is neither recorded nor compared; give it another name if it is none", name)
 

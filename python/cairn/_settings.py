@@ -21,7 +21,7 @@ class Settings:
 
     def __init__(self, directory: Path, config: dict[str, Any] | None, differing: Differing | Mapping[str, Differing]) -> None:
         self._directory, self._config, self._differing = directory, config, differing
-        _environment.warn_of_names(() if isinstance(differing, str) else differing, config or {})
+        _environment.warn_of_names({} if isinstance(differing, str) else differing, config or {})
 
     def config_text(self) -> str | None:
         """The config as JSON, as a save is given it; None: there is none."""

@@ -266,6 +266,8 @@ def test_names_of_differing_that_do_nothing_are_told(tmp_path: Path, caplog: pyt
     saved(tmp_path / "other", config=config, differing={"hub_token": "error", "model.depth": "error"})
     assert caplog.text.count("differing names") == 2
     assert "hub_token, which is called like a secret" in caplog.text and "model.depth, which the config does not have" in caplog.text
+    saved(tmp_path / "facts", differing={"torch": "override", "world_size": "keep", "NCCL_ALGO": "error"})
+    assert caplog.text.count("differing names") == 3 and "torch, which no config can override" in caplog.text
 
 
 @pytest.mark.parametrize("differing", ["error", {"torch.threads": "error"}, {"torch": "error"}, {"torch": "error", "torch.cudnn": "keep"}])
