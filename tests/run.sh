@@ -4,7 +4,6 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL MFLAGS
-unset PYTHONDONTWRITEBYTECODE # hundreds of processes import torch, and to compile it takes each of them seconds
 log=build/test-logs
 mkdir -p "$log"
 passed=0 failed=0 skipped=0 ended=

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import loops
 import numpy as np
@@ -744,14 +744,17 @@ INEXACT: dict[str, Callable[[Any], Iterator[Any]]] = {
 }
 
 
-def first_difference(made: Callable[[Any], Any], pattern: Callable[[Any], Iterator[Any]], folder: Path) -> int | None:
+Started: TypeAlias = tuple[dict[str, Any], Iterator[Any]]  # a state, and the steps of a loop over its data
+
+
+def one_loader(made: Callable[[Any], Any], pattern: Callable[[Any], Iterator[Any]]) -> Started:
+    torch.manual_seed(0)
+    data = made(DataLoader(torch.arange(12), batch_size=2, shuffle=True))
+    return {"data": data, "rng": cairn.RNG()}, pattern(data)
+
+
+def first_difference(run: Callable[[], Started], folder: Path) -> int | None:
     """The step whose save is not gone on from exactly; None: there is none."""
-
-    def run() -> tuple[dict[str, Any], Iterator[Any]]:
-        torch.manual_seed(0)
-        data = made(DataLoader(torch.arange(12), batch_size=2, shuffle=True))
-        return {"data": data, "rng": cairn.RNG()}, pattern(data)
-
     _, whole = run()
     seen = [repr(next(whole)) for _ in range(9)]
     for step in range(1, 9):
@@ -768,12 +771,12 @@ def first_difference(made: Callable[[Any], Any], pattern: Callable[[Any], Iterat
 
 @pytest.mark.parametrize("name", EXACT)
 def test_loops_that_are_exact(name: str, tmp_path: Path) -> None:
-    assert first_difference(*EXACT[name], tmp_path) is None
+    assert first_difference(lambda: one_loader(*EXACT[name]), tmp_path) is None
 
 
 @pytest.mark.parametrize("name", INEXACT)
 def test_loops_that_are_not(name: str, tmp_path: Path) -> None:
-    assert first_difference(cairn.data, INEXACT[name], tmp_path) is not None
+    assert first_difference(lambda: one_loader(cairn.data, INEXACT[name]), tmp_path) is not None
 
 
 class Noisy(torch.utils.data.Dataset[Any]):
@@ -786,7 +789,7 @@ class Noisy(torch.utils.data.Dataset[Any]):
         return index + torch.rand(1)
 
 
-def two_side_by_side() -> tuple[dict[str, Any], Iterator[Any]]:
+def two_side_by_side() -> Started:
     """With a generator for each, and a draw of the loop's own between the batches of one and of the other."""
     torch.manual_seed(0)
     one, other = (
@@ -806,13 +809,4 @@ def two_side_by_side() -> tuple[dict[str, Any], Iterator[Any]]:
 
 
 def test_two_loaders_with_a_generator_each(tmp_path: Path) -> None:
-    _, whole = two_side_by_side()
-    seen = [repr(next(whole)) for _ in range(9)]
-    for step in range(1, 9):
-        state, going = two_side_by_side()
-        for _ in range(step):
-            next(going)
-        cairn.save(tmp_path / "one", state, replace=True)
-        state, going = two_side_by_side()
-        cairn.load(tmp_path / "one", into=state)
-        assert [repr(pair) for pair in itertools.islice(going, 9 - step)] == seen[step:], step
+    assert first_difference(two_side_by_side, tmp_path) is None
