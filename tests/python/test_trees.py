@@ -363,6 +363,16 @@ class Scaled:
 
 
 @dataclasses.dataclass(frozen=True)
+class Doubled:
+    """One that makes another field of what it is given."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", self.rate * 2)
+
+
+@dataclasses.dataclass(frozen=True)
 class Halved:
     """One that keeps what follows from its fields."""
 
@@ -373,7 +383,8 @@ class Halved:
 
 
 def test_frozen_dataclasses_have_the_fields_that_were_saved(tmp_path: Path) -> None:
-    saved, fresh = {"made": Made(3, 0.5), "scaled": Scaled(1.5), "halved": Halved(3)}, {"made": Made(3, 0.25), "scaled": Scaled(4), "halved": Halved(8)}
+    saved = {"made": Made(3, 0.5), "scaled": Scaled(1.5), "doubled": Doubled(5), "halved": Halved(3)}
+    fresh = {"made": Made(3, 0.25), "scaled": Scaled(4), "doubled": Doubled(6), "halved": Halved(8)}
     held = fresh["made"]
     assert held.total == 0.75
     found = carry(tmp_path, {"own": saved}, {"own": fresh})["own"]
