@@ -128,8 +128,10 @@ def interrupted_doctor() -> None:
 
 
 def doctor_that_made_its_folder() -> subprocess.Popen:
+    """One that has removed what others left, too, for that comes first: stopped in the midst of it, it would hold their locks."""
+    before = set(os.listdir("place"))
     doctor = subprocess.Popen([CAIRN, "doctor", "place"], stdout=subprocess.DEVNULL)
-    while not os.listdir("place") and doctor.poll() is None:
+    while not set(os.listdir("place")) - before and doctor.poll() is None:
         time.sleep(0.0005)
     return doctor
 
