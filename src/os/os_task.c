@@ -1,4 +1,5 @@
-/* Tasks, mutexes, conditions: threads of the real system. Signals are the trainer's business: our threads block all of them. */
+/* Tasks, mutexes, conditions: threads of the real system. Signals are the trainer's business: our threads block all of them, but those that a thread's own
+ * fault raises: blocked, they would end the process before its handler (Python's faulthandler, a crash reporter) could say where. */
 #include "os/os.h"
 
 #include <errno.h>
@@ -31,15 +32,23 @@ static void *run_task(void *user)
     return NULL;
 }
 
+static void block_signals(sigset_t *ret_before)
+{
+    static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT };
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, ret_before);
+}
+
 int cn_task_start(void (*run)(void *user), void *user, struct cn_task **ret_task)
 {
     struct cn_task *task = cn_os_new(sizeof *task);
     if (!task) return -ENOMEM;
     task->run = run;
     task->user = user;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t before;
+    block_signals(&before);
     int rc = pthread_create(&task->thread, NULL, run_task, task);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc) {

@@ -237,6 +237,28 @@ static void make_ready(void *user)
     cn_mutex_unlock(waiting->mutex);
 }
 
+static void read_mask(void *user)
+{
+    pthread_sigmask(SIG_BLOCK, NULL, user);
+}
+
+static void a_task_takes_no_signals_but_those_of_its_own_faults(void **unused)
+{
+    struct cn_task *task;
+    sigset_t mask, before, after;
+    (void)unused;
+    pthread_sigmask(SIG_BLOCK, NULL, &before);
+    assert_int_equal(cn_task_start(read_mask, &mask, &task), 0);
+    cn_task_join(task);
+    for (int number = 1; number < 32; number++) {
+        bool is_fault = strchr((const char[]){ SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT, 0 }, number) != NULL;
+        bool is_blockable = number != SIGKILL && number != SIGSTOP;
+        assert_int_equal(sigismember(&mask, number), is_blockable && !is_fault);
+    }
+    pthread_sigmask(SIG_BLOCK, NULL, &after);
+    for (int number = 1; number < 32; number++) assert_int_equal(sigismember(&before, number), sigismember(&after, number));
+}
+
 static void step_back(void *user)
 {
     cn_task_step_back();
@@ -479,6 +501,7 @@ int main(void)
                                         cmocka_unit_test(clocks_go_on),
                                         cmocka_unit_test(memory_is_bounded_and_aligned),
                                         cmocka_unit_test(links_and_maps),
+                                        cmocka_unit_test(a_task_takes_no_signals_but_those_of_its_own_faults),
                                         cmocka_unit_test(a_task_steps_back_alone),
                                         cmocka_unit_test(who_waits_is_woken),
                                         cmocka_unit_test(what_is_cached_is_known_on_old_kernels_too) };
