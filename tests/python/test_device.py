@@ -515,7 +515,8 @@ def test_a_gate_holds_a_lazy_save_back(tmp_path: Path) -> None:
 
 
 class Runtime:
-    """As CUDA's is: the device of a thread, and copies, in memory that is the processor's. Called by the library's threads."""
+    """As CUDA's is: the device of a thread, and copies, in memory that is the processor's. Called by the library's threads, so somebody must hold it until all
+    is restored: its functions end with it, where CUDA's stay."""
 
     def __init__(self, ordinal: int = 2) -> None:
         self.here: dict[int, int] = {}  # by the thread's number
@@ -599,12 +600,12 @@ def test_new_state_of_an_optimizer_comes_beside_its_parameters(tmp_path: Path, r
 
 
 def test_a_device_that_fails_after_it_was_filled_leaves_a_mixture(tmp_path: Path, engine: Engine) -> None:
-    model = parameters()
+    model, runtime = parameters(), Runtime()
     with cairn.CheckpointManager(tmp_path / "run", {"model": model}) as manager:
         manager.save(1, force=True)
         engine.training.finish()
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(_device, "device_of", lambda array: Runtime().device if array.numel() == LARGE else None)
+            patched.setattr(_device, "device_of", lambda array: runtime.device if array.numel() == LARGE else None)
             engine.waited, engine.fails_at = 0, 2
             with pytest.raises(cairn.TornStateError, match="illegal memory access.*a mixture"):
                 manager.restore()
