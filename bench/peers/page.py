@@ -8,7 +8,7 @@ from typing import Any
 
 import savers
 import states
-from targets import Samples, Targets, cold_read, lines, number
+from targets import Samples, Targets, better, lines, number
 
 BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 
@@ -45,12 +45,13 @@ def _saves(samples: Samples, said: dict[str, str]) -> list[str]:
     head = ["saves", "stall, first", "stall, later", "safe, later", "hidden", "durable, first", "durable, later", "extra MiB", "written MiB"]
     seconds = ("first_stall", "later_stall", "later_safe", "hidden_stall", "first_durable", "later_durable")
     columns = [(name, number) for name in seconds] + [("extra_bytes", _mib), ("written_bytes", _mib)]
-    eager = ("first_stall", "later_stall", "later_safe")  # the first two saves of a lazy manager are
-    shown = {saver: {k: v for k, v in each.items() if saver != "cairn-lazy" or k not in eager} for saver, each in samples.items()}
+    by_waiting = ("later_stall", "later_safe")  # nothing is computed behind these of a lazy saver, which is not what it is for
+    shown = {saver: {k: v for k, v in each.items() if saver != "cairn-lazy" or k not in by_waiting} for saver, each in samples.items()}
     rest = [[savers.ALL[saver].name, f"fails: {why}", *[""] * 7] for saver, why in said.items() if not samples.get(saver)]
     ours = samples.get("cairn", {})
     if ours:
-        copy, write = (_spread(ours["first_" + name] + ours["later_" + name]) for name in ("copy", "write"))
+        all_of = {name.removeprefix("later_"): ours["first_" + name.removeprefix("later_")] + ours[name] for name in ours if name.startswith("later_")}
+        copy, write = _spread(all_of["copy"]), _spread(better(all_of, "write"))
         rest.append(["the hardware: plain copy on two threads, raw writer", copy, copy, "", "", write, write, "", ""])
     return _table(head, shown, columns, rest)
 
@@ -60,7 +61,7 @@ def _loads(samples: Samples) -> list[str]:
     seconds = ("cold_load", "cold_map_touched", "warm_load", "warm_map", "warm_map_touched", "cold_fill", "warm_fill")
     ours, rest = samples.get("cairn", {}), []
     if "warm_load" in ours:
-        cold, warm = _spread(cold_read(ours)), _spread(ours["warm_read_digested"])
+        cold, warm = _spread(better(ours, "cold_read")), _spread(ours["warm_read_digested"])
         rest = [["the hardware: raw reader; plain copy with digests", cold, "", "", "", "", cold, warm, ""]]
     return _table(head, samples, [(name, number) for name in seconds] + [("fill_extra_bytes", _mib)], rest)
 

@@ -19,6 +19,7 @@ import torch
 from timing import size_of, sync, timed
 
 COMPUTE_S = 0.5  # what training does between a save and its next step
+REST_S = 1.0  # in which nobody writes, before a save and before the raw writer: a disk may be slower right behind what was written or removed
 
 
 def touch(loaded: savers.Loaded) -> int:
@@ -43,30 +44,31 @@ class Session:
         before = memory.current_bytes()
         memory.reset_peak()
         self.saver.open(self.state, self.folder)
-        for step, computes in enumerate(self._plan(), 1):
+        for step, which in enumerate(self._plan(), 1):
             self.state.change()
-            if self.plain is not None and not computes and type(self.saver) is savers.Cairn:
-                self._save_beside_ceilings(step)
+            time.sleep(REST_S)
+            if self.plain is not None and which in ("first", "later"):
+                self._save_beside_ceilings(step, which)
             else:
-                self._save(step, computes)
+                self._save(step, which)
         self.samples["extra_bytes"].append(memory.peak_bytes() - before)
         self.samples["written_bytes"].append(size_of(self.saver.path(step)))
         if self.saver.loads:
             self._load(step)
         self.saver.close()
 
-    def _plan(self) -> Iterable[bool]:
-        """For each save, whether something is computed before the state is changed again. A lazy one is lazy from the third on."""
+    def _plan(self) -> Iterable[str]:
+        """What each save is: the "first" one, a "later" one, or one behind which something is "computed" before the state is changed again. A lazy saver is
+        lazy from its third save on, and those before are none of its."""
         if isinstance(self.saver, savers.CairnLazy):
-            return (False, False, True, True, False)
-        return (False, False, False, True) if self.saver.is_async else (False, False, False)
+            return ("eager", "eager", "computed", "computed", "later", "later")
+        return ("first", "later", "later", "computed") if self.saver.is_async else ("first", "later", "later")
 
-    def _save(self, step: int, computes: bool) -> None:
-        which = "first" if step == 1 else "computed" if computes else "later"
+    def _save(self, step: int, which: str) -> None:
         start = time.perf_counter()
         self.saver.save(step)
         stall = time.perf_counter() - start
-        if computes:
+        if which == "computed":
             time.sleep(COMPUTE_S)
             self.samples["hidden_stall"].append(stall + timed(self.saver.wait_until_safe))
             self.saver.wait()
@@ -80,19 +82,22 @@ class Session:
         for name, value in (("stall", stall), ("safe", safe), ("durable", durable)):
             self.samples[f"{which}_{name}"].append(value)
 
-    def _save_beside_ceilings(self, step: int) -> None:
-        """The same tensors are copied plainly right before the save and right after it: the machine's memory is not as fast from one minute to the next."""
+    def _save_beside_ceilings(self, step: int, which: str) -> None:
+        """The same tensors are copied plainly right before the save and right after it: the machine's memory is not as fast from one minute to the next. Files
+        of the same sizes are written by two threads and by four."""
         assert self.plain is not None
-        which = "first" if step == 1 else "later"
         before = self.plain.copy(2)
-        self._save(step, computes=False)
+        self._save(step, which)
         copy = min(before, self.plain.copy(2))
-        write = min(self._write(step, self.folder / "plain", threads) for threads in (2, 4))
-        for name, value in (("copy", copy), ("write", write)):
-            self.samples[f"{which}_{name}"].append(value)
-        self.samples[f"{which}_stall_by_copy"].append(self.samples[f"{which}_stall"][-1] / copy)
-        self.samples[f"{which}_durable_by_write"].append(self.samples[f"{which}_durable"][-1] / write)
-        self.samples[f"{which}_durable_by_copy_and_write"].append(self.samples[f"{which}_durable"][-1] / (copy + write))
+        stall, durable = (self.samples[f"{which}_{figure}"][-1] for figure in ("stall", "durable"))
+        self.samples[f"{which}_copy"].append(copy)
+        self.samples[f"{which}_stall_by_copy"].append(stall / copy)
+        for threads in (2, 4) if step % 2 else (4, 2):
+            time.sleep(REST_S)
+            write = self._write(step, self.folder / "plain", threads)
+            self.samples[f"{which}_write_{threads}"].append(write)
+            self.samples[f"{which}_durable_by_write_{threads}"].append(durable / write)
+            self.samples[f"{which}_durable_by_copy_and_write_{threads}"].append(durable / (copy + write))
 
     def _write(self, step: int, target: Path, threads: int) -> float:
         seconds = self.plain.write(self.saver.path(step), target, threads)

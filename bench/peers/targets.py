@@ -1,4 +1,5 @@
 """What Cairn is to reach beside its peers and the hardware, and whether a run of the bench reached it."""
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -21,10 +22,10 @@ def lines(rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rest]]
 
 
-def cold_read(figures: dict[str, list[float]], anew: bool = False) -> list[float]:
-    """Of the better number of threads in each process. anew: into memory that nobody has touched."""
-    name = "cold_read_anew" if anew else "cold_read"
-    return [min(pair) for pair in zip(figures[f"{name}_2"], figures[f"{name}_4"], strict=True)]
+def better(figures: dict[str, list[float]], name: str, pick: Callable[..., list[float]] = min) -> list[float]:
+    """Of what was done by two threads and by four, by whichever is quicker: by its median, for the quicker of two single ones is a lucky one. pick: max, where
+    the figure is a multiple of what the threads took."""
+    return pick((figures[f"{name}_{threads}"] for threads in (2, 4) if figures.get(f"{name}_{threads}")), key=median, default=[])
 
 
 class Targets:
@@ -84,6 +85,15 @@ class Targets:
     def _mib(self, what: str, value: float | None) -> None:
         self._add(what, None if value is None else value / 2**20, 64, "MiB")
 
+    def _by_writer(self, what: str, state: str, saver: str) -> None:
+        """A durable save beside the raw writer, and beside what an eager one cannot be quicker than."""
+        figures = self.samples.get(state, {}).get(saver, {})
+        for limit, whose, name in ((1.1, "times the raw writer", "write"), (None, "times the plain copy, and then the raw writer", "copy_and_write")):
+            multiples = better(figures, f"later_durable_by_{name}", max)
+            self._add(f"{what}: {whose}", median(multiples) if multiples else None, limit)
+        multiples = better(self.samples.get(state, {}).get(f"{saver}-lazy", {}), "later_durable_by_write", max)
+        self._add(f"lazy {what}: times the raw writer", median(multiples) if multiples else None, None)
+
     def _saves(self, state: str, name: str) -> None:
         ours = self.samples.get(state, {}).get("cairn")
         if not ours:
@@ -99,8 +109,7 @@ class Targets:
         if state == "large" and hidden is not None:
             self._add(f"stall of a lazy save, {name}", hidden * 1e3, 1, "ms")
         what = f"durable save, {name}"
-        self._add(f"{what}: times the raw writer", self._middle(state, "cairn", "later_durable_by_write"), 1.1)
-        self._add(f"{what}: times the plain copy, and then the raw writer", self._middle(state, "cairn", "later_durable_by_copy_and_write"), None)
+        self._by_writer(what, state, "cairn")
         self._share(f"{what}: share of the best peer's", state, "later_durable", self._best(state, "later_durable"), 1)
         self._share(f"{what}: share of the best asynchronous peer's", state, "later_durable", self._best(state, "later_durable", True), 0.5)
         self._mib(f"memory of a save beyond an arena of the state's size, {name}", median(ours["extra_bytes"]) - self.results["bytes"][state])
@@ -110,10 +119,10 @@ class Targets:
         ours = self.samples.get(state, {}).get("cairn", {})
         if "warm_load" not in ours:
             return
-        reader = median(cold_read(ours))
+        reader = median(better(ours, "cold_read"))
         self._share(f"cold load in new memory, checked, {name}: times the raw reader", state, "cold_load", reader, 1.1)
         if "cold_read_anew_2" in ours:
-            anew = median(cold_read(ours, anew=True))
+            anew = median(better(ours, "cold_read_anew"))
             self._share(f"cold load in new memory, checked, {name}: times the raw reader into new memory", state, "cold_load", anew, None)
         self._share(f"cold load in place, checked, {name}: times the raw reader", state, "cold_fill", reader, 1.1)
         peer = self._middle(state, "safetensors", "warm_map")

@@ -48,6 +48,9 @@ class TensorRef(NamedTuple):
 
     name: str
 
+def same_objects(objects: list[object], others: list[object]) -> bool:
+    """Whether each is the one that stands in its place in the other list."""
+
 def tensor_memory(tensors: list[object]) -> bytes:
     """Addresses, dtypes, shapes and strides of torch's tensors: the same bytes as at another time if none has moved or become another view."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from . import _arrays, _tree
+from . import _arrays, _native, _tree
 from ._errors import MismatchError
 from ._items import Found, Loaded, Part, Stateful
 from ._native import OPTIMIZER
@@ -133,7 +132,7 @@ class Scaler(Stateful):
 
 def is_same(structure: list[Any] | None, earlier: list[Any] | None) -> bool:
     """Whether each object is the one that was there, which the earlier list keeps from going."""
-    return structure is not None and earlier is not None and len(structure) == len(earlier) and all(map(operator.is_, structure, earlier))
+    return structure is not None and earlier is not None and _native.same_objects(structure, earlier)
 
 
 _HOOKS = (

@@ -106,6 +106,19 @@ void py_records_done(struct py_records *records);
 PyObject *py_records_texts(const struct py_records *records); /* rows of one text each, as a list */
 #define PY_AUTO_RECORDS __attribute__((cleanup(py_records_done)))
 
+/* dlpack.c: how a framework describes a tensor, without a reference to it and without a copy */
+struct py_dlpack {
+    void *address;
+    int32_t device[2];
+    int32_t rank;
+    uint8_t type, bits;
+    uint16_t lanes;
+    const int64_t *shape, *strides; /* in elements; as long as the tensor has them */
+    uint64_t offset_bytes;
+};
+typedef int (*py_dlpack_fn)(void *tensor, struct py_dlpack *ret_described); /* 0, or -1 and an exception */
+py_dlpack_fn py_dlpack_of(PyObject *tensor);                                /* of its class; NULL: that has none */
+
 /* callback.c: the user's functions, called on a thread of the library's. What they raise goes to sys.unraisablehook. */
 extern atomic_bool py_callback_ended; /* the interpreter goes: nothing is called any more */
 void py_callback_message(PyObject *callable, const char *message);

@@ -26,15 +26,15 @@ static int compare_tensors(const void *left, const void *right)
     const struct cn_leaf *a = planned->leaf, *b = other->leaf;
     if (a->item != b->item) return a->item < b->item ? -1 : 1;
     if (planned->apart != other->apart) return planned->apart ? -1 : 1;
-    struct cn_st_tensor x = { .name = a->name, .name_size = strlen(a->name), .dtype = a->dtype };
-    struct cn_st_tensor y = { .name = b->name, .name_size = strlen(b->name), .dtype = b->dtype };
+    struct cn_st_tensor x = { .name = a->name, .name_size = a->name_size, .dtype = a->dtype };
+    struct cn_st_tensor y = { .name = b->name, .name_size = b->name_size, .dtype = b->dtype };
     return cn_st_compare(&x, &y);
 }
 
 static struct cn_st_tensor describe(const struct cn_leaf *leaf, uint64_t begin)
 {
     return (struct cn_st_tensor){ .name = leaf->name,
-                                  .name_size = strlen(leaf->name),
+                                  .name_size = leaf->name_size,
                                   .dtype = leaf->dtype,
                                   .rank = leaf->rank,
                                   .shape = leaf->shape,
@@ -254,7 +254,7 @@ static int write_index(const struct cn_plan *plan, uint32_t first, uint32_t shar
     }
     for (uint64_t i = 0; i < count; i++) {
         const struct cn_plan_tensor *tensor = &plan->tensors[first_tensor + i];
-        rows[i] = (struct cn_hub_row){ tensor->leaf->name, strlen(tensor->leaf->name), tensor->file - first };
+        rows[i] = (struct cn_hub_row){ tensor->leaf->name, tensor->leaf->name_size, tensor->file - first };
         total += tensor->leaf->size_bytes;
     }
     struct cn_hub_index index = { .rows = rows, .count = count, .files = files, .files_count = shards, .total_size = total };

@@ -234,6 +234,7 @@ static int add_leaf(cairn_state *state, const char *item, const char *name, stru
     if (code) goto fail;
     code = CAIRN_E_NOMEM;
     leaf->name = cn_os_copy_text(name);
+    leaf->name_size = strlen(name);
     leaf->key = join_key(item, name);
     if (is_new) new_item = cn_os_copy_text(item);
     if (!reserve_leaf(state) || !leaf->name || !leaf->key || (is_new && !new_item)) goto fail_memory;

@@ -14,6 +14,7 @@ struct cn_leaf {
     uint64_t number; /* its place in the state */
     uint32_t item;   /* index into items */
     char *name;
+    size_t name_size;
     char *key; /* "item/name", the key in the state's table */
     /* tensors */
     cairn_dtype dtype;
