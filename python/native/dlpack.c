@@ -1,4 +1,5 @@
-/* What a tensor is, asked by one call of C: DLPack's exchange API, which torch has from 2.10 on. Python would take five calls, and make tuples to answer.
+/* What a tensor is, asked by one call of C: DLPack's exchange API, which newer versions of torch have (2.13 has). Python would take
+ * five calls, and make tuples to answer.
  *
  * The structs are those of version 1 of https://dmlc.github.io/dlpack/latest/c_api.html, which says of them that later minor versions add to their ends only. */
 #include "native.h"
