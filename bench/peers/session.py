@@ -19,7 +19,7 @@ import torch
 from timing import size_of, sync, timed
 
 COMPUTE_S = 0.5  # what training does between a save and its next step
-REST_S = 1.0  # in which nobody writes, before a save and before the raw writer: a disk may be slower right behind what was written or removed
+REST_S = 1.0  # before a save and before the raw writer, less in a trial: a disk may be slower right behind what was written or removed
 
 
 def touch(loaded: savers.Loaded) -> int:
@@ -34,8 +34,8 @@ def touch(loaded: savers.Loaded) -> int:
 class Session:
     """One process's measurements."""
 
-    def __init__(self, saver: savers.Saver, state: states.State, folder: Path) -> None:
-        self.saver, self.state, self.folder = saver, state, folder
+    def __init__(self, saver: savers.Saver, state: states.State, folder: Path, rest_s: float) -> None:
+        self.saver, self.state, self.folder, self.rest_s = saver, state, folder, rest_s
         self.samples: dict[str, list[float]] = defaultdict(list)
         self.plain = plain.Plain(state.flat().values()) if isinstance(saver, savers.Cairn) else None
 
@@ -46,7 +46,7 @@ class Session:
         self.saver.open(self.state, self.folder)
         for step, which in enumerate(self._plan(), 1):
             self.state.change()
-            time.sleep(REST_S)
+            time.sleep(self.rest_s)
             if self.plain is not None and which in ("first", "later"):
                 self._save_beside_ceilings(step, which)
             else:
@@ -93,7 +93,7 @@ class Session:
         self.samples[f"{which}_copy"].append(copy)
         self.samples[f"{which}_stall_by_copy"].append(stall / copy)
         for threads in (2, 4) if step % 2 else (4, 2):
-            time.sleep(REST_S)
+            time.sleep(self.rest_s)
             write = self._write(step, self.folder / "plain", threads)
             self.samples[f"{which}_write_{threads}"].append(write)
             self.samples[f"{which}_durable_by_write_{threads}"].append(durable / write)
@@ -143,7 +143,7 @@ class Session:
 def main() -> None:
     """See the head of this file."""
     saver, name, scale, folder = savers.ALL[sys.argv[1]](), sys.argv[2], float(sys.argv[3]), Path(sys.argv[4])
-    session = Session(saver, states.make(name, scale), folder)
+    session = Session(saver, states.make(name, scale), folder, REST_S * min(scale, 1))
     session.run()
     print(json.dumps({"bytes": session.state.bytes, "samples": session.samples}), flush=True)
     os._exit(0)  # a peer's threads and processes are not waited for
