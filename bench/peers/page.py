@@ -50,10 +50,13 @@ def _saves(samples: Samples, said: dict[str, str]) -> list[str]:
     rest = [[savers.ALL[saver].name, f"fails: {why}", *[""] * 7] for saver, why in said.items() if not samples.get(saver)]
     ours = samples.get("cairn", {})
     if ours:
-        all_of = {name.removeprefix("later_"): ours["first_" + name.removeprefix("later_")] + ours[name] for name in ours if name.startswith("later_")}
-        copy, write = _spread(all_of["copy"]), _spread(better(all_of, "write"))
+        copy, write = _spread(_of_all_saves(ours, "copy")), _spread(better({f"write_{n}": _of_all_saves(ours, f"write_{n}") for n in (2, 4)}, "write"))
         rest.append(["the hardware: plain copy on two threads, raw writer", copy, copy, "", "", write, write, "", ""])
     return _table(head, shown, columns, rest)
+
+
+def _of_all_saves(figures: dict[str, list[float]], name: str) -> list[float]:
+    return figures[f"first_{name}"] + figures[f"later_{name}"]
 
 
 def _loads(samples: Samples) -> list[str]:

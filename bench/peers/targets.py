@@ -85,13 +85,13 @@ class Targets:
     def _mib(self, what: str, value: float | None) -> None:
         self._add(what, None if value is None else value / 2**20, 64, "MiB")
 
-    def _by_writer(self, what: str, state: str, saver: str) -> None:
+    def _by_writer(self, what: str, state: str) -> None:
         """A durable save beside the raw writer, and beside what an eager one cannot be quicker than."""
-        figures = self.samples.get(state, {}).get(saver, {})
+        eager, lazy = (self.samples[state].get(saver, {}) for saver in ("cairn", "cairn-lazy"))
         for limit, whose, name in ((1.1, "times the raw writer", "write"), (None, "times the plain copy, and then the raw writer", "copy_and_write")):
-            multiples = better(figures, f"later_durable_by_{name}", max)
+            multiples = better(eager, f"later_durable_by_{name}", max)
             self._add(f"{what}: {whose}", median(multiples) if multiples else None, limit)
-        multiples = better(self.samples.get(state, {}).get(f"{saver}-lazy", {}), "later_durable_by_write", max)
+        multiples = better(lazy, "later_durable_by_write", max)
         self._add(f"lazy {what}: times the raw writer", median(multiples) if multiples else None, None)
 
     def _saves(self, state: str, name: str) -> None:
@@ -109,7 +109,7 @@ class Targets:
         if state == "large" and hidden is not None:
             self._add(f"stall of a lazy save, {name}", hidden * 1e3, 1, "ms")
         what = f"durable save, {name}"
-        self._by_writer(what, state, "cairn")
+        self._by_writer(what, state)
         self._share(f"{what}: share of the best peer's", state, "later_durable", self._best(state, "later_durable"), 1)
         self._share(f"{what}: share of the best asynchronous peer's", state, "later_durable", self._best(state, "later_durable", True), 0.5)
         self._mib(f"memory of a save beyond an arena of the state's size, {name}", median(ours["extra_bytes"]) - self.results["bytes"][state])

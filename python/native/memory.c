@@ -86,7 +86,7 @@ static PyObject *tensor_memory(PyObject *module, PyObject *tensors)
     PY_AUTO PyObject *strides = PyUnicode_InternFromString("stride");
     PY_AUTO_RECORDS struct py_records places = { 0 };
     if (!PyList_Size(tensors)) return PyBytes_FromStringAndSize(NULL, 0);
-    PyObject *first = PyErr_Occurred() ? NULL : PyList_GetItem(tensors, 0);
+    PY_AUTO PyObject *first = PyErr_Occurred() ? NULL : Py_XNewRef(PyList_GetItem(tensors, 0));
     PY_AUTO PyObject *is_negative = first ? PyObject_GetAttrString((PyObject *)Py_TYPE(first), "is_neg") : NULL;
     if (!is_negative || !address || !dtype || !shape || !strides) return NULL;
     struct questions questions = { py_dlpack_of(first), is_negative, address, dtype, shape, strides };
