@@ -104,6 +104,10 @@ class TornStateError(Error, RuntimeError):
     """A restore failed half-way: the bound memory is a mixture. Restore again, or stop."""
 
 
+class TornCorruptError(TornStateError, CorruptError):
+    """A restore met damage half-way: the bound memory is a mixture. Restore another step, or stop."""
+
+
 class EarlyWriteError(Error, RuntimeError):
     """Something wrote into the state before its lazy save was staged: that save is not there."""
 
@@ -171,14 +175,17 @@ _ADVICE = {
     "save with cairn_save,": "save it through its CheckpointManager,",
 }
 
+_DAMAGE = ("FORMAT", "TRUNCATED", "CORRUPT")
 _ERRNOS = {"NOSPACE": errno.ENOSPC, "NOTFOUND": errno.ENOENT, "EXISTS": errno.EEXIST}
 
 
-def make(code: str, message: str, os_errno: int = 0, offset: int | None = None) -> Error:
-    """The exception for a code of the library ("CORRUPT"), not raised yet; `Error` itself for a code that is not known."""
+def make(code: str, message: str, os_errno: int = 0, offset: int | None = None, cause: str = "") -> Error:
+    """The exception for a code of the library ("CORRUPT"), not raised yet; `Error` itself for a code that is not known. cause: of a TORN_STATE, what it
+    failed with."""
     for said, meant in _ADVICE.items():
         message = message.replace(said, meant)
-    error = _CLASSES.get(code, Error)(message)
+    kind = TornCorruptError if code == "TORN_STATE" and cause in _DAMAGE else _CLASSES.get(code, Error)
+    error = kind(message)
     error.code = code
     error.os_errno = os_errno
     error.offset = offset

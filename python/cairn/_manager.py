@@ -395,8 +395,8 @@ class CheckpointManager(History):
 
         step: one that is kept, else the newest; what came after it is left behind by the next save. state: entries to fill besides those of the manager, as
         templates. items: these alone. allow_missing: parameters and optimizer states that the checkpoint lacks stay as they are. Raises MismatchError, which
-        names every difference, before anything is touched; CorruptError where only damaged checkpoints are there; TornStateError if it failed half-way: then the
-        state is a mixture, and nothing is saved until a restore of all of it has succeeded."""
+        names every difference, before anything is touched; CorruptError where only damaged checkpoints are there, or the one asked for is damaged; TornStateError if it failed
+        half-way (TornCorruptError, which is both, at damage): then the state is a mixture, and nothing is saved until a restore of all of it has succeeded."""
         if (meant := integer(state)) is not None:
             raise TypeError(f"restore({meant}): name the step, restore(step={meant})")
         step = None if step is None else step_of(step, "restore(step={})")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import _device, _filling, _items, _native, _progress
-from ._errors import Error, make
+from ._errors import CorruptError, Error, make
 from ._ranks import Ranks
 from ._report import Report, Restored
 from ._settings import Settings
@@ -92,4 +92,5 @@ class Restoring:
         except Error as error:
             if not filled:
                 raise
-            raise make("TORN_STATE", f"{error}; this rank's state was filled, and is of no use alone: restore again, or stop") from error
+            said = f"{error}; this rank's state was filled, and is of no use alone: restore again, or stop"
+            raise make("TORN_STATE", said, error.os_errno, error.offset, "CORRUPT" if isinstance(error, CorruptError) else "") from error

@@ -15,12 +15,13 @@ static int find_make(void)
     return make ? 0 : -1;
 }
 
-static PyObject *raise(int code, PyObject *message, int os_errno, uint64_t offset)
+static PyObject *raise(int code, PyObject *message, int os_errno, uint64_t offset, int cause)
 {
     if (!message || find_make()) return NULL;
     PY_AUTO PyObject *at = offset == CAIRN_NO_OFFSET ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(offset);
     if (!at) return NULL;
-    PY_AUTO PyObject *error = PyObject_CallFunction(make, "sOiO", cairn_code_name(code), message, os_errno, at);
+    PY_AUTO PyObject *error =
+        PyObject_CallFunction(make, "sOiOs", cairn_code_name(code), message, os_errno, at, cause ? cairn_code_name(cause) : "");
     if (error) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     return NULL;
 }
@@ -28,7 +29,7 @@ static PyObject *raise(int code, PyObject *message, int os_errno, uint64_t offse
 PyObject *py_error_raise(const cairn_error *err)
 {
     PY_AUTO PyObject *message = PyUnicode_DecodeUTF8(err->message, (Py_ssize_t)strlen(err->message), "replace");
-    return raise(err->code, message, err->os_errno, err->offset);
+    return raise(err->code, message, err->os_errno, err->offset, err->cause);
 }
 
 PyObject *py_error_say(int code, const char *format, ...)
@@ -45,7 +46,7 @@ PyObject *py_error_say(int code, const char *format, ...)
 PyObject *py_error_text(int code, PyObject *message)
 {
     PY_AUTO PyObject *taken = message;
-    return raise(code, taken, 0, CAIRN_NO_OFFSET);
+    return raise(code, taken, 0, CAIRN_NO_OFFSET, CAIRN_OK);
 }
 
 /* ------------------------------------------------------------------------------------------------------- an exception in C's words */
@@ -94,6 +95,7 @@ PyObject *py_error_take(cairn_error *ret_error)
     const char *text = said ? PyUnicode_AsUTF8AndSize(said, NULL) : NULL;
     PyErr_Clear();
     snprintf(ret_error->message, sizeof ret_error->message, "%s", text && *text ? text : "the caller's function failed");
+    ret_error->cause = CAIRN_OK;
     ret_error->code = exception ? code_of(exception) : CAIRN_E_CANCELLED;
     ret_error->os_errno = exception ? errno_of(exception) : 0;
     return exception;

@@ -40,6 +40,7 @@ static int fill(cairn_error *err, int code, int os_errno, uint64_t offset, const
     err->code = code;
     err->os_errno = os_errno;
     err->offset = offset;
+    err->cause = CAIRN_OK;
     vsnprintf(err->message, sizeof err->message, format, arguments);
     flatten(err->message);
     return code;
@@ -133,6 +134,15 @@ int cn_error_prefix(cairn_error *err, int code, const char *format, ...)
     va_end(arguments);
     err->code = code;
     return code;
+}
+
+int cn_error_torn(cairn_error *err, const char *what)
+{
+    if (!err) return CAIRN_E_TORN_STATE;
+    int cause = err->code;
+    cn_error_prefix(err, CAIRN_E_TORN_STATE, "%s", what);
+    err->cause = cause;
+    return CAIRN_E_TORN_STATE;
 }
 
 int cn_error_in_folder(cairn_error *err, int code, const char *format, ...)

@@ -232,8 +232,7 @@ static int fail(struct attempt *attempt, int code, cairn_error *err)
 {
     attempt->run->torn |= attempt->torn;
     if (attempt->torn)
-        code = cn_error_prefix(&attempt->error, CAIRN_E_TORN_STATE,
-                               "the restore failed half-way and the bound memory is a mixture now: restore again or stop");
+        code = cn_error_torn(&attempt->error, "the restore failed half-way and the bound memory is a mixture now: restore again or stop");
     if (err) *err = attempt->error;
     return code;
 }

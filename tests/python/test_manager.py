@@ -207,6 +207,20 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_only_damaged_ones_are_an_
     assert told.value.offset == 4096
 
 
+def test_damage_that_is_met_half_way_is_a_corrupt_error_too(tmp_path: Path) -> None:
+    state = {"model": {"w": np.ones(1 << 22, np.float32)}}
+    with cairn.CheckpointManager(tmp_path / "run", state) as mngr:
+        mngr.save(1, force=True)
+    damage(tmp_path / "run/checkpoint-1")
+    with cairn.CheckpointManager(tmp_path / "run", state, io_threads=1) as mngr:
+        with pytest.raises(cairn.CorruptError, match=r"a mixture now.*checkpoint-1: .*model\.safetensors") as told:
+            mngr.restore(step=1)
+        assert type(told.value) is cairn.TornCorruptError and told.value.code == "TORN_STATE" and told.value.offset
+        with pytest.raises(cairn.TornStateError) as again:
+            mngr.save(2, force=True)
+        assert not isinstance(again.value, cairn.CorruptError), "the refused save met no damage"
+
+
 def test_one_of_which_an_item_was_dropped_is_passed_over(tmp_path: Path, caplog: Caplog) -> None:
     state = {"model": {"w": np.zeros(8, np.float32)}, "average": {"w": np.zeros(8, np.float32)}}
     with cairn.CheckpointManager(tmp_path / "run", state) as mngr:

@@ -33,6 +33,14 @@ def test_make_and_pickle(code: str) -> None:
         assert not isinstance(same, OSError) or same.errno == 13
 
 
+@pytest.mark.parametrize("cause, kind", [("CORRUPT", errors.TornCorruptError), ("TRUNCATED", errors.TornCorruptError), ("IO", errors.TornStateError), ("", errors.TornStateError)])
+def test_what_tore_a_state(cause: str, kind: type[errors.Error]) -> None:
+    error = errors.make("TORN_STATE", "what happened", 0, 4096, cause)
+    for same in (error, pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(same) is kind and (same.code, same.offset) == ("TORN_STATE", 4096)
+        assert isinstance(same, errors.TornStateError) and isinstance(same, errors.CorruptError) == (kind is errors.TornCorruptError)
+
+
 def test_builtin_bases() -> None:
     assert errors.make("NOTFOUND", "x").errno == errno.ENOENT  # type: ignore[attr-defined]
     assert errors.make("NOSPACE", "x").errno == errno.ENOSPC  # type: ignore[attr-defined]

@@ -371,8 +371,9 @@ def test_a_file_of_a_checkpoint_is_checked_like_the_checkpoint(tmp_path: Path, m
         for load in (lambda path: cairn.load(path), lambda path: cairn.Checkpoint(path).state(), lambda path: cairn.load(path, network(), dtype=torch.float64)):
             with pytest.raises(cairn.CorruptError, match=file):
                 load(tmp_path / "one" / file)
-        with pytest.raises(cairn.TornStateError, match="differs from its digest"):
+        with pytest.raises(cairn.TornStateError, match="differs from its digest") as told:
             cairn.load(tmp_path / "one" / file, network())
+        assert isinstance(told.value, cairn.CorruptError) and told.value.offset is not None
 
 
 def test_a_shard_of_a_checkpoint_is_its_tensors_alone(tmp_path: Path) -> None:

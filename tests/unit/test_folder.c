@@ -362,6 +362,7 @@ static void a_load_tells_how_far_it_is(void **unused)
     test_damage(path, "model.safetensors", 6 << 20);
     options.user = &of_damaged;
     test_code(cairn_load(NULL, path, saved.state, &options, NULL, &err), CAIRN_E_TORN_STATE);
+    assert_int_equal(err.cause, CAIRN_E_CORRUPT);
     assert_true(of_damaged.calls && of_damaged.done_bytes < of_damaged.total_bytes); /* never that all is done */
     close_memory(&saved);
 }
@@ -389,6 +390,7 @@ static void fresh_memory_is_read_into_and_checked(void **unused)
     test_damage(path, "model.safetensors", 6 << 20);
     open_memory(&loaded, CAIRN_FRESH, 0);
     test_code(cairn_load(NULL, path, loaded.state, NULL, NULL, &err), CAIRN_E_CORRUPT); /* never TORN_STATE: there was nothing in it */
+    assert_int_equal(err.cause, CAIRN_OK);
     close_memory(&loaded);
     close_memory(&saved);
 }

@@ -253,6 +253,7 @@ static void only_damage_after_the_first_byte_is_torn(void **unused)
     cairn_run *run = open_run(path, options);
     test_code(cairn_restore(run, t.state, NULL, NULL, &err), CAIRN_E_TORN_STATE);
     assert_non_null(strstr(err.message, "block 2"));
+    assert_int_equal(err.cause, CAIRN_E_CORRUPT);
     cairn_save_options save = TEST_SAVE_OPTIONS;
     save.step = 50;
     test_code(cairn_save(run, t.state, &save, NULL, &err), CAIRN_E_TORN_STATE); /* a mixture is never saved */
