@@ -59,22 +59,30 @@ class Attached:
         model = bare(model)
         files: dict[str, str | bytes] = {}
         for owned in ("tokenizer", "processor"):
-            if hasattr(getattr(model, owned, None), "save_pretrained"):
-                files |= self._files_of(getattr(model, owned))
+            if hasattr(found := _of(model, owned), "save_pretrained"):
+                files |= self._files_of(found)
         if is_peft(model):
             return files | _of_adapter(model)
         return files | self._files_of_config(model)
 
     def _files_of_config(self, model: Any) -> dict[str, bytes]:
         """Written anew when something in the config has changed: that is done quickly, writing is not."""
-        if not hasattr(getattr(model, "config", None), "to_json_string"):
+        if not hasattr(_of(model, "config"), "to_json_string"):
             return {}
-        generation: Any = getattr(model, "generation_config", None)
+        generation = _of(model, "generation_config")
         made_of = [type(model), model.dtype, vars(model.config), vars(generation) if generation is not None else None]
         text = repr(made_of)  # for 1 and True are equal
         if (made_of, text) != self._config[:2]:
             self._config = copy.deepcopy(made_of), text, _of_config(model)
         return self._config[2]
+
+
+def _of(module: Any, name: str) -> Any:
+    """An attribute of a module; None: it has none. A module of torch's own way to say that takes longer than all of the rest."""
+    kind = type(module)
+    if name in vars(module) or hasattr(kind, name) or kind.__getattr__ is not sys.modules["torch"].nn.Module.__getattr__:
+        return getattr(module, name, None)
+    return module._modules.get(name)
 
 
 def is_peft(model: Any) -> bool:

@@ -11,26 +11,31 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from . import _arrays, _device, _garbage, _items, _native
+from . import _arrays, _device, _garbage, _items, _lazy, _native
 from ._items import Item, Part
 from ._report import some
 
-IsLate: TypeAlias = Callable[[str, str, Any], bool]
+LateOf: TypeAlias = Callable[[list[_lazy.Large]], set[int]]
 
 
 class Bound:
-    """The parts of items, bound."""
+    """The parts of items, bound. `large`: the arrays in them that may be late."""
 
-    def __init__(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None, copies: _device.Copies | None) -> None:
-        """copies: by which tensors of a device come; None: they are copied here."""
+    def __init__(self, parts: list[tuple[str, Part]], large: list[_lazy.Large], late: set[int] | None, copies: _device.Copies | None) -> None:
+        """late: the ids of those that are; None: no save is lazy. copies: by which tensors of a device come; None: they are copied here."""
         self.state = _native.State()
-        self._parts, self._late = parts, late
-        self.moves = _moves(parts, late, copies)
+        self.large = large
+        self._parts = self._told_of = parts
+        self._about: dict[str, object] | None = None  # what was said of `_told_of`
+        self._values: dict[tuple[str, str], object] = {}  # as they were set
+        self.moves = _moves(parts, late or set(), copies)
+        self._near = {id(each.array) for each in large if not each.is_away}
+        self._away = {id(each.array) for each in large if each.is_away}
+        self._order = self._order_of(late)
         away = _items.Away({id(move.tensor): move.place for move in self.moves}, copies.gate) if copies is not None and self.moves else None
         rows: list[_items.Row] = []
-        for index, (item, part) in enumerate(parts):
-            behind = late[index] if late is not None else [False] * len(part.tensors) if away is not None else None
-            rows += _items.bind(self.state, item, part, behind, away)
+        for item, part in parts:
+            rows += _items.bind(self.state, item, part, self._order[0], away)
             if part.file_stem is not None:
                 self.state.set_file_stem(item, part.file_stem)
         self._arrays = [array for _, part in parts for _, array, _ in part.tensors]
@@ -38,31 +43,46 @@ class Bound:
         self._memory = _native.tensor_memory(self._arrays) if all(map(_is_lasting, self._arrays, rows)) else None
 
     def set_values(self, parts: list[tuple[str, Part]], extra: Mapping[str, object]) -> list[str]:
-        """Of the items, and of Python's own; returns notes."""
+        """Of the items, and of Python's own; returns notes. Whoever gives the same object again has not changed what is in it."""
         for item, part in parts:
             for name, value in part.values.items():
-                self.state.set_value(item, name, value)
-        for name, value in {"items": _about(parts), **extra}.items():
-            self.state.set_value(_items.PYTHON, name, value)
+                self._set_value(item, name, value)
+        if self._about is None or not all(map(_is_told_alike, self._told_of, parts)):
+            self._told_of, self._about = parts, _about(parts)
+        self._set_value(_items.PYTHON, "items", self._about)
+        for name, value in extra.items():
+            self._set_value(_items.PYTHON, name, value)
         return self._notes + [note for _, part in parts for note in part.notes]
 
-    def holds(self, parts: list[tuple[str, Part]], late: list[list[bool]] | None) -> bool:
-        """Whether it is what these would be, bound anew."""
-        if self._memory is None or len(parts) != len(self._parts) or late != self._late:
+    def _set_value(self, item: str, name: str, value: object) -> None:
+        key = item, name
+        if key not in self._values or self._values[key] is not value:
+            self.state.set_value(item, name, value)
+            self._values[key] = value
+
+    def holds(self, parts: list[tuple[str, Part]]) -> bool:
+        """Whether these are the same arrays, where they were."""
+        if self._memory is None or len(parts) != len(self._parts):
             return False
         return all(map(_is_alike, self._parts, parts)) and _native.tensor_memory(self._arrays) == self._memory
 
+    def is_ordered(self, late: set[int] | None) -> bool:
+        """Whether it is what would be bound if these were late."""
+        return self._order_of(late) == self._order
 
-def _moves(parts: list[tuple[str, Part]], late: list[list[bool]] | None, copies: _device.Copies | None) -> list[_device.Move]:
+    def _order_of(self, late: set[int] | None) -> tuple[set[int], set[int]]:
+        """Of the large arrays those that the library copies at once where others are late, and those of a device that are late."""
+        if late is None and not self.moves:
+            return set(), set()
+        late = late or set()
+        return self._near - late, self._away & late
+
+
+def _moves(parts: list[tuple[str, Part]], late: set[int], copies: _device.Copies | None) -> list[_device.Move]:
     """What lies on a device."""
     if copies is None:
         return []
-    found = [
-        (f"{item}/{name}", array, late is not None and late[index][place])
-        for index, (item, part) in enumerate(parts)
-        for place, (name, array, _) in enumerate(part.tensors)
-        if _device.engine_of(array) is not None
-    ]
+    found = [(f"{item}/{name}", array, id(array) in late) for item, part in parts for name, array, _ in part.tensors if _device.engine_of(array) is not None]
     return copies.lay_out(found)
 
 
@@ -84,6 +104,11 @@ def _is_alike(earlier: tuple[str, Part], later: tuple[str, Part]) -> bool:
     return len(old.tensors) == len(new.tensors) and all(
         one[0] == two[0] and one[1] is two[1] and one[2] == two[2] for one, two in zip(old.tensors, new.tensors, strict=True)
     )
+
+
+def _is_told_alike(earlier: tuple[str, Part], later: tuple[str, Part]) -> bool:
+    old, new = earlier[1], later[1]
+    return old.kinds is new.kinds and old.forms is new.forms and old.facts is new.facts
 
 
 def _unsaved(parts: list[tuple[str, Part]], arrays: list[Any], rows: list[_items.Row]) -> list[str]:
@@ -149,20 +174,27 @@ class Capturer:
         self,
         items: list[Item],
         extra: Mapping[str, object],
-        is_late: IsLate | None = None,
+        late_of: LateOf | None = None,
         others: Mapping[str, object] | None = None,
         step: int | None = None,
     ) -> tuple[_native.State, list[str]]:
         """See capture."""
-        with _garbage.kept():
+        with _garbage.Kept():
             parts = _parts_of(items, others)
-            late = None if is_late is None else [[is_late(item, name, array) for name, array, _ in part.tensors] for item, part in parts]
-            if self._bound is None or not self._bound.holds(parts, late):
-                self._bound = None  # before memory is taken for another one
-                self._bound = Bound(parts, late, self._copies)
-            notes = self._bound.set_values(parts, extra)
+            bound = self._bind(parts, late_of)
+            notes = bound.set_values(parts, extra)
             trees = {item.name for item in items if isinstance(item, _items.Tree)}
-            return self._bound.state, notes + self._seen.look([each for each in parts if each[0] in trees], step)
+            return bound.state, notes + self._seen.look([each for each in parts if each[0] in trees] if trees else [], step)
+
+    def _bind(self, parts: list[tuple[str, Part]], late_of: LateOf | None) -> Bound:
+        """What is bound already, where that is what these would be."""
+        bound = self._bound if self._bound is not None and self._bound.holds(parts) else None
+        large = bound.large if bound is not None else _lazy.large_in(parts)
+        late = None if late_of is None else late_of(large)
+        if bound is None or not bound.is_ordered(late):
+            self._bound = bound = None  # before memory is taken for another one
+            self._bound = bound = Bound(parts, large, late, self._copies)
+        return bound
 
     def start_copies(self) -> bool:
         """What was captured and lies on a device is on its way when this returns. Whether there is such."""
@@ -181,8 +213,7 @@ class Capturer:
 def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[_native.State, list[str]]:
     """A native state of all that is to be saved, and notes.
 
-    extra: values beside what the items say of themselves. is_late: for a lazy save, whether an array, given with its item and name, is staged behind the
-    caller. others: own_trees of the other ranks. step: that is saved; None: what
+    extra: values beside what the items say of themselves. late_of: for a lazy save, which of large arrays are staged behind the caller: their ids. others: own_trees of the other ranks. step: that is saved; None: what
     a run begins with. Raises UnstorableError. What lies on a device is copied before this returns.
     """
     return Capturer().capture(items, extra)

@@ -236,7 +236,7 @@ class Checkpoint(Mapping[str, Item]):
     @property
     def _all(self) -> dict[str, _items.Found]:
         if self._found is None:
-            with _garbage.kept():
+            with _garbage.Kept():
                 found = dict(_filling.found_in(self.native))
                 self._found = found if self.file is None else _in_file(found, self.file)
         return self._found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import platform
 import re
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from ._native import version
+from ._native import variables, version
 
 _PACKAGES = ("torch", "numpy", "jax", "jaxlib", "optax", "flax", "transformers", "peft", "torchdata", "accelerate")
 VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NCCL_ALGO", "NCCL_PROTO", "XLA_FLAGS", "TF32_OVERRIDE")
@@ -32,11 +31,10 @@ def environment() -> dict[str, object]:
     """Facts of this process, flat: {"python": "3.11.7", "torch": "2.13.0", "torch.deterministic_algorithms": False, ...}."""
     facts: dict[str, object] = {"cairn": version(), "python": _PYTHON, "machine": _MACHINE, "world_size": world_size()}
     for package in _PACKAGES:
-        module = sys.modules.get(package)
-        if module is not None and isinstance(getattr(module, "__version__", None), str):
-            facts[package] = str(module.__version__)  # torch's is a class of its own
-    facts |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    return facts | _torch_facts()
+        said = getattr(sys.modules.get(package), "__version__", None)
+        if isinstance(said, str):
+            facts[package] = str(said)  # torch's is a class of its own
+    return facts | variables(VARIABLES) | _torch_facts()
 
 
 def world_size() -> int:
@@ -59,15 +57,16 @@ def _torch_facts() -> dict[str, object]:
         "torch.cudnn.deterministic": torch.backends.cudnn.deterministic,
         "torch.cudnn.benchmark": torch.backends.cudnn.benchmark,
     }
-    if torch.cuda.is_available():
+    if (torch.version.cuda or torch.version.hip) and torch.cuda.is_available():
         facts |= {"torch.cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
     return facts
 
 
 def arguments(command: Sequence[str] | None = None) -> dict[str, object]:
     """The command line by option, with secrets redacted: {"script": "train.py", "--lr": "0.1", "--bf16": True, "1": "data.txt"}. An option's value is what
-    follows it, unless that is an option, too; what is given several times is a list; what follows no option is told by its place."""
-    return dict(_arguments(tuple(command if command is not None else sys.argv or [""])))
+    follows it, unless that is an option, too; what is given several times is a list; what follows no option is told by its place. The same
+    dict for the same command: it is not to be changed."""
+    return _arguments(tuple(command if command is not None else sys.argv or [""]))
 
 
 @cache

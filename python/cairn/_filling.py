@@ -19,7 +19,7 @@ class Filling:
 
     def __init__(self, items: list[Item], checkpoint: Checkpoint, allow_missing: bool = False, rank: int = 0, size: int = 1) -> None:
         """rank, size: of this process among those that train together; its own generators and position are filled."""
-        with _garbage.kept():
+        with _garbage.Kept():
             self._prepare(items, checkpoint, allow_missing, rank, size)
 
     def _prepare(self, items: list[Item], checkpoint: Checkpoint, allow_missing: bool, rank: int, size: int) -> None:
@@ -150,7 +150,7 @@ def mismatch(path: str, differences: list[str]) -> MismatchError:
 
 def read_trees(checkpoint: Checkpoint, found: Mapping[str, Found]) -> dict[str, Any]:
     """Items in new memory, every byte checked, all of them read at once."""
-    with _garbage.kept():
+    with _garbage.Kept():
         state = State()
         loaded = {item: Loaded(each) for item, each in found.items()}
         for item, each in loaded.items():

@@ -8,7 +8,7 @@ it belongs. Items of torch are in _torch.py; _filling.py goes through all of the
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -374,15 +374,15 @@ class Away(NamedTuple):
     gate: Gate
 
 
-def bind(state: State, item: str, part: Part, late: list[bool] | None = None, away: Away | None = None) -> list[Row]:
-    """Binds its tensors for a save, of which those that are `late` may be staged behind the caller; None: all. Those that are away are bound where they arrive.
-    Returns a row for each, as State.bind_many takes it."""
+def bind(state: State, item: str, part: Part, early: Set[int] = frozenset(), away: Away | None = None) -> list[Row]:
+    """Binds its tensors for a save. early: the ids of those that the caller may change as soon as a lazy save returns. Those that are away are bound where they
+    arrive. Returns a row for each, as State.bind_many takes it."""
     rows: list[Row] = []
-    for index, (name, array, flags) in enumerate(part.tensors):
+    for name, array, flags in part.tensors:
         place = away.places.get(id(array)) if away is not None else None
         if place is not None:
             _arrays.check_torch(array, f"{item}/{name}")
-        elif late is not None and not late[index]:
+        elif id(array) in early:
             flags |= VOLATILE
         buffer = _arrays.buffer_of(array if place is None else place, f"{item}/{name}")
         rows.append(_row(item, name, buffer, flags, away.gate if away is not None and place is not None else None))

@@ -16,13 +16,46 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-from weakref import WeakSet
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+from weakref import ref
 
 from . import _arrays, _device
+from ._items import Part
 
 _LEAST_BYTES = 64 << 10  # of what the library stages late
+
+
+class Large(NamedTuple):
+    """An array that a lazy save need not copy at once, if nobody changes it before it is staged: of which item, and what."""
+
+    item: str
+    name: str
+    array: Any
+    framework: str | None  # None: nothing tells that it was changed
+    is_away: bool  # on a device
+
+
+def large_in(parts: list[tuple[str, Part]]) -> list[Large]:
+    """Those of a state: all but what the library copies anyway. It stays what it is as long as the arrays are the same and lie where they are."""
+    found = []
+    for item, part in parts:
+        for name, array, _ in part.tensors:
+            if _bytes_of(array) >= _LEAST_BYTES:
+                framework = _arrays.framework_of(array)
+                is_counted = framework == "jax" or (framework == "torch" and not array.is_inference())
+                found.append(Large(item, name, array, framework if is_counted else None, _device.engine_of(array) is not None))
+    return found
+
+
+def _bytes_of(array: Any) -> int:
+    try:
+        return int(array.nbytes)
+    except (AttributeError, RuntimeError, ValueError):
+        return _LEAST_BYTES  # of what cannot be stored, as a sparse tensor: that is told when it is bound
+
+
+Optimizers: TypeAlias = "dict[int, ref[Any]]"  # by id; whose reference is another one by now is gone
 
 
 class Watch:
@@ -35,9 +68,9 @@ class Watch:
         self._checks_all = checks_all
         self._hook: Any = None
         self._saves = 0
-        self._stepping: WeakSet[Any] = WeakSet()  # since the last save
-        self._stepped: WeakSet[Any] = WeakSet()  # between the two before
-        self._captured: WeakSet[Any] = WeakSet()  # whose steps are parts of graphs, which call no hook when they are replayed
+        self._stepping: Optimizers = {}  # since the last save
+        self._stepped: Optimizers = {}  # between the two before
+        self._captured: Optimizers = {}  # whose steps are parts of graphs, which call no hook when they are replayed
         self._guarded: set[int] = set()  # ids of tensors that may be late in the save that begins
         self._late: list[tuple[str, str, Any, int]] = []  # item, name, array, torch's counter at the save
         self.is_pending = False  # a lazy save may not be staged yet
@@ -62,8 +95,8 @@ class Watch:
 
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if _device.is_capturing():
-            self._captured.add(optimizer)
-        self._stepping.add(optimizer)
+            self._captured[id(optimizer)] = ref(optimizer)
+        self._stepping[id(optimizer)] = ref(optimizer)
         if self.is_pending and os.getpid() == self._process:
             self.is_pending = False
             self._fence()
@@ -71,27 +104,49 @@ class Watch:
     def begin(self) -> bool:
         """A save begins, and the one before is staged. Whether it may be lazy."""
         self.watch()
-        steady = (self._stepping & self._stepped) - self._captured
-        self._stepped = self._stepping if self._saves else WeakSet()  # what was before the first save is no interval
-        self._stepping = WeakSet()
+        steady = self._steady()
+        self._stepped = self._stepping if self._saves else {}  # what was before the first save is no interval
+        self._stepping = {}
         self._saves += 1
         self._late.clear()
         self.waits_here = False
-        self._guarded = {id(tensor) for optimizer in steady for tensor in _tensors_of(optimizer)}
+        self._guarded = set()
+        for optimizer in steady:
+            self._guard(optimizer)
         return self.is_trusted and self._saves > 2
 
-    def is_late(self, item: str, name: str, array: Any) -> bool:
-        """Whether this array is staged late in the save that begins; it is watched then."""
-        if getattr(array, "nbytes", 0) < _LEAST_BYTES:
-            return False
-        version = _version_of(array)
-        if version is None or (id(array) not in self._guarded and version != IMMUTABLE):
-            return False
-        if _device.engine_of(array) is not None:
-            return not self._checks_all and _device.can_be_late(array)
-        self._late.append((item, name, array, version))
-        self.waits_here = True
-        return True
+    def _steady(self) -> list[Any]:
+        """The optimizers that were seen stepping in both of the last intervals."""
+        found = []
+        for key, known in self._stepping.items():
+            optimizer = known()
+            if optimizer is not None and self._stepped.get(key) is known and self._captured.get(key) is not known:
+                found.append(optimizer)
+        return found
+
+    def _guard(self, optimizer: Any) -> None:
+        """What its step changes: parameters, and tensors that stand in their state by themselves."""
+        for group in optimizer.param_groups:
+            self._guarded.update(map(id, group["params"]))
+        for state in optimizer.state.values():
+            if type(state) is dict or isinstance(state, Mapping):
+                self._guarded.update(map(id, state.values()))
+
+    def late_of(self, large: list[Large]) -> set[int]:
+        """The ids of those that are staged late in the save that begins; they are watched then."""
+        late = set()
+        for item, name, array, framework, is_away in large:
+            if framework == "torch":
+                version = array._version if id(array) in self._guarded else None
+            else:
+                version = IMMUTABLE if framework == "jax" and not array.is_deleted() else None
+            if version is None or (is_away and (self._checks_all or not _device.can_be_late(array))):
+                continue
+            late.add(id(array))
+            if not is_away:
+                self._late.append((item, name, array, version))
+        self.waits_here = bool(self._late)
+        return late
 
     def written(self) -> str | None:
         """What was written to since the save, or donated; None: nothing is known to have been. Called on a thread of the library, when all is staged."""
@@ -108,11 +163,3 @@ def _version_of(array: Any) -> int | None:
     if framework == "jax":
         return None if array.is_deleted() else IMMUTABLE
     return None if framework != "torch" or array.is_inference() else int(array._version)
-
-
-def _tensors_of(optimizer: Any) -> Iterator[Any]:
-    """What its step changes: parameters, and tensors that stand in their state by themselves."""
-    for group in optimizer.param_groups:
-        yield from group["params"]
-    for state in optimizer.state.values():
-        yield from state.values() if isinstance(state, Mapping) else ()

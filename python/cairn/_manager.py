@@ -315,7 +315,7 @@ class CheckpointManager(History):
         if told.step == self._steps.last and self._judge.failure is None:
             return False
         others = {str(rank): tree for rank, tree in enumerate(trees) if rank}
-        return self._saver.save(run, self._items, self._state, others, told, self._shown_saving(run))
+        return self._saver.save(run, self._items, self._state, others, told, lambda: self._shown_saving(run))
 
     def _items_with(self, state: Mapping[str, Any] | None) -> list[_items.Item]:
         self._take(state)

@@ -35,6 +35,9 @@ def version() -> str:
 def dtype_bits(name: str) -> int:
     """Bits of one element of a dtype of safetensors ("BF16"). UsageError: no such dtype."""
 
+def variables(names: tuple[str, ...]) -> dict[str, str]:
+    """Those of the process's environment that are set."""
+
 # ------------------------------------------------------------------------------------------------------------- values
 
 class Tagged(NamedTuple):

@@ -248,10 +248,13 @@ class OptimizerState:
         saved: Any = self._captured.values.get("param_groups")
         if saved is None:
             return None
-        groups = [{key: value for key, value in _nameless(group).items() if key != "params"} for group in self.optimizer.param_groups]
-        flat = _tree.flatten(self.name, {"param_groups": groups})
-        fresh: Any = flat.values.get("param_groups")
-        return None if flat.tensors else [{**group, "params": old["params"]} for group, old in zip(fresh, saved, strict=True)]
+        groups: Any = [{key: value for key, value in group.items() if key not in _OF_PARAMETERS} for group in self.optimizer.param_groups]
+        if not all(_is_plain_value(value) for group in groups for value in group.values()):
+            flat = _tree.flatten(self.name, {"param_groups": groups})
+            if flat.tensors:
+                return None
+            groups = flat.values["param_groups"]
+        return [{**group, "params": old["params"]} for group, old in zip(groups, saved, strict=True)]
 
     def prepare(self, found: Found) -> Part:
         self.names.known(anew=True)
@@ -362,9 +365,17 @@ def _nameless(group: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key != "param_names"}
 
 
+_OF_PARAMETERS = ("params", "param_names")  # what else a group has are its hyperparameters
+
+
+def _is_plain_value(value: object) -> bool:
+    """Whether it is stored as it is."""
+    return type(value) in _tree.PLAIN or (type(value) is tuple and all(type(each) in _tree.PLAIN for each in value))
+
+
 def _hyperparameters(group: Mapping[str, Any]) -> dict[str, object]:
     """A group's, as plain values."""
-    return {key: value.tolist() if isinstance(value, torch.Tensor) else value for key, value in group.items() if key not in ("params", "param_names")}
+    return {key: value.tolist() if isinstance(value, torch.Tensor) else value for key, value in group.items() if key not in _OF_PARAMETERS}
 
 
 def _unlike(saved: Mapping[str, object], made: Mapping[str, object], is_scheduled: bool) -> Iterator[tuple[str, object, object]]:

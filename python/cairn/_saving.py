@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsFloat
+from typing import Any, Literal, SupportsFloat, TypeAlias
 
 from . import _capture, _checks, _items, _lazy, _native
 from ._attachments import Attached
@@ -16,6 +16,7 @@ from ._outcome import Judge
 from ._settings import Settings
 
 Mode = Literal["eager", "lazy", "sync"]
+Bar: TypeAlias = Callable[[], AbstractContextManager[None]]
 log = logging.getLogger("cairn")
 
 
@@ -55,12 +56,11 @@ class Saver:
         except Error as error:
             log.debug("no memory was reserved: %s", error)
 
-    def save(
-        self, run: _native.Run, items: list[_items.Item], state: Mapping[str, Any], others: Mapping[str, object], told: Told, bar: AbstractContextManager[None]
-    ) -> bool:
+    def save(self, run: _native.Run, items: list[_items.Item], state: Mapping[str, Any], others: Mapping[str, object], told: Told, bar: Bar) -> bool:
         """Whether it has begun; what fails at once is judged. others: what the other ranks have of their own. bar: shown where the caller waits."""
         is_lazy = self.mode == "lazy" and self.watch.begin()
-        captured, notes = self.capturer.capture(items, self.settings.facts(), self.watch.is_late if is_lazy else None, others, told.step)
+        config = self.settings.config_text()
+        captured, notes = self.capturer.capture(items, self.settings.facts(config), self.watch.late_of if is_lazy else None, others, told.step)
         is_behind = self.capturer.start_copies()
         options: dict[str, Any] = {
             "mode": "sync" if self.mode == "sync" else "lazy" if is_lazy or is_behind else "eager",
@@ -68,13 +68,13 @@ class Saver:
             "metrics": {name: _checks.number(name, value) for name, value in told.metrics.items()},
             "attachments": self.attached.files(state),
             "tags": told.tags,
-            "config": self.settings.config_text(),
+            "config": config,
         }
         for note in notes:
             log.warning("%s", note)
         self.watch.is_pending = is_lazy
         try:
-            with bar if self.mode == "sync" else nullcontext():
+            with bar() if self.mode == "sync" else nullcontext():
                 run.save(captured, told.step, **options)
         except Error as error:
             self.judge.judge(error)

@@ -21,15 +21,23 @@ class Settings:
 
     def __init__(self, directory: Path, config: dict[str, Any] | None, differing: Differing | Mapping[str, Differing]) -> None:
         self._directory, self._config, self._differing = directory, config, differing
+        self._facts: dict[str, object] = {}
+        self._config_of_facts: str | None = None
         _environment.warn_of_names({} if isinstance(differing, str) else differing, config or {})
 
     def config_text(self) -> str | None:
         """The config as JSON, as a save is given it; None: there is none."""
         return json.dumps(self._recorded(), default=repr) if self._config is not None else None
 
-    def facts(self) -> dict[str, object]:
-        """What is recorded with every checkpoint."""
-        return {"environment": _environment.environment(), "arguments": _environment.arguments(), "config": json.loads(self.config_text() or "{}")}
+    def facts(self, config: str | None) -> dict[str, object]:
+        """What is recorded with every checkpoint: the same objects, not to be changed, as long as it is the same. config: what `config_text` gave."""
+        environment = _environment.environment()
+        if environment != self._facts.get("environment"):
+            self._facts["environment"] = environment
+        if "config" not in self._facts or config != self._config_of_facts:
+            self._facts["config"], self._config_of_facts = json.loads(config or "{}"), config
+        self._facts["arguments"] = _environment.arguments()
+        return self._facts
 
     def refuse_differing(self, filling: Filling) -> None:
         """MismatchError, before anything is touched."""
@@ -55,8 +63,7 @@ class Settings:
 
     def _differences(self, filling: Filling) -> dict[str, tuple[object, object]]:
         """Of the config, by key: (saved, now)."""
-        now: Any = self.facts()["config"]
-        return _environment.differences(filling.python.get("config", {}), now)
+        return _environment.differences(filling.python.get("config", {}), json.loads(self.config_text() or "{}"))
 
     def _facts_that_differ(self, filling: Filling) -> dict[str, tuple[object, object]]:
         """Of versions, switches and world size: (saved, now)."""

@@ -65,6 +65,8 @@ class Steps:
         if self.is_torn:
             said = "the last restore failed half-way, and the state is a mixture: restore all of it again before you save"
             raise make("TORN_STATE", f"{self._directory}: {said}")
+        if self.saved is not None and step >= self.saved:
+            return
         if step == self.restored and self.saved is None and not is_unchanged():
             raise make(
                 "USAGE",

@@ -89,11 +89,18 @@ _OWN_METHODS = [getattr(torch.nn.Module, method) for method in _METHODS]
 def _is_plain(module: Any) -> bool:
     """Whether the state of this module, without its children, is its parameters and buffers as they lie in memory: no hook and no method of its own takes
     part in loading."""
-    if module._load_state_dict_pre_hooks or module._load_state_dict_post_hooks or module._state_dict_hooks or module._state_dict_pre_hooks:
-        return False
-    if [getattr(type(module), method) for method in _METHODS] == _OWN_METHODS:
+    return not _has_hooks(module) and _is_plain_kind(type(module))
+
+
+def _has_hooks(module: Any) -> bool:
+    return bool(module._load_state_dict_pre_hooks or module._load_state_dict_post_hooks or module._state_dict_hooks or module._state_dict_pre_hooks)
+
+
+def _is_plain_kind(kind: Any) -> bool:
+    """Whether its methods that take part are torch's own."""
+    if [getattr(kind, method) for method in _METHODS] == _OWN_METHODS:
         return True
-    owners = [next(base for base in type(module).__mro__ if method in vars(base)) for method in _METHODS]
+    owners = [next(base for base in kind.__mro__ if method in vars(base)) for method in _METHODS]
     return all(owner is torch.nn.Module or owner.__module__.startswith("torch.nn.modules.") for owner in owners)
 
 
@@ -103,25 +110,43 @@ def _is_plain_tensor(tensor: Any) -> bool:
 
 
 def _structure_of(module: Any) -> list[Any] | None:
-    """What a plain module's state_dict follows from, in objects that are the same ones as long as it does; None: it may follow from anything."""
+    """What a plain module's state_dict, and which of it is tied, follows from, in objects that are the same ones as long as it does; None: it may follow from
+    anything."""
     found: list[Any] = []
-    for child in module.modules():
-        if not _is_plain(child):
+    kinds: dict[type, bool] = {}  # whether they are plain
+    seen: set[int] = set()
+    pending = [module]
+    while pending:
+        child = pending.pop()
+        if child is None or id(child) in seen:
+            continue
+        seen.add(id(child))
+        kind = type(child)
+        if kind not in kinds:
+            kinds[kind] = _is_plain_kind(kind)
+        if not kinds[kind] or _has_hooks(child):
             return None
         found.append(child)
         for named in (child._parameters, child._buffers, child._modules):
-            found += named
-            found += named.values()
+            if named:
+                found += named
+                found += named.values()
         found += child._non_persistent_buffers_set
         found += [tensor.requires_grad for tensor in child._parameters.values() if tensor is not None]
+        if hasattr(kind, _TIED) or _TIED in vars(child):
+            found += getattr(child, _TIED) or ()
+        pending += child._modules.values()
     return found
+
+
+_TIED = "_tied_weights_keys"  # of models of transformers
 
 
 def _tied_patterns(module: Any) -> list[str]:
     """Names, or patterns of names, that stand for another's weights, as transformers' models say."""
     found: list[str] = []
     for path, child in module.named_modules():
-        keys = getattr(child, "_tied_weights_keys", None) or ()
+        keys = getattr(child, _TIED, None) or ()
         found += [f"{path}.{key}" if path else key for key in keys]
     return found
 
@@ -140,7 +165,6 @@ class Module:
         self.captures = 0  # how often it was looked at anew
         self._captured = Part()
         self._structure: list[Any] | None = None  # of the module when that was captured
-        self._patterns: list[str] = []
         self.saved_elsewhere: set[int] = set()  # parameters that other entries save
 
     def parameters(self) -> list[tuple[str, Any]]:
@@ -189,9 +213,8 @@ class Module:
     def capture(self) -> Part:
         """What was captured before, as long as the module is made of the same parts."""
         structure = _structure_of(self.module) if type(self) is Module else None
-        is_tied_anew = bool(self._captured.aliases) and _tied_patterns(self.module) != self._patterns
-        if not is_same(structure, self._structure) or is_tied_anew:
-            self._structure, self._patterns, self._captured = structure, _tied_patterns(self.module), self._capture()
+        if not is_same(structure, self._structure):
+            self._structure, self._captured = structure, self._capture()
             self.captures += 1
         return self._captured
 

@@ -2,6 +2,8 @@
  * several interpreters in one. */
 #include "native.h"
 
+#include <stdlib.h>
+
 static PyObject *module_version(PyObject *module, PyObject *unused)
 {
     (void)module;
@@ -18,9 +20,27 @@ static PyObject *module_dtype_bits(PyObject *module, PyObject *args)
     return bits ? PyLong_FromUnsignedLong(bits) : py_error_say(CAIRN_E_USAGE, "'%s' is no dtype of safetensors", name);
 }
 
+/* variables(names): a dict of those that are set. os.environ raises and catches an exception for each that is not. */
+static PyObject *module_variables(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *names;
+    if (!PyArg_ParseTuple(args, "O!:variables", &PyTuple_Type, &names)) return NULL;
+    PY_AUTO PyObject *found = PyDict_New();
+    for (Py_ssize_t i = 0; found && i < PyTuple_Size(names); i++) {
+        PyObject *name = PyTuple_GetItem(names, i);
+        const char *text = PyUnicode_AsUTF8AndSize(name, NULL);
+        const char *value = text ? getenv(text) : NULL;
+        PY_AUTO PyObject *decoded = value ? PyUnicode_DecodeFSDefault(value) : NULL;
+        if (!text || (value && (!decoded || PyDict_SetItem(found, name, decoded)))) return NULL;
+    }
+    return Py_XNewRef(found);
+}
+
 static PyMethodDef methods[] = {
     { "version", module_version, METH_NOARGS, NULL },
     { "dtype_bits", module_dtype_bits, METH_VARARGS, NULL },
+    { "variables", module_variables, METH_VARARGS, NULL },
     { NULL, NULL, 0, NULL },
 };
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import weakref
 from collections.abc import Callable
@@ -149,13 +150,18 @@ def one_more_average(state: dict[str, Any]) -> None:
     state["ema"]["model"]["v"] = torch.rand(2)
 
 
+def another_container(state: dict[str, Any]) -> None:
+    state["ema"]["model"] = collections.OrderedDict(state["ema"]["model"])
+
+
 def another_value(state: dict[str, Any]) -> None:
     state["run"]["best"] = 0.5
 
 
 CHANGES = [
     another_parameter, another_memory, another_view, another_shape, another_dtype, another_name, another_buffer, a_buffer_less, frozen, tied, a_hook,
-    a_layer_more, another_group, another_moment, one_more_moment, no_moments, a_rate_in_a_tensor, another_average, one_more_average, another_value,
+    a_layer_more, another_group, another_moment, one_more_moment, no_moments, a_rate_in_a_tensor, another_average, one_more_average, another_container,
+    another_value,
 ]  # fmt: skip
 
 

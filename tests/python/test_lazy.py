@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import cairn
-from cairn import _arrays, _items, _lazy
+from cairn import _arrays, _capture, _items, _lazy
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -64,11 +64,17 @@ class Training:
         self.step += 1
         self.bits[self.step] = bits_of(self.state)
         watch = self.manager._watch
-        admit, names = watch.is_late, set[str]()
-        watch.is_late = lambda item, name, array: admit(item, name, array) and not names.add(f"{item}/{name}")  # type: ignore[method-assign]
+        late_of = watch.late_of
+
+        def noted(large: list[_lazy.Large]) -> set[int]:
+            late = late_of(large)
+            self.late[self.step] = {f"{each.item}/{each.name}" for each in large if id(each.array) in late}
+            return late
+
+        self.late[self.step] = set()
+        watch.late_of = noted  # type: ignore[method-assign]
         self.manager.save(self.step, self.state, force=True)
-        watch.is_late = admit  # type: ignore[method-assign]
-        self.late[self.step] = names
+        watch.late_of = late_of  # type: ignore[method-assign]
 
     def run(self, train: Callable[[], None], between: Callable[[], None] = nothing, count: int = 4) -> Training:
         for _ in range(count):
@@ -135,6 +141,39 @@ def test_fused_adamw_is_staged_late_from_the_third_save_on_and_right(tmp_path: P
     training = Training(tmp_path / "run", {"model": model, "optimizer": adam(model)})
     training.run(stepper(model, training.state["optimizer"])).check()
     assert training.late == {1: set(), 2: set(), 3: WEIGHTS, 4: WEIGHTS}
+
+
+def test_what_was_bound_for_eager_saves_is_used_by_the_first_lazy_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound, init = list[int](), _capture.Bound.__init__
+
+    def counted(self: _capture.Bound, *arguments: Any) -> None:
+        bound.append(training.step)
+        init(self, *arguments)
+
+    monkeypatch.setattr(_capture.Bound, "__init__", counted)
+    model = linear()
+    training = Training(tmp_path / "run", {"model": model, "optimizer": adam(model)})
+    train = stepper(model, training.state["optimizer"])
+    train()
+    training.save()
+    del bound[:]  # moments that the first step made
+    training.run(train).check()
+    assert training.late[4] == WEIGHTS and not bound
+    average = {"w": torch.ones(SMALL, SMALL)}
+    training = Training(tmp_path / "other", {"model": model, "optimizer": adam(model), "average": average})
+    training.run(stepper(model, training.state["optimizer"]), lambda: average["w"].mul_(0.5)).check()
+    assert training.late[4] == WEIGHTS and bound[-1] == 3, "an array that nobody guards is copied at once from now on"
+
+
+def test_what_cannot_be_stored_is_refused_by_a_lazy_save(tmp_path: Path) -> None:
+    model, more = linear(), {"w": torch.ones(SMALL, SMALL)}
+    with cairn.CheckpointManager(tmp_path / "run", {"model": model, "more": more}, mode="lazy") as manager:
+        for step in (1, 2):
+            manager.save(step, force=True)
+        more["w"] = more["w"].to_sparse()
+        with pytest.raises(cairn.UnstorableError, match="^more/w: a tensor of layout torch.sparse_coo"):
+            manager.save(3, force=True)
+        assert manager.all_steps() == [1, 2]
 
 
 @pytest.mark.parametrize("is_bound", [True, False])

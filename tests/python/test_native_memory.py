@@ -105,3 +105,16 @@ def test_the_same_objects() -> None:
     assert not native.same_objects([1.5, "x"], [float("1.5"), "x"])
     with pytest.raises(TypeError):
         native.same_objects(tensors, tuple(tensors))  # type: ignore[arg-type]
+
+
+def test_variables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAIRN_ONE", "1")
+    monkeypatch.setenv("CAIRN_TWO", "")
+    monkeypatch.setenv("CAIRN_ODD", "\udcff")
+    monkeypatch.delenv("CAIRN_NONE", raising=False)
+    assert native.variables(("CAIRN_TWO", "CAIRN_NONE", "CAIRN_ONE", "CAIRN_ODD")) == {"CAIRN_TWO": "", "CAIRN_ONE": "1", "CAIRN_ODD": "\udcff"}
+    assert native.variables(()) == {}
+    with pytest.raises(TypeError):
+        native.variables((1,))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        native.variables(["CAIRN_ONE"])  # type: ignore[arg-type]
