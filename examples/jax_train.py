@@ -46,7 +46,7 @@ def main() -> None:
     with cairn.CheckpointManager(arguments.run, save=cairn.Save(every_steps=20)) as manager:
         restored = manager.restore(tree)
         step, tree = restored.step, restored.state
-        while step < arguments.steps:
+        while step < arguments.steps and not manager.should_stop:
             rows = np.random.default_rng(step).permutation(len(x))[:32]  # the order follows from the step: there is no position to keep
             tree, loss = update(tree, rows)
             step += 1

@@ -108,7 +108,7 @@ typedef struct cairn_error {
     int code;      /* CAIRN_E_..., 0 while nothing failed */
     int os_errno;  /* errno of the failed system call, else 0 */
     uint64_t offset; /* byte position in the named file, else CAIRN_NO_OFFSET */
-    int cause;     /* of a TORN_STATE: the code of what it failed with, CAIRN_E_CORRUPT say; else 0 */
+    int cause;     /* of a restore's TORN_STATE: the code that it failed with half-way, CAIRN_E_CORRUPT say; else 0 */
     char message[CAIRN_MESSAGE_BYTES]; /* one line, UTF-8, names from files escaped; NUL-terminated */
 } cairn_error;
 

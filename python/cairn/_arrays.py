@@ -139,7 +139,7 @@ def _numpy_buffer(array: Any, where: str) -> Buffer:
     if array.dtype.byteorder == ">":
         raise UnstorableError(f"{where}: big-endian bytes are not stored: pass array.astype(array.dtype.newbyteorder('='))")
     if name == "complex128":
-        array = array.view(numpy.float64).reshape(*array.shape, 2) if array.flags.c_contiguous else _parts(array)
+        array = array.view(numpy.float64).reshape(*array.shape, 2) if array.flags.c_contiguous and array.ndim else _parts(array)
         name = "float64"
     elif array.dtype.kind in "mM":
         array, name = array.view(numpy.int64), "int64"

@@ -79,8 +79,9 @@ class Attached:
 
 def _of(module: Any, name: str) -> Any:
     """An attribute of a module; None: it has none. A module of torch's own way to say that takes longer than all of the rest."""
-    kind = type(module)
-    if name in vars(module) or hasattr(kind, name) or kind.__getattr__ is not sys.modules["torch"].nn.Module.__getattr__:
+    kind, torchs = type(module), sys.modules["torch"].nn.Module
+    is_usual = kind.__getattr__ is torchs.__getattr__ and kind.__getattribute__ is torchs.__getattribute__
+    if name in vars(module) or hasattr(kind, name) or not is_usual:
         return getattr(module, name, None)
     return module._modules.get(name)
 

@@ -203,6 +203,11 @@ class Item(Mapping[str, Any]):
         """Whether there is a tensor in it."""
         return bool(self._found.tensors)
 
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was noted of it for a restore."""
+        return self._found.facts
+
     def __repr__(self) -> str:
         return f"Item({self._found.item!r}, {len(self._found.tensors)} tensors, {len(self._found.values)} values)"
 

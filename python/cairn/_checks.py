@@ -33,6 +33,13 @@ def attachments(given: object) -> None:
         raise TypeError(f"{wanted}, not {type(given).__name__} {given!r:.60}")
 
 
+def config(given: object) -> None:
+    """Raises TypeError for what has no keys."""
+    if given is not None and not isinstance(given, Mapping):
+        wanted = "config is a dict of settings, as vars(arguments) makes one of a Namespace"
+        raise TypeError(f"{wanted}, not {type(given).__name__} {given!r:.60}")
+
+
 def number(name: str, value: Any) -> float:
     """A metric's value: a number, or an array of one element."""
     try:

@@ -148,6 +148,23 @@ def mismatch(path: str, differences: list[str]) -> MismatchError:
     return error
 
 
+def same(checkpoint: Checkpoint, state: State) -> Callable[[Checkpoint], State]:
+    """For a load by path: the state, if what is found there is still that checkpoint. Raises GoneError."""
+
+    def choose(found: Checkpoint) -> State:
+        check_same(checkpoint, found)
+        return state
+
+    return choose
+
+
+def check_same(checkpoint: Checkpoint, found: Checkpoint) -> None:
+    """Raises GoneError if another one was put into its place."""
+    one, other = checkpoint.info.entry, found.info.entry
+    if (one and one.id) != (other and other.id):
+        raise make("GONE", f"{checkpoint.info.path}: another checkpoint stands there by now: open it again")
+
+
 def read_trees(checkpoint: Checkpoint, found: Mapping[str, Found]) -> dict[str, Any]:
     """Items in new memory, every byte checked, all of them read at once."""
     with _garbage.Kept():
@@ -157,7 +174,7 @@ def read_trees(checkpoint: Checkpoint, found: Mapping[str, Found]) -> dict[str, 
             _items.bind_to_fill(state, item, each.part(0))
         if any(each.arrays for each in loaded.values()):
             with _progress.counted(f"loading {Path(checkpoint.info.path).name}") as figures:
-                _native.load(checkpoint.info.path, state, figures=figures)
+                _native.load(checkpoint.info.path, state, choose=same(checkpoint, state), figures=figures)
         return {item: each.tree() for item, each in loaded.items()}
 
 

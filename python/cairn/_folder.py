@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import _attachments, _capture, _environment, _filling, _items, _native, _progress
+from . import _attachments, _capture, _checks, _environment, _filling, _items, _native, _progress
 from ._checkpoint import Checkpoint
 from ._errors import MismatchError, UsageError
-from ._report import Report
+from ._report import Report, some
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +33,7 @@ def save(
 ) -> None:
     """Saves a state as one folder of standard files, durably. replace: what stands there is replaced in one step. attachments and shard_bytes: as of
     CheckpointManager. Raises ExistsError, UnstorableError."""
+    _checks.config(config)
     facts = {"environment": _environment.environment(), "config": _environment.redact(config or {})}
     captured, notes = _capture.capture(_items.items_of(state), facts)
     for note in notes:
@@ -105,6 +106,7 @@ def _load_from(checkpoint: Checkpoint, target: Any, allow_missing: bool, rules: 
     filling: list[_filling.Filling] = []
 
     def choose(found: _native.Checkpoint) -> _native.State:
+        _filling.check_same(checkpoint.native, found)
         filling.append(_filling.Filling(_items.items_of(target), found, allow_missing))
         return filling[-1].state
 
@@ -114,6 +116,8 @@ def _load_from(checkpoint: Checkpoint, target: Any, allow_missing: bool, rules: 
     report = Report.of(native)
     report.notes += filling[-1].told()
     report.new += absent
+    if report.missing:
+        log.warning("%s: not in it, left as they were: %s", checkpoint.path, some(report.missing))
     return report
 
 

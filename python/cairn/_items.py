@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from . import _arrays, _device, _tree
 from ._data import Data
-from ._errors import UnstorableError, make
+from ._errors import Error, UnstorableError, make
 from ._loader import is_torch_loader
 from ._native import FRESH, TRAINABLE, VOLATILE, Device, Gate, State, TensorInfo
 from ._report import some
@@ -147,7 +147,15 @@ class Stateful:
         return False
 
     def capture(self) -> Part:
-        return Part.of(_tree.flatten(self.name, self.target.state_dict()))
+        return Part.of(_tree.flatten(self.name, self._state()))
+
+    def _state(self) -> Any:
+        try:
+            return self.target.state_dict()
+        except Error:
+            raise
+        except Exception as error:
+            raise UnstorableError(f"{self.name}: its state_dict failed: {type(error).__name__}: {error}") from error
 
     def prepare(self, found: Found) -> Part:
         self._loaded = Loaded(found)
@@ -163,6 +171,19 @@ class Stateful:
         self.target.load_state_dict(self._loaded.tree())
         self._loaded = None
         return self.target
+
+
+class OwnPosition(Stateful):
+    """A DataLoader that keeps its position itself, and makes its iterator when it is asked for batches: nobody sets the random numbers again behind that."""
+
+    def prepare(self, found: Found) -> Part:
+        part = super().prepare(found)
+        if getattr(self.target, "generator", None) is None:
+            part.notes.append(
+                f"{self.name}: its next iterator draws from torch's random numbers, which the run had done before, so what follows differs: wrap it, "
+                "cairn.data(loader), or give it a generator of its own"
+            )
+        return part
 
 
 class Variables(Stateful):
@@ -352,7 +373,7 @@ def items_of(state: Mapping[str, object]) -> list[Item]:
         if made is None and isinstance(target, Values):
             made = Variables(name, target)
         if made is None and hasattr(target, "state_dict") and hasattr(target, "load_state_dict"):
-            made = Stateful(name, target)
+            made = OwnPosition(name, target) if is_torch_loader(target) else Stateful(name, target)
         items.append(made or Tree(name, target))
     if torch is not None:
         _torch.acquaint(items)

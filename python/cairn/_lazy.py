@@ -104,9 +104,9 @@ class Watch:
     def begin(self) -> bool:
         """A save begins, and the one before is staged. Whether it may be lazy."""
         self.watch()
-        steady = self._steady()
-        self._stepped = self._stepping if self._saves else {}  # what was before the first save is no interval
-        self._stepping = {}
+        stepping, self._stepping = self._stepping, {}
+        steady = self._steady(stepping)
+        self._stepped = stepping if self._saves else {}  # what was before the first save is no interval
         self._saves += 1
         self._late.clear()
         self.waits_here = False
@@ -115,10 +115,10 @@ class Watch:
             self._guard(optimizer)
         return self.is_trusted and self._saves > 2
 
-    def _steady(self) -> list[Any]:
+    def _steady(self, stepping: Optimizers) -> list[Any]:
         """The optimizers that were seen stepping in both of the last intervals."""
         found = []
-        for key, known in self._stepping.items():
+        for key, known in stepping.items():
             optimizer = known()
             if optimizer is not None and self._stepped.get(key) is known and self._captured.get(key) is not known:
                 found.append(optimizer)

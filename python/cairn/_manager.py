@@ -91,6 +91,7 @@ class CheckpointManager(History):
     ) -> None:
         _checks.rules(save, keep)
         _checks.attachments(attachments)
+        _checks.config(config)
         _checks.word("mode", mode, ("eager", "lazy", "sync"))
         _checks.word("on_error", on_error, ("raise", "warn"))
         for word in [differing] if isinstance(differing, str) else differing.values():
@@ -368,7 +369,7 @@ class CheckpointManager(History):
             self._judge.tell()
 
     def wait_until_finished(self) -> None:
-        """Returns when the save that runs is durable. Raises what it failed with."""
+        """Returns when the save that runs is durable; on other ranks than 0 at once. Raises what it failed with."""
         if self._run is not None:
             with self._shown_saving(self._run):
                 self._judge.collect(self._run)
@@ -397,23 +398,29 @@ class CheckpointManager(History):
         templates. items: these alone. allow_missing: parameters and optimizer states that the checkpoint lacks stay as they are. Raises MismatchError, which
         names every difference, before anything is touched; CorruptError where only damaged checkpoints are there, or the one asked for is damaged; TornStateError if it failed
         half-way (TornCorruptError, which is both, at damage): then the state is a mixture, and nothing is saved until a restore of all of it has succeeded."""
-        if (meant := integer(state)) is not None:
-            raise TypeError(f"restore({meant}): name the step, restore(step={meant})")
-        step = None if step is None else step_of(step, "restore(step={})")
-        self._take(state)
-        chosen = self._chosen(items)
-        names = None if items is None else [item.name for item in chosen]
+        asked = self._ranks.every(lambda: self._asked(state, step, items))
         self._open()
-        restoring = Restoring(self.directory, self._ranks, self._settings, chosen, names, step, allow_missing)
+        restoring = Restoring(self.directory, self._ranks, self._settings, *asked, allow_missing)
         was_torn = self._steps.is_torn
         try:
             restored = self._restore(restoring)
         except TornStateError:
             self._steps.is_torn = True
             raise
-        self._steps.is_torn = was_torn and (names is not None or restored.fresh)
+        self._steps.is_torn = was_torn and (items is not None or restored.fresh)
         self._reserve()
         return restored
+
+    def _asked(
+        self, state: Mapping[str, Any] | None, step: SupportsIndex | None, items: Iterable[str] | None
+    ) -> tuple[list[_items.Item], list[str] | None, int | None]:
+        """What a call of restore is about: the items, their names where these alone, the step."""
+        if (meant := integer(state)) is not None:
+            raise TypeError(f"restore({meant}): name the step, restore(step={meant})")
+        number = None if step is None else step_of(step, "restore(step={})")
+        self._take(state)
+        chosen = self._chosen(items)
+        return chosen, None if items is None else [item.name for item in chosen], number
 
     def _restore(self, restoring: Restoring) -> Restored:
         path = restoring.fill(self._reader)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from . import _arrays, _native, _tree
-from ._errors import MismatchError
+from ._errors import MismatchError, not_yet
 from ._items import Found, Loaded, Part, Stateful
 from ._native import OPTIMIZER
 from ._report import some
@@ -29,6 +29,7 @@ class Names:
     def __init__(self, modules: list[Module]) -> None:
         self._modules = modules
         self._known: dict[int, str] = {}
+        self._all: dict[int, list[str]] = {}
         self._made_of: list[int] | None = None
 
     def known(self, anew: bool = False) -> dict[int, str]:
@@ -36,12 +37,17 @@ class Names:
         made_of = [module.captures for module in self._modules]
         if anew or made_of != self._made_of:
             self._made_of = made_of
-            names: dict[int, str] = {}
+            self._all = {}
             for module in self._modules:
                 for name, parameter in module.parameters():
-                    names.setdefault(id(parameter), name if module.name == "model" else f"{module.name}.{name}")
+                    self._all.setdefault(id(parameter), []).append(name if module.name == "model" else f"{module.name}.{name}")
+            names = {parameter: same[0] for parameter, same in self._all.items()}
             self._known = self._known if names == self._known else names
         return self._known
+
+    def as_stored(self, parameter: int, stored: set[str]) -> str:
+        """That of its names under which a checkpoint has it; else the first. It was looked at before."""
+        return next((name for name in self._all[parameter] if name in stored), self._all[parameter][0])
 
 
 def unwrap_optimizer(optimizer: Any) -> Any:
@@ -182,16 +188,25 @@ class OptimizerState:
         """The parameters' names; None: their positions count."""
         if not self._is_plain():
             return None
-        for state in self.optimizer.state.values():
+        for parameter, state in self.optimizer.state.items():
+            if not isinstance(parameter, torch.Tensor) or not isinstance(state, dict):
+                return None  # of none of them
             if any(isinstance(value, list | tuple | dict) for value in state.values()):
                 return None  # of other parameters, too, for all that is known
         known = self.names.known()
         names = [known.get(id(parameter)) for parameter in self._parameters()]
         return None if None in names or len(set(names)) < len(names) else [name for name in names if name]
 
+    def _keys_in(self, found: Found) -> list[str] | None:
+        """The same, as a checkpoint calls them: of the names of one that several modules have, or that is tied, it has one."""
+        stored = {name for group in _groups_of(found) for name in group["params"]}
+        return None if self._keys() is None else [self.names.as_stored(id(parameter), stored) for parameter in self._parameters()]
+
     def _layout(self) -> str:
         """What positions rest on: a digest of the names, as far as they are known, and the shapes."""
         known = self.names.known()
+        if any(map(torch.nn.parameter.is_lazy, self._parameters())):
+            raise not_yet(f"{self.name}: it trains a lazy module's parameter, which has no shape yet: run one batch through the module first")
         rows = [f"{known.get(id(parameter), name)} {tuple(parameter.shape)}" for parameter, name in self._told_names()]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
@@ -236,6 +251,8 @@ class OptimizerState:
             found += group["params"]
             found.append(None)  # where the next group begins
         for parameter, state in self.optimizer.state.items():
+            if not isinstance(state, dict):
+                return None
             found.append(parameter)
             found += state
             found += state.values()
@@ -261,10 +278,10 @@ class OptimizerState:
         if not found.tree:  # something to be missed
             return Part([("state", torch.empty(0, dtype=torch.uint8), OPTIMIZER)])
         _check_class(self.optimizer, found)
-        keys = None if "layout" in found.tree else self._keys()
+        keys = None if "layout" in found.tree else self._keys_in(found)
         notes = self._check(found, keys)
         own = _tree.flatten(self.name, self._state(keys)).tensors
-        self._loaded, self._loaded_keys = Loaded(found, lambda name: _unless_cast(own.get(name), found, name), self._beside(found, keys)), keys
+        self._loaded, self._loaded_keys = Loaded(found, lambda name: _unless_unlike(own.get(name), found, name), self._beside(found, keys)), keys
         self._made_with = [_hyperparameters(group) for group in self.optimizer.param_groups]
         part = self._loaded.part(OPTIMIZER)
         part.notes += notes
@@ -295,6 +312,9 @@ class OptimizerState:
             raise MismatchError(f"{self.name}: its state was saved by position, and the optimizer's parameters are others now, or in another order")
         if len(groups) != len(own):
             raise MismatchError(f"{self.name}: it has {len(own)} parameter groups, the checkpoint {len(groups) or 'none'}")
+        sizes, saved = [len(group["params"]) for group in own], [len(group["params"]) for group in groups]
+        if keys is None and sizes != saved:
+            raise MismatchError(f"{self.name}: its parameter groups are of {_listed(sizes)} parameters, the checkpoint's of {_listed(saved)}")
         return [] if keys is None else self._check_groups(groups, keys)
 
     def _check_groups(self, groups: list[Any], keys: list[str]) -> list[str]:
@@ -405,10 +425,14 @@ def _groups_of(found: Found) -> list[Any]:
     return groups if isinstance(groups, list) else []
 
 
-def _unless_cast(tensor: Any, found: Found, name: str) -> Any:
-    """An optimizer's own tensor, to be filled; one of another dtype is replaced, as load_state_dict would."""
-    stored = found.tensors[name].dtype
-    return tensor if tensor is not None and _arrays.stored_as(tensor, f"{found.item}/{name}")[0] == stored else None
+def _listed(sizes: list[int]) -> str:
+    return " and ".join(map(str, sizes))
+
+
+def _unless_unlike(tensor: Any, found: Found, name: str) -> Any:
+    """An optimizer's own tensor, to be filled; one of another dtype or shape is replaced, as load_state_dict would."""
+    stored = found.tensors[name].dtype, tuple(found.tensors[name].shape)
+    return tensor if tensor is not None and _arrays.stored_as(tensor, f"{found.item}/{name}") == stored else None
 
 
 def _uncast(loaded: Any, saved: Any) -> Any:

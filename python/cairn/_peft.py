@@ -18,7 +18,7 @@ from ._torch import Module
 
 
 class Adapter(Module):
-    """What a PeftModel trains, and its buffers. The frozen parameters of its base are large and lie where they were loaded from: they are not saved, but a
+    """The adapters of a PeftModel, what else it trains, and its buffers. The frozen parameters of its base are large and lie where they were loaded from: they are not saved, but a
     restore refuses a base of other bytes - or they are saved once, where the base is an entry of the state of its own."""
 
     def __init__(self, name: str, module: Any) -> None:
@@ -28,8 +28,8 @@ class Adapter(Module):
     def split(self) -> tuple[dict[str, Any], list[tuple[str, str]], dict[str, object]]:
         """As of a module, without the base."""
         tensors, aliases, others = super().split()
-        names = self._names(tensors)
-        kept = {names.get(id(tensor), name): tensor for name, tensor in tensors.items() if id(tensor) in names or not _is_frozen(tensor)}
+        names, adapters = self._names(tensors), self._of_adapters()
+        kept = {names.get(id(tensor), name): tensor for name, tensor in tensors.items() if id(tensor) in names.keys() | adapters or not _is_frozen(tensor)}
         new = {name: names.get(id(tensor), name) for name, tensor in tensors.items()}
         return kept, [(alias, new[first]) for alias, first in aliases if new[first] in kept], others
 
@@ -43,11 +43,23 @@ class Adapter(Module):
         own = {id(tensor) for tensor in tensors.values()}
         return {id(tensor): self._key(name) for name, tensor in self._adapter(self._state()).items() if id(tensor) in own}
 
+    def _of_adapters(self) -> set[int]:
+        """The ids of parameters of all adapters: peft freezes those that are not active."""
+        parts = [getattr(self.module, "prompt_encoder", None)]
+        for child in self.module.modules():
+            kind = type(child)
+            parts += [getattr(child, name, None) for name in (*getattr(kind, "adapter_layer_names", ()), *getattr(kind, "other_param_names", ()))]
+        return {id(parameter) for part in parts if isinstance(part, torch.nn.Module) for parameter in part.parameters()}
+
     def _made(self) -> dict[str, Any]:
         """What peft's readers want besides: the embeddings that a prompt encoder gives."""
         state = self._state()
         own = {id(value) for value in state.values()}
         return {self._key(name): tensor for name, tensor in self._adapter(state).items() if id(tensor) not in own}
+
+    def to_be_loaded(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """None: peft's own names are not those that its load_state_dict takes."""
+        return {}
 
     def capture(self) -> Part:
         for path, child in self.module.named_modules():
@@ -71,7 +83,7 @@ class Adapter(Module):
 
     def _frozen(self) -> dict[str, Any]:
         tensors, _, _ = super().split()
-        names = self._names(tensors)
+        names = self._names(tensors).keys() | self._of_adapters()
         return {name: tensor for name, tensor in tensors.items() if id(tensor) not in names and _is_frozen(tensor)}
 
     def _check(self, base: Mapping[str, Any]) -> None:

@@ -131,17 +131,16 @@ class Ranks:
         self._group.close()
 
     def agree(self, step: int, wants: Callable[[], bool]) -> bool:
-        """Whether all of them save `step`: if one of them wants to, or was asked to. One small exchange. What `wants` raises is raised, by the others as
-        UsageError, and so is it where they call for different steps."""
+        """Whether all of them save `step`: if one of them wants to, or was asked to. One small exchange. What `wants` raises on one of them is
+        raised by all, and so is UsageError where they call for different steps."""
         own = self._attempt(wants)
         if self.size == 1:
             return bool(own.value_or_raise(0))
         step = step if own.error is None else 0
         wanted = own.value or self.save_asked or self.stop_asked
         save, stop, failed, high, low = self._group.largest([bool(wanted), self.stop_asked, 0 if own.error is None else self.rank + 1, step, -step])
-        own.value_or_raise(self.rank)
         if failed:
-            raise make("USAGE", f"rank {failed - 1} refused this save; its error says why")
+            self._exchange(own, Outcome(own.rank, None, own.error).to_be_sent())
         if high != -low:
             raise make("USAGE", f"save({step}) on rank {self.rank}: some ranks save step {-low}, some {high}; all of them call save with the same step")
         self.save_asked, self.stop_asked = False, bool(stop)
@@ -216,5 +215,7 @@ class Outcome:
         if not isinstance(self.error, Error):
             return Error(f"rank {self.rank}: {type(self.error).__name__}: {self.error}")
         named = type(self.error)(message)
-        named.code, named.os_errno, named.offset = self.error.code, self.error.os_errno, self.error.offset
+        vars(named).update(vars(self.error))
+        if isinstance(named, OSError) and isinstance(self.error, OSError):
+            named.errno = self.error.errno
         return named

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(slots=True, repr=False)
 class Report:
-    """Leaves by what became of them, each as "item/name"; `differences` are settings as (saved, now); `notes` are sentences."""
+    """Leaves by what became of them, each as "item/name", of weights loaded into a module by their names in it; `differences` are settings as (saved, now); `notes` are sentences."""
 
     restored: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # bound and needed, not in the checkpoint; only with allow_missing

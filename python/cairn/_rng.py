@@ -10,6 +10,7 @@ tensor.
 
 from __future__ import annotations
 
+import importlib
 import operator
 import random
 import struct
@@ -251,6 +252,8 @@ class RNG:
         """What sets each generator, and what is passed over."""
         if state.get("version") != VERSION:
             raise make("MISMATCH", f"RNG: a state of version {state.get('version')}, and this is version {VERSION}")
+        if "numpy" in sys.modules and "numpy" in state["process"]:
+            importlib.import_module("numpy.random")  # numpy itself does that when it is used first
         sources = {("process", name): each for name, each in self._process().items()} | {
             ("generators", name): each for name, each in self._given.items()
         }

@@ -27,7 +27,10 @@ class Settings:
 
     def config_text(self) -> str | None:
         """The config as JSON, as a save is given it; None: there is none."""
-        return json.dumps(self._recorded(), default=repr) if self._config is not None else None
+        try:
+            return json.dumps(self._recorded(), default=repr) if self._config is not None else None
+        except TypeError as error:  # a key
+            raise TypeError(f"config: {error}") from None
 
     def facts(self, config: str | None) -> dict[str, object]:
         """What is recorded with every checkpoint: the same objects, not to be changed, as long as it is the same. config: what `config_text` gave."""

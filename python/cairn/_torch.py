@@ -129,13 +129,25 @@ def _structure_of(module: Any) -> list[Any] | None:
         found.append(child)
         for named in (child._parameters, child._buffers, child._modules):
             if named:
-                found += named
+                found += named.keys()
                 found += named.values()
         found += child._non_persistent_buffers_set
         found += [tensor.requires_grad for tensor in child._parameters.values() if tensor is not None]
         if hasattr(kind, _TIED) or _TIED in vars(child):
-            found += getattr(child, _TIED) or ()
+            found += getattr(child, _TIED, None) or ()
         pending += child._modules.values()
+    return found
+
+
+def _filled_directly(module: Any) -> set[int]:
+    """The ids of parameters and buffers of which a plain module, in none but plain ones, makes its state."""
+    found: set[int] = set()
+    pending = [module]
+    while pending:
+        child = pending.pop()
+        if _is_plain(child):
+            found.update(map(id, (*child._parameters.values(), *child._buffers.values())))
+            pending += [inner for inner in child._modules.values() if inner is not None]
     return found
 
 
@@ -224,6 +236,11 @@ class Module:
         part.values = {name: _tree.plain(f"{self.name}/{name}", value) for name, value in others.items()}
         if not self._is_plain():
             part.facts["versions"] = self._versions()
+        if getattr(self.module, "_hf_peft_config_loaded", False) is True:
+            part.notes.append(
+                f"{self.name}: adapters that transformers added (add_adapter) change the names of its weights, so from_pretrained does not find them in this "
+                "folder; make the model by peft.get_peft_model for one that it opens"
+            )
         return part
 
     def _is_plain(self) -> bool:
@@ -234,8 +251,23 @@ class Module:
         said = getattr(self.module.state_dict(keep_vars=True), "_metadata", {})
         return {path: _tree.plain(f"{self.name}/{path}", dict(versions)) for path, versions in said.items() if versions != {"version": 1}}
 
+    def to_be_loaded(self, tensors: Mapping[str, Any]) -> dict[str, Any]:
+        """Copies of those in whose loading somebody's code has a say - a hook, a method, a class of tensors -, to be filled and given to `load`."""
+        own = _filled_directly(self.module)
+        return {
+            name: tensor.detach().as_subclass(torch.Tensor).clone()
+            for name, tensor in tensors.items()
+            if id(tensor) not in own or not _is_plain_tensor(tensor)
+        }
+
+    def load(self, state: dict[str, Any], versions: Mapping[str, Any]) -> None:
+        """Through the module's load_state_dict: some of its state, by stored name. versions: of its modules' state, other than the usual 1, by path."""
+        self._metadata = versions
+        self._load(state)
+
     def prepare(self, found: Found) -> Part:
         tensors, aliases, others = self.split()
+        tensors, aliases = _named_as_stored(tensors, aliases, found)
         self._copies = []
         if others or not self._is_plain() or not all(map(_is_plain_tensor, tensors.values())):
             return self._prepare_loading(found, tensors)
@@ -252,12 +284,15 @@ class Module:
         """Where the module has a say in loading: new memory, and what the checkpoint lacks is bound to be missed."""
         plain = {id(tensor) for child in self.module.modules() if _is_plain(child) for tensor in (*child._parameters.values(), *child._buffers.values())}
         shapes = {name: tensor for name, tensor in tensors.items() if name in found.tensors and id(tensor) in plain}
-        self._loaded = Loaded(found, lambda name: _of_other_shape(shapes.get(name), found, name))
+        self._loaded = Loaded(found, lambda name: _unlike(shapes.get(name), found, name))
         self._metadata = found.facts.get("versions", {})
         part = self._loaded.part(0)
         part.notes = _notes(self.name, self._wrapped)
         part.tensors = [(name, array, (flags & FRESH) | (_flags(tensors[name]) if name in tensors else 0)) for name, array, flags in part.tensors]
-        part.tensors += [(name, tensor.detach(), _flags(tensor)) for name, tensor in tensors.items() if name not in found.tensors]
+        for name, tensor in tensors.items():
+            if name not in found.tensors:
+                _arrays.check_torch(tensor, f"{self.name}/{name}")
+                part.tensors.append((name, tensor.detach(), _flags(tensor)))
         return part
 
     def finish(self) -> Any:
@@ -282,9 +317,23 @@ class Module:
         self.module.load_state_dict(named_with_versions, strict=False)
 
 
-def _of_other_shape(tensor: Any, found: Found, name: str) -> Any:
-    """The tensor, if a plain module's differs from the checkpoint, where load_state_dict would fail half-way."""
-    return tensor if tensor is not None and tuple(tensor.shape) != tuple(found.tensors[name].shape) else None
+def _unlike(tensor: Any, found: Found, name: str) -> Any:
+    """The tensor, if a plain module's differs from the checkpoint in dtype or shape, where load_state_dict would cast in silence or fail half-way."""
+    stored = found.tensors[name].dtype, tuple(found.tensors[name].shape)
+    return tensor if tensor is not None and _arrays.stored_as(tensor, f"{found.item}/{name}") != stored else None
+
+
+def _named_as_stored(
+    tensors: dict[str, Any], aliases: list[tuple[str, str]], found: Found
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Tied tensors by that of their names which a checkpoint has: which one is the first follows from the order of a module's parts."""
+    names = {first: [first] for first in tensors}
+    for name, first in aliases:
+        names[first].append(name)
+    stored = {first: next((name for name in same if name in found.tensors), first) for first, same in names.items()}
+    return {stored[first]: tensor for first, tensor in tensors.items()}, [
+        (name, stored[first]) for first, same in names.items() for name in same if name != stored[first]
+    ]
 
 
 def _notes(name: str, module: Any) -> list[str]:

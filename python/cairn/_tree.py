@@ -189,7 +189,7 @@ def _parts_of(value: object) -> tuple[list[object], list[object]] | None:
     if _is_sequence(value):
         return list(range(len(value))), list(value)  # type: ignore[arg-type, call-overload]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if not _is_code(field)]
+        names = [field.name for field in dataclasses.fields(value) if not _is_code(field) and hasattr(value, field.name)]
         return list(names), [getattr(value, name) for name in names]
     return _pytree.parts_of(value)
 
@@ -372,7 +372,7 @@ def _build(node: object, path: tuple[str, ...], arrays: Mapping[str, Any], kinds
 
 def _restore_container(parts: dict[str, object], kind: Any) -> object:
     name, keys = kind["kind"], kind["keys"]
-    if name in ("list", "tuple", "deque"):
+    if parts and not keys:  # a list, a tuple, a deque, or a class of their kind, which is a list without a template
         children = [parts[index] for index in sorted(parts, key=int)]
         return deque(children, kind["maxlen"]) if name == "deque" else tuple(children) if name == "tuple" else children
     ordered = {key: parts[_part(key)] for key in keys if _part(key) in parts}
@@ -436,8 +436,8 @@ class Writing:
             return type(template)(loaded)
         if isinstance(template, enum.Enum) and isinstance(loaded, str):
             return type(template)[loaded]
-        if type(template) is tuple and isinstance(loaded, list | tuple):
-            return tuple(self._write_parts(template, loaded, path))
+        if isinstance(template, tuple) and type(loaded) in (list, tuple):
+            return tuple.__new__(type(template), self._write_parts(template, loaded, path))
         return loaded
 
     def _write_parts(self, template: Any, loaded: Any, path: tuple[str, ...]) -> list[Any]:
@@ -462,7 +462,8 @@ class Writing:
         return {name: self.write(value, loaded[name], (*path, name)) for name, value in own.items() if name in loaded}
 
     def _write_dataclass(self, template: Any, loaded: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-        names = [field.name for field in dataclasses.fields(template) if not _is_code(field) or field.name in loaded]
+        fields = [field for field in dataclasses.fields(template) if hasattr(template, field.name)]
+        names = [field.name for field in fields if not _is_code(field) or field.name in loaded]
         new = self._write_fields({name: getattr(template, name) for name in names}, loaded, path)
         try:
             for name, value in new.items():

@@ -79,7 +79,10 @@ static void close_unused(struct checkpoint *self)
 static cairn_checkpoint *begin_use(PyObject *object)
 {
     struct checkpoint *self = cast(object);
-    if (self->closed) return py_error_say(CAIRN_E_USAGE, "this checkpoint is closed"), NULL;
+    if (self->closed)
+        return py_error_say(CAIRN_E_USAGE,
+                            "this checkpoint is closed: open it again, by manager.checkpoint(step) or cairn.Checkpoint(path)"),
+               NULL;
     self->users++;
     return self->handle;
 }

@@ -136,13 +136,10 @@ int cn_error_prefix(cairn_error *err, int code, const char *format, ...)
     return code;
 }
 
-int cn_error_torn(cairn_error *err, const char *what)
+int cn_error_torn(cairn_error *err, int cause, const char *what)
 {
-    if (!err) return CAIRN_E_TORN_STATE;
-    int cause = err->code;
-    cn_error_prefix(err, CAIRN_E_TORN_STATE, "%s", what);
-    err->cause = cause;
-    return CAIRN_E_TORN_STATE;
+    if (err) err->cause = cause;
+    return cn_error_prefix(err, CAIRN_E_TORN_STATE, "%s", what);
 }
 
 int cn_error_in_folder(cairn_error *err, int code, const char *format, ...)

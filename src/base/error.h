@@ -13,8 +13,8 @@ int cn_error_errno(cairn_error *err, int os_errno, const char *format, ...) __at
 int cn_error_opening(cairn_error *err, int os_errno, const char *name);
 /* Puts "<text>: " before the message already there: once, where the object's name is known. Returns err's code, or code if err is NULL. */
 int cn_error_prefix(cairn_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* A restore that failed half-way, with what err says already: that code is kept as the cause. */
-int cn_error_torn(cairn_error *err, const char *what);
+/* For a restore that failed half-way: puts "<what>: " before the message. cause: the code that it failed with. */
+int cn_error_torn(cairn_error *err, int cause, const char *what);
 /* Of a message that begins with a name: the folder it lies in. */
 int cn_error_in_folder(cairn_error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* What stands behind "NAME: " or "NAME/" at the beginning of a message, else the message. */

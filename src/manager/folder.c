@@ -172,7 +172,7 @@ static int fill(const cairn_checkpoint *checkpoint, cairn_state *state, const ca
         tell(&told);
         code = cn_restore_run(&restore, err);
         if (code && atomic_load(&restore.touched))
-            code = cn_error_torn(err, "the load failed half-way and the bound memory is a mixture now: load again or stop");
+            code = cn_error_torn(err, code, "the load failed half-way and the bound memory is a mixture now: load again or stop");
     }
     if (!code) tell(&told);
     if (!code) cn_restore_report(&restore, report);

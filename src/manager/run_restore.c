@@ -21,7 +21,7 @@ struct attempt {
     cairn_state *state;
     const cairn_restore_options *options;
     cairn_restore_report report;
-    bool torn;                  /* an attempt failed after its first byte: the bound memory is a mixture */
+    int torn_by;                /* the code of the last attempt that failed after its first byte: the bound memory is a mixture */
     struct cn_hash torn_leaves; /* the keys of those that such an attempt may have overwritten */
     bool looks_again;           /* where what was chosen has gone meanwhile */
     bool has_gone;              /* so it is */
@@ -63,9 +63,9 @@ static bool covers(const struct attempt *attempt, const struct cn_restore *resto
 }
 
 /* Room for it was made before. */
-static void remember_torn(struct attempt *attempt, const struct cn_restore *restore)
+static void remember_torn(struct attempt *attempt, const struct cn_restore *restore, int code)
 {
-    attempt->torn = true;
+    attempt->torn_by = code;
     for (uint64_t i = 0; i < restore->state->count; i++) {
         const char *key = restore->state->leaves[i]->key;
         if (restore->outcomes[i] == CAIRN_RESTORED) (void)cn_hash_add(&attempt->torn_leaves, key, strlen(key), i, NULL);
@@ -107,7 +107,7 @@ static int fill_state(struct attempt *attempt, cairn_state *state, const cairn_c
                                   .tick = cn_run_tick,
                                   .user = run };
     int code = cn_restore_prepare(&restore, &attempt->error);
-    if (!code && attempt->torn && !covers(attempt, &restore))
+    if (!code && attempt->torn_by && !covers(attempt, &restore))
         code = cn_error_set(&attempt->error, CAIRN_E_MISMATCH, "%s: it does not hold all that the damaged one had begun to overwrite",
                             checkpoint->path);
     if (!code) code = need_arena(run, &restore, &attempt->error);
@@ -118,7 +118,7 @@ static int fill_state(struct attempt *attempt, cairn_state *state, const cairn_c
         cn_run_clear_figures(run);
         cn_run_set_phase(run, CAIRN_PHASE_RESTORING, restore.pieces.total_bytes);
         code = cn_restore_run(&restore, &attempt->error);
-        if (code && atomic_load(&restore.touched)) remember_torn(attempt, &restore);
+        if (code && atomic_load(&restore.touched)) remember_torn(attempt, &restore, code);
         attempt->refused = atomic_load(&restore.refused);
     }
     if (!code) {
@@ -230,9 +230,10 @@ static int succeed(struct attempt *attempt, const struct cn_catalog *catalog, co
 
 static int fail(struct attempt *attempt, int code, cairn_error *err)
 {
-    attempt->run->torn |= attempt->torn;
-    if (attempt->torn)
-        code = cn_error_torn(&attempt->error, "the restore failed half-way and the bound memory is a mixture now: restore again or stop");
+    attempt->run->torn |= attempt->torn_by != CAIRN_OK;
+    if (attempt->torn_by)
+        code = cn_error_torn(&attempt->error, attempt->torn_by,
+                             "the restore failed half-way and the bound memory is a mixture now: restore again or stop");
     if (err) *err = attempt->error;
     return code;
 }
@@ -293,7 +294,7 @@ static int restore_default(struct attempt *attempt, const struct cn_catalog *cat
             tell_passed_over(attempt, entry->name, "is passed over, for something was dropped of it", attempt->error.message);
             continue;
         }
-        if (!is_damage(attempt, code) && !(attempt->torn && code == CAIRN_E_MISMATCH)) return code;
+        if (!is_damage(attempt, code) && !(attempt->torn_by && code == CAIRN_E_MISMATCH)) return code;
         attempt->report.skipped_damaged++;
         tell_passed_over(attempt, entry->name, "is damaged and passed over", attempt->error.message);
     }
@@ -336,9 +337,9 @@ static int choose(struct attempt *attempt, const struct cn_catalog *catalog)
         return cn_error_set(&attempt->error, CAIRN_E_CORRUPT,
                             "%s: all %llu checkpoints are damaged: run `cairn verify`, restore a copy, or start a new run elsewhere",
                             run->dir.path, (unsigned long long)damaged);
-    if (!by_default || attempt->torn)
+    if (!by_default || attempt->torn_by)
         return cn_error_set(&attempt->error, CAIRN_E_NOTFOUND, "%s: it holds no checkpoint%s", run->dir.path,
-                            attempt->torn ? " any more" : " yet");
+                            attempt->torn_by ? " any more" : " yet");
     attempt->report.fresh = 1;
     run->restored = true;
     return CAIRN_OK;

@@ -287,8 +287,8 @@ int cn_checkpoint_open_path(const char *path, cairn_io_mode mode, cairn_checkpoi
         (void)cn_os_close(dir);
         return open_ours(path, mode, ret_checkpoint, err);
     }
+    if (!cn_os_stat_at(dir, SINGLE_NAME, &info)) return open_folder(path, dir, false, ret_checkpoint, err); /* transformers looks so, too */
     if (!cn_os_stat_at(dir, INDEX_NAME, &info)) return open_folder(path, dir, true, ret_checkpoint, err);
-    if (!cn_os_stat_at(dir, SINGLE_NAME, &info)) return open_folder(path, dir, false, ret_checkpoint, err);
     bool is_run = !cn_os_stat_at(dir, CN_NAME_RUN, &info);
     (void)cn_os_close(dir);
     if (is_run) return cn_error_set(err, CAIRN_E_USAGE, "%s: a run: name a checkpoint of it, as in %s@latest", shown.text, shown.text);

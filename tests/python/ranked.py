@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import cairn
-from cairn import _ranks
+from cairn import _errors, _ranks
 
 
 class Log:
@@ -129,6 +129,9 @@ def failing(facts: dict[str, Any], log: Log) -> None:
         vars(state["rng"]).pop("state_dict", None)
         told(log, lambda: manager.save(3 + facts["rank"], force=True))
         told(log, lambda: manager.save("x" if facts["rank"] == 1 else 3, force=True))
+        if facts["rank"] == 0:
+            manager._judge.put_off(_errors.make("IO", "the disk is gone", 5))  # what a save of before failed with, behind the caller
+        told(log, lambda: manager.save(4, force=True))
         told(log, lambda: manager.save(9, force=True))
         told(log, lambda: manager.should_save(12))
         manager.wait_until_finished()
@@ -141,10 +144,11 @@ def broken() -> None:
 
 
 def restoring(facts: dict[str, Any], log: Log) -> None:
-    """What is restored into another model on rank 1 alone."""
+    """What is restored into another model on rank 1 alone; what rank 1 alone calls in a wrong way."""
     state = {"model": nn.Linear(4 if facts["rank"] == 1 else 3, 1)}
     with cairn.CheckpointManager(facts["run"], state) as manager:
         told(log, lambda: manager.restore().step)
+        told(log, lambda: manager.restore(items=["modell" if facts["rank"] == 1 else "model"]).step)
 
 
 def restoring_more(facts: dict[str, Any], log: Log) -> None:

@@ -44,7 +44,7 @@ def test_it_ends_as_if_it_had_not_been_killed(name: str, tmp_path: Path) -> None
     whole = run(EXAMPLES / name, *CASES[name], "--run", tmp_path / "whole").splitlines()
     kill_after_a_checkpoint(tmp_path / "killed", EXAMPLES / name, *CASES[name], "--run", tmp_path / "killed")
     rest = run(EXAMPLES / name, *CASES[name], "--run", tmp_path / "killed").splitlines()
-    assert whole[-1] == rest[-1], (whole, rest)
+    assert whole[-1] == rest[-1] and len(rest) < len(whole), (whole, rest)
 
 
 def test_finetuning_goes_on_with_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,6 +65,18 @@ def test_finetuning_goes_on_with_the_adapter(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("CAIRN_STOP_AT_STEP")
     assert (tmp_path / "stopped/checkpoint-23").exists() and not (tmp_path / "stopped/checkpoint-42").exists()
     assert finetune("stopped") == whole and (tmp_path / "stopped/checkpoint-42").exists() and whole.startswith("step 40: loss ")
+
+
+@pytest.mark.parametrize("kind", ["GPT2Model", "GPT2LMHeadModel"])
+def test_a_published_base_is_fine_tuned(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("peft")
+    base = getattr(transformers, kind)(transformers.GPT2Config(vocab_size=70, n_positions=40, n_embd=32, n_layer=1, n_head=2))
+    base.save_pretrained(tmp_path / "base")
+    monkeypatch.setattr(sys, "argv", ["finetune_lora.py", str(tmp_path / "base"), "--steps", "1", "--run", str(tmp_path / "run")])
+    runpy.run_path(str(EXAMPLES / "finetune_lora.py"), run_name="__main__")
+    assert f"{len(base.state_dict()) - (kind == 'GPT2LMHeadModel')} leaves restored" in capsys.readouterr().out
+    assert (tmp_path / "run/checkpoint-1/adapter_model.safetensors").exists()
 
 
 def test_a_run_is_looked_at_as_it_was(tmp_path: Path) -> None:

@@ -366,3 +366,19 @@ def test_every_class_of_error_can_be_named() -> None:
     classes = {name for name, value in vars(cairn._errors).items() if isinstance(value, type) and issubclass(value, cairn.Error)}
     assert classes <= set(cairn.__all__) and all(getattr(cairn, name) is getattr(cairn._errors, name) for name in classes)
     assert {"TruncatedError", "PathError", "FormatError", "UnsafeError", "OutOfMemory"} <= classes
+
+
+def test_another_checkpoint_in_its_place_is_never_read_for_it(tmp_path: Path) -> None:
+    def make(value: float) -> dict[str, Any]:
+        return {"model": torch.nn.Linear(2, 2).requires_grad_(False).apply(lambda module: torch.nn.init.constant_(module.weight, value)), "run": {"epoch": value}}
+
+    cairn.save(tmp_path / "one", make(1.0))
+    with cairn.Checkpoint(tmp_path / "one") as checkpoint:
+        cairn.save(tmp_path / "one", make(2.0), replace=True)
+        into = make(0.0)
+        for attempt in (checkpoint.state, lambda: checkpoint.load_into(into["model"]), lambda: checkpoint.load_into(into)):
+            with pytest.raises(cairn.GoneError, match="one: another checkpoint stands there by now: open it again"):
+                attempt()
+        assert (into["model"].weight == 0).all() and into["run"] == {"epoch": 0.0}
+        assert (checkpoint["model"]["weight"].read() == 1).all(), "what is open stays readable"
+    assert cairn.load(tmp_path / "one")["run"] == {"epoch": 2.0}

@@ -268,6 +268,7 @@ def test_an_older_one_that_does_not_fit_makes_nothing_good(tmp_path: Path) -> No
     with cairn.CheckpointManager(tmp_path / "run", {"model": weights}, io_threads=1) as mngr:
         with pytest.raises(cairn.TornStateError, match="a mixture now.*checkpoint-1: model/b is not in the checkpoint") as told:
             mngr.restore()
+        assert isinstance(told.value, cairn.TornCorruptError), "that is what made it one"
         assert isinstance(told.value.__cause__, cairn.MismatchError) and told.value.__cause__.differences == ["model/b is not in the checkpoint"]
         with pytest.raises(cairn.TornStateError):
             mngr.save(3, force=True)

@@ -183,7 +183,8 @@ def test_a_failure_on_one_rank_is_one_on_all(job: Job) -> None:
         ("gave True", "", ""),
         ("raised", "rank 1: RuntimeError: a generator that cannot be read", "RuntimeError"),
         ("raised UsageError", "some ranks save step 3, some 4", "some ranks save step 3, some 4"),
-        ("raised", "UsageError", "TypeError"),
+        ("raised", "rank 1: TypeError: save('x')", "TypeError"),
+        ("raised StorageError", "the disk is gone", "rank 0: the disk is gone"),
         ("gave True", "", ""),
         ("", "gave False", "raised UsageError"),
         ("gave [1, 9]", "", ""),
@@ -191,13 +192,15 @@ def test_a_failure_on_one_rank_is_one_on_all(job: Job) -> None:
     for at, (both, on_first, on_second) in enumerate(expected):
         assert both in first[at] and on_first in first[at], first[at]
         assert both in second[at] and on_second in second[at], second[at]
-    assert "rank 1 refused this save" in first[4]
 
 
 def test_a_restore_that_fails_on_one_rank(job: Job) -> None:
     first, second = job.lines("restoring")
     assert first[0].startswith("raised TornStateError") and "rank 1: " in first[0] and "restore again, or stop" in first[0]
     assert second[0].startswith("raised MismatchError") and "weight" in second[0]
+    for line in first[1], second[1]:
+        assert line.startswith("raised UsageError") and "restore(items=['modell'])" in line, line
+    assert "rank 1: " in first[1]
 
 
 def test_absent_ranks_are_named(tmp_path: Path) -> None:

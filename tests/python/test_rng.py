@@ -208,3 +208,12 @@ def test_jax_keys_come_back_in_their_dict() -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_numpy_s_numbers_come_back_where_nobody_has_asked_for_them_yet(tmp_path: Path) -> None:
+    """numpy imports numpy.random when it is used first."""
+    draw = "import sys, numpy, torch, cairn\npath = sys.argv[1]\n"
+    first = "numpy.random.seed(3)\ncairn.save(path, {'rng': cairn.RNG()})\nprint(numpy.random.rand())"
+    then = "assert 'numpy.random' not in sys.modules\ncairn.load(path, into={'rng': cairn.RNG()})\nprint(numpy.random.rand())"
+    told = [subprocess.run([sys.executable, "-c", draw + rest, tmp_path / "one"], capture_output=True, text=True, check=True).stdout for rest in (first, then)]
+    assert told[0] == told[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -493,6 +494,21 @@ def test_a_stateful_loader_goes_on_where_it_was(workers: int, tmp_path: Path) ->
     assert [batch.tolist() for batch in fresh] == [batch.tolist() for batch in batches]
 
 
+def test_a_stateful_loader_without_random_numbers_of_its_own_is_told(tmp_path: Path) -> None:
+    loader_of = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+    told = []
+    for number, options in enumerate(({}, {"generator": torch.Generator()})):
+        with cairn.CheckpointManager(tmp_path / f"{number}", {"data": loader_of([1, 2, 3], **options)}) as manager:
+            manager.save(1, force=True)
+        with cairn.CheckpointManager(tmp_path / f"{number}", {"data": loader_of([1, 2, 3], **options)}) as manager:
+            told.append(manager.restore().report.notes)
+    assert told[0] == [
+        "data: its next iterator draws from torch's random numbers, which the run had done before, so what follows differs: wrap it, cairn.data(loader), "
+        "or give it a generator of its own"
+    ]
+    assert told[1] == []
+
+
 @pytest.mark.parametrize(
     "samples, options, match",
     [(12, {}, "middle of epoch 0, whose rest this loader cannot give: length was 5 and is 6"), (10, {"generator": torch.Generator()}, "generator: is here, was not")],
@@ -540,6 +556,151 @@ def test_tied_weights_are_stored_once(keys: Any, stored: str, tmp_path: Path) ->
         assert [info.name for info in checkpoint.native.tensors] == [stored]
         assert bits(checkpoint["model"]["head.weight"].torch()) == bits(checkpoint["model"]["words.weight"].torch()) == bits(model.words.weight)
         assert set(checkpoint.state()["model"]) == {"head.weight", "words.weight"}
+
+
+class Ordered(nn.Module):
+    """One matrix under two names, made in this order."""
+
+    def __init__(self, *names: str, hooked: bool = False) -> None:
+        super().__init__()
+        for name in names:
+            setattr(self, name, nn.Embedding(5, 3) if name == "words" else nn.Linear(3, 5, bias=False))
+        self.head.weight = self.words.weight
+        if hooked:
+            self.register_load_state_dict_post_hook(lambda module, keys: None)
+
+    def forward(self, words: Any) -> Any:
+        return self.head(self.words(words))
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_tied_weights_come_back_into_modules_of_another_order(hooked: bool, tmp_path: Path) -> None:
+    def make(*names: str) -> dict[str, Any]:
+        model = Ordered(*names, hooked=hooked)
+        optimizer = torch.optim.AdamW(model.parameters())
+        model(torch.arange(5)).sum().backward()
+        optimizer.step()
+        return {"model": model, "optimizer": optimizer}
+
+    saved, fresh = make("head", "words"), make("words", "head")
+    report = carry(tmp_path, saved, fresh)
+    assert same(saved["model"].words.weight, fresh["model"].words.weight) and fresh["model"].head.weight is fresh["model"].words.weight
+    assert same(saved["optimizer"].state_dict(), fresh["optimizer"].state_dict()) and report is not None
+
+
+def test_state_of_a_module_in_two_entries_follows_in_any_order(tmp_path: Path) -> None:
+    def make(is_turned: bool) -> dict[str, Any]:
+        whole = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        optimizer = torch.optim.SGD(whole.parameters(), 0.1, momentum=0.9)
+        whole(torch.rand(1, 2)).sum().backward()
+        optimizer.step()
+        entries = {"generator": whole, "encoder": whole[0]}
+        return (dict(reversed(entries.items())) if is_turned else entries) | {"optimizer": optimizer}
+
+    saved, fresh = make(False), make(True)
+    carry(tmp_path, saved, fresh)
+    assert same(saved["optimizer"].state_dict(), fresh["optimizer"].state_dict())
+
+
+def test_a_hook_somewhere_casts_nothing_in_silence(tmp_path: Path) -> None:
+    def make(dtype: torch.dtype) -> nn.Module:
+        return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3)), nn.Linear(3, 3)).to(dtype)
+
+    with pytest.raises(cairn.MismatchError, match=r"model/1.weight is BF16 \(3, 3\), in the checkpoint F64 \(3, 3\)"):
+        carry(tmp_path, {"model": make(torch.float64)}, {"model": make(torch.bfloat16)})
+
+
+def test_scripted_modules_are_modules(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model, other = (torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))) for _ in range(2))
+    model(torch.rand(3, 2))
+    carry(tmp_path, {"model": model}, {"model": other})
+    assert same(model.state_dict(), other.state_dict())
+    with cairn.Checkpoint(tmp_path / "run" / "checkpoint-1") as checkpoint:
+        assert set(checkpoint["model"]) == set(model.state_dict())
+        checkpoint.load_into(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+
+
+def test_groups_of_other_sizes_are_told_before_anything_is_touched(tmp_path: Path) -> None:
+    def make(first: int, value: float) -> dict[str, Any]:
+        parameters = [nn.Parameter(torch.full((2,), value)) for _ in range(3)]
+        return {"more": {"w": torch.full((2,), value)}, "optimizer": torch.optim.SGD([{"params": parameters[:first]}, {"params": parameters[first:]}], 0.1)}
+
+    fresh = make(2, 0.0)
+    with pytest.raises(cairn.MismatchError, match="optimizer: its parameter groups are of 2 and 1 parameters, the checkpoint's of 1 and 2"):
+        carry(tmp_path, make(1, 1.0), fresh)
+    assert fresh["more"]["w"].tolist() == [0.0, 0.0]
+
+
+def test_an_optimizer_keeps_what_is_of_no_parameter(tmp_path: Path) -> None:
+    def make(value: Any) -> dict[str, Any]:
+        model = nn.Linear(2, 2)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        model(torch.rand(1, 2)).sum().backward()
+        optimizer.step()
+        optimizer.state["seen"] = value
+        return {"model": model, "optimizer": optimizer}
+
+    for number, (saved, fresh) in enumerate([({"count": 3}, {"count": 0}), (3, 0)]):
+        one, other = make(saved), make(fresh)
+        carry(tmp_path / f"{number}", one, other)
+        assert other["optimizer"].state["seen"] == saved and same(one["optimizer"].state_dict(), other["optimizer"].state_dict())
+
+
+def test_a_state_that_has_grown_is_replaced(tmp_path: Path) -> None:
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer.state[model.weight]["history"] = torch.ones(2)
+    state = {"model": model, "optimizer": optimizer}
+    with cairn.CheckpointManager(tmp_path / "run", state) as manager:
+        manager.save(1, force=True)
+        optimizer.state[model.weight]["history"] = torch.zeros(3)
+        manager.restore()
+    assert optimizer.state[model.weight]["history"].tolist() == [1.0, 1.0]
+
+
+def test_an_optimizer_of_a_lazy_module_is_told_what_to_do(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        saved, fresh = nn.LazyLinear(3), nn.LazyLinear(3)
+    optimizers = [torch.optim.AdamW(module.parameters()) for module in (saved, fresh)]
+    saved(torch.rand(1, 2))
+    cairn.save(tmp_path / "one", {"optimizer": optimizers[0]})
+    with pytest.raises(cairn.UnstorableError, match="^optimizer: it trains a lazy module's parameter, which has no shape yet: run one batch"):
+        cairn.load(tmp_path / "one", into={"optimizer": optimizers[1]})
+
+
+class Refuses:
+    def state_dict(self) -> Any:
+        raise AttributeError("no attribute 'dl_state_dict'")
+
+    def load_state_dict(self, state: Any) -> None:
+        raise NotImplementedError
+
+
+def test_what_state_dict_fails_with_names_the_entry(tmp_path: Path) -> None:
+    with pytest.raises(cairn.UnstorableError, match="^data: its state_dict failed: AttributeError: no attribute 'dl_state_dict'") as told:
+        cairn.save(tmp_path / "one", {"data": Refuses()})
+    assert isinstance(told.value.__cause__, AttributeError)
+
+
+class Forwards(nn.Module):
+    """Asks a part of its, which is no model of transformers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2, 2)
+
+    @property
+    def _tied_weights_keys(self) -> Any:
+        return self.inner._tied_weights_keys
+
+
+def test_a_module_may_ask_in_vain_what_is_tied(tmp_path: Path) -> None:
+    model, other = Forwards(), Forwards()
+    carry(tmp_path, {"model": model}, {"model": other})
+    assert same(model.state_dict(), other.state_dict())
 
 
 class Shapes(nn.Module):

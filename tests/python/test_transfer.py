@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,12 +82,110 @@ def test_names_are_rewritten(rename: Any, tmp_path: Path) -> None:
     assert (report.unexpected, report.skipped) == ((["net.more"], []) if isinstance(rename, dict) else ([], ["net.more"]))
 
 
-def test_two_that_become_one_are_refused(tmp_path: Path) -> None:
-    source = weights_of(network()) | {"a0.weight": torch.ones(4, 4)}
+@pytest.mark.parametrize("second", ["a0.weight", "+0.weight"])  # whatever comes first in the file
+def test_two_that_become_one_are_refused(second: str, tmp_path: Path) -> None:
+    source = weights_of(network()) | {second: torch.ones(4, 4)}
     before = weights_of(other := network())
     with pytest.raises(cairn.MismatchError, match="would both become 0.weight: correct `rename`"):
-        cairn.load(one_file(tmp_path, source), other, rename={"^a": ""})
+        cairn.load(one_file(tmp_path, source), other, rename={r"^[a+]": ""})
     assert same(before, weights_of(other))
+
+
+def test_what_is_missing_and_what_matches_nothing_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Linear(99, 99), nn.LayerNorm(99))
+
+    path = one_file(tmp_path, {name: tensor for name, tensor in weights_of(make()).items() if name != "1.bias"})
+    report = cairn.load(path, make(), rename={"^nett": "", "^0": "0"}, skip=["1.bias", "bais"])
+    told = [record.getMessage().removeprefix(f"{path}: ") for record in caplog.records]
+    assert told == ["rename: '^nett' is in no name of the source", "skip: 'bais' is in no name"] and report.notes == told and report.missing == ["1.bias"]
+    caplog.clear()
+    cairn.load(path, make())
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: not in it, left as they were: 1.bias"]
+
+
+def test_a_single_file_goes_before_an_index_of_earlier(tmp_path: Path) -> None:
+    """As transformers has it: who saves again in one file may have left the shards."""
+    hub_folder(tmp_path, weights_of(network()))
+    model, other = network(), network()
+    assert len(cairn.load(single_folder(tmp_path, weights_of(model)), other).restored) == 6 and same(weights_of(model), weights_of(other))
+
+
+def test_rules_of_a_wrong_type_are_told(tmp_path: Path) -> None:
+    path = one_file(tmp_path, weights_of(network()))
+    with pytest.raises(TypeError, match="^rename is {regular expression: replacement}, or a callable, not a list"):
+        cairn.load(path, network(), rename=[("a", "b")])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="^skip is a regular expression, or several, not 3"):
+        cairn.load(path, network(), skip=[3])  # type: ignore[list-item]
+    assert sorted(cairn.load(path, network(), only=re.compile("^1")).restored) == ["1.bias", "1.weight"]  # type: ignore[arg-type]
+    with pytest.raises(cairn.MismatchError, match="nothing of it has the shapes of the module, as [012].weight has not.*see `on_shape`"):
+        cairn.load(path, nn.Sequential(nn.Linear(7, 7, bias=False)), on_shape="skip")
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float64])
+def test_a_module_that_has_a_say_in_loading_is_given_its_state(dtype: Any, tmp_path: Path) -> None:
+    class Hooked(nn.Linear):
+        """Keeps its weight transposed on the disk, and a number beside it."""
+
+        def __init__(self, count: int) -> None:
+            super().__init__(3, 2, bias=False)
+            self.count = count
+            self.register_state_dict_post_hook(lambda module, state, prefix, _: state.update({f"{prefix}weight": state[f"{prefix}weight"].detach().t().clone()}))
+            self.register_load_state_dict_pre_hook(lambda module, state, prefix, *_: state.update({f"{prefix}weight": state[f"{prefix}weight"].t()}))
+
+        def get_extra_state(self) -> Any:
+            return {"count": self.count}
+
+        def set_extra_state(self, state: Any) -> None:
+            self.count = state["count"]
+
+    def make(count: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 3), Hooked(count))
+
+    model, other = make(7), make(0)
+    cairn.save(tmp_path / "one", {"model": model})
+    place = other[0].weight.data_ptr()  # type: ignore[index, union-attr]
+    report = cairn.load(tmp_path / "one", other, dtype=dtype)
+    assert torch.equal(other[1].weight, model[1].weight.to(dtype)) and other[1].count == 7  # type: ignore[index, union-attr]
+    assert torch.equal(other[0].weight, model[0].weight.to(dtype)) and (dtype or place == other[0].weight.data_ptr())  # type: ignore[index, union-attr]
+    assert sorted(report.restored + report.converted) == ["0.bias", "0.weight", "1._extra_state", "1.weight"] and not report.missing
+    cairn.save(tmp_path / "bare", {"model": {"1.weight": model[1].weight.detach().t().contiguous() + 1}})  # type: ignore[index, union-attr]
+    report = cairn.load(tmp_path / "bare", other, min_coverage=0.1)
+    assert torch.equal(other[1].weight, (model[1].weight + 1).to(dtype)) and other[1].count == 7  # type: ignore[index, union-attr]
+    assert sorted(report.missing) == ["0.bias", "0.weight", "1._extra_state"]
+
+
+def test_what_a_hook_copies_is_loaded(tmp_path: Path) -> None:
+    def make() -> Any:
+        module = nn.Linear(2, 2)
+        module.register_state_dict_post_hook(lambda module, state, prefix, _: state.update({f"{prefix}weight": state[f"{prefix}weight"].detach().clone()}))
+        return module
+
+    model, other = make(), make()
+    cairn.save(tmp_path / "one", {"model": model})
+    assert len(cairn.load(tmp_path / "one", other).restored) == 2
+    assert torch.equal(model.weight, other.weight) and torch.equal(model.bias, other.bias)
+
+
+def test_what_load_state_dict_fails_with_is_told(tmp_path: Path) -> None:
+    class Fails(nn.Linear):
+        def _load_from_state_dict(self, *_: Any) -> None:
+            raise KeyError("scale")
+
+    cairn.save(tmp_path / "one", {"model": nn.Linear(2, 2)})
+    with pytest.raises(cairn.TornStateError, match="^its load_state_dict failed: KeyError: 'scale'; the module is a mixture now") as told:
+        cairn.load(tmp_path / "one", Fails(2, 2))
+    assert isinstance(told.value.__cause__, KeyError)
+
+
+def test_numbers_that_are_to_be_scaled_are_not_cast(tmp_path: Path) -> None:
+    eighths = {"0.weight": torch.ones(4, 4).to(torch.float8_e4m3fn), "0.bias": torch.ones(4)}
+    before = weights_of(other := nn.Sequential(nn.Linear(4, 4)))
+    for scale in ("0.weight_scale_inv", "0.input_scale"):
+        with pytest.raises(cairn.MismatchError, match=f"0.weight is torch.float32, in the source F8_E4M3, to be multiplied by {scale}, .*: dequantize it first"):
+            cairn.load(one_file(tmp_path, eighths | {scale: torch.ones(1)}), other)
+    assert same(before, weights_of(other))
+    assert cairn.load(one_file(tmp_path, eighths), other).converted == ["0.weight"] and (other[0].weight == 1).all()
 
 
 def test_only_and_skip_choose_by_names_of_the_source(tmp_path: Path) -> None:
@@ -217,6 +316,20 @@ class Tied(nn.Module):
         self.words, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
         if tied:
             self.head.weight = self.words.weight
+
+
+def test_a_source_of_two_for_tied_weights_must_have_one_value(tmp_path: Path) -> None:
+    weight = torch.rand(5, 3)
+    for first, second in (("words.weight", "head.weight"), ("head.weight", "words.weight")):
+        report = cairn.load(one_file(tmp_path, {first: weight, second: weight.clone()}), tied := Tied())
+        assert torch.equal(tied.head.weight, weight) and len(report.restored) == 1 and not report.missing + report.unexpected
+    path = one_file(tmp_path, {"words.weight": weight, "head.weight": weight + 1})
+    before = weights_of(tied)
+    with pytest.raises(cairn.MismatchError, match="(words|head).weight and (words|head).weight differ, and are one tensor in the module, .*: leave one out with `skip`"):
+        cairn.load(path, tied)
+    assert same(before, weights_of(tied))
+    cairn.load(path, tied, skip="words")
+    assert torch.equal(tied.words.weight, weight + 1)
 
 
 def test_tied_weights_go_both_ways(tmp_path: Path) -> None:
@@ -369,8 +482,9 @@ def test_a_file_of_a_checkpoint_is_checked_like_the_checkpoint(tmp_path: Path, m
     for file in ("model.safetensors", "training/copies.safetensors"):
         flip(tmp_path / "one" / file)
         for load in (lambda path: cairn.load(path), lambda path: cairn.Checkpoint(path).state(), lambda path: cairn.load(path, network(), dtype=torch.float64)):
-            with pytest.raises(cairn.CorruptError, match=file):
+            with pytest.raises(cairn.CorruptError, match=file) as told:
                 load(tmp_path / "one" / file)
+        assert isinstance(told.value, cairn.TornStateError), "of the last one a tensor was cast before"
         with pytest.raises(cairn.TornStateError, match="differs from its digest") as told:
             cairn.load(tmp_path / "one" / file, network())
         assert isinstance(told.value, cairn.CorruptError) and told.value.offset is not None

@@ -506,3 +506,44 @@ def test_nothing_at_all_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, {"scaler": None}, "^scaler: there is nothing to save in None: leave it out")
     refused(tmp_path, [1], "the state is a dict of names", TypeError)
     refused(tmp_path, {1: {}}, "the state is a dict of names", TypeError)
+
+
+class Listed(list):  # type: ignore[type-arg]
+    """Somebody's own."""
+
+
+class Rows(tuple):  # type: ignore[type-arg]
+    """Somebody's own."""
+
+
+def test_lists_of_a_class_of_one_s_own_keep_their_arrays_and_values(tmp_path: Path) -> None:
+    cairn.save(tmp_path / "one", {"run": {"list": Listed([torch.ones(2), 5]), "rows": Rows([3, torch.ones(1)])}})
+    loaded = cairn.load(tmp_path / "one")["run"]
+    assert loaded["list"][1] == 5 and loaded["list"][0].tolist() == [1.0, 1.0] and loaded["rows"][0] == 3 and loaded["rows"][1].tolist() == [1.0]
+    state = {"run": {"list": Listed([torch.zeros(2), 0]), "rows": Rows([0, torch.zeros(1)])}}
+    kept = state["run"]["list"]
+    cairn.load(tmp_path / "one", into=state)
+    assert state["run"]["list"] is kept and kept[0].tolist() == [1.0, 1.0] and kept[1] == 5
+    assert type(state["run"]["rows"]) is Rows and state["run"]["rows"][0] == 3 and state["run"]["rows"][1].tolist() == [1.0]
+
+
+def test_a_complex_number_of_numpy_is_an_array_as_others(tmp_path: Path) -> None:
+    state = {"a": {"x": numpy.array(1 + 2j)}}
+    cairn.save(tmp_path / "one", state)
+    assert cairn.load(tmp_path / "one")["a"]["x"] == 1 + 2j
+    state["a"]["x"][()] = 0
+    cairn.load(tmp_path / "one", into=state)
+    assert state["a"]["x"] == 1 + 2j
+
+
+@dataclasses.dataclass
+class Partly:
+    here: int = 0
+    there: float = dataclasses.field(init=False)
+
+
+def test_a_field_that_was_never_set_is_not_there(tmp_path: Path) -> None:
+    cairn.save(tmp_path / "one", {"run": {"a": Partly(3)}})
+    state = {"run": {"a": Partly()}}
+    cairn.load(tmp_path / "one", into=state)
+    assert state["run"]["a"].here == 3 and not hasattr(state["run"]["a"], "there")

@@ -398,3 +398,32 @@ def test_prompts_and_second_adapters_come_back(tmp_path: Path) -> None:
         parameter.requires_grad_("lora" in name)
     carry(tmp_path / "two", {"model": model}, {"model": other})
     assert same(dict(model.state_dict()), dict(other.state_dict()))
+
+
+@pytest.mark.parametrize("active", ["default", "second"])
+def test_an_adapter_that_is_not_active_is_saved(active: str, tmp_path: Path) -> None:
+    """peft freezes it, as the base."""
+    peft = pytest.importorskip("peft")
+
+    def two(seed: int) -> Any:
+        model = tuned(seed, modules_to_save=["ln_f"])
+        model.add_adapter("second", peft.LoraConfig(r=3, target_modules=["c_proj"], fan_in_fan_out=True, init_lora_weights=False, modules_to_save=["ln_f"]))
+        model.set_adapter(active)
+        return model
+
+    model, other = two(1), two(2)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "modules_to_save" in name:
+                parameter.add_(1.0)
+    carry(tmp_path, {"model": model}, {"model": other})
+    assert same(dict(model.state_dict()), dict(other.state_dict()))
+    with cairn.Checkpoint(tmp_path / "run" / "checkpoint-1") as checkpoint:
+        assert not [info.name for info in checkpoint.native.tensors if "base_layer" in info.name or "wte" in info.name], "the base is not"
+
+
+def test_adapters_of_transformers_own_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = gpt()
+    model._hf_peft_config_loaded = True  # as its add_adapter does
+    cairn.save(tmp_path / "one", {"model": model})
+    assert any("so from_pretrained does not find them in this folder" in record.getMessage() for record in caplog.records)

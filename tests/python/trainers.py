@@ -251,7 +251,7 @@ def train_jax(run: str, steps: int, log: Log, every: int) -> None:
     def loss_of(parameters: Any, batch: Any, key: Any) -> Any:
         return optax.softmax_cross_entropy_with_integer_labels(network(parameters, batch[0], key), batch[1]).mean()
 
-    first, second = jax.random.split(jax.random.key(0))
+    first, second = jax.random.split(jax.random.key(torch.initial_seed()))
     parameters = {
         "first": {"w": jax.random.normal(first, (192, 32)) * 0.1, "b": jnp.zeros(32)},
         "second": {"w": jax.random.normal(second, (32, 4)) * 0.1, "b": jnp.zeros(4)},
@@ -266,7 +266,7 @@ def train_jax(run: str, steps: int, log: Log, every: int) -> None:
 
     images = Images(90)
     pixels, labels = images.pixels.flatten(1).numpy(), images.labels.numpy()
-    tree: dict[str, Any] = {"model": parameters, "optimizer": optimizer.init(parameters), "keys": {"dropout": jax.random.key(5)}}
+    tree: dict[str, Any] = {"model": parameters, "optimizer": optimizer.init(parameters), "keys": {"dropout": jax.random.key(torch.initial_seed() + 5)}}
     with cairn.CheckpointManager(run, save=cairn.Save(every_steps=every), keep=cairn.Keep(last=3)) as manager:
         restored = manager.restore(tree)
         step, tree = restored.step, restored.state

@@ -900,6 +900,7 @@ static void what_any_torn_attempt_touched_must_be_covered(void **unused)
     b[0] = 2;
     test_code(cairn_restore(run, with.state, NULL, NULL, &err), CAIRN_E_TORN_STATE);
     assert_int_equal(b[0], 0);
+    assert_int_equal(err.cause, CAIRN_E_CORRUPT); /* of the one that tore it, whatever came then */
     if (!strstr(err.message, "checkpoint-5: it does not hold all")) fail_msg("%s", err.message);
     test_ok(cairn_run_close(run, &err));
     cairn_state_free(with.state);
