@@ -79,9 +79,7 @@ class Scheduler(Stateful):
     """A learning rate scheduler. Functions among its attributes are code: the scheduler that is restored has its own."""
 
     def capture(self) -> Part:
-        code = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
-        state = {name: value for name, value in self.target.state_dict().items() if not isinstance(value, code)}
-        part = Part.of(_tree.flatten(self.name, state))
+        part = Part.of(_tree.flatten(self.name, _without_code(self._state())))
         part.facts["class"] = _class_of(unwrap_scheduler(self.target))
         return part
 
@@ -103,6 +101,18 @@ class Scheduler(Stateful):
         """What one of torch's own was made with: what of its state no step changes. What others keep there is theirs to know."""
         is_known = type(unwrap_scheduler(self.target)).__module__ == LRScheduler.__module__
         return dict(_schedule_in(state)) if is_known else {}
+
+
+_CODE = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
+
+
+def _without_code(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Also of schedulers within it."""
+    return {
+        name: [_without_code(inner) if isinstance(inner, Mapping) else inner for inner in value] if name == "_schedulers" else value
+        for name, value in state.items()
+        if not isinstance(value, _CODE)
+    }
 
 
 _PROGRESS = {"last_epoch", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i", "base_lrs", "lr_lambdas"}  # base_lrs: its optimizer's to tell

@@ -181,7 +181,7 @@ class Transfer:
         self._check_coverage(own, moves)
         self.report.notes += (idle := self.rules.idle(sources, own))
         if self.rules.dtype is not None:
-            item.module.to(self.rules.dtype)
+            _cast(item.module, self.rules.dtype)
             own, _, others = item.split()
         given = item.to_be_loaded(own)
         moves = {name: replace(move, target=given.get(name, own[name])) for name, move in moves.items()}
@@ -361,6 +361,14 @@ class Transfer:
         self.report.bytes += move.source.info.size_bytes
         if not move.is_whole:
             self.report.notes.append(f"{name}: {move.source.shape} of the source into {tuple(move.target.shape)}")
+
+
+def _cast(module: Any, dtype: torch.dtype) -> None:
+    """Its floating tensors, but for buffers that its state does not hold: what is computed once, as angles are, stays as exact as it is."""
+    kept = [(child, name, child._buffers[name]) for child in module.modules() for name in child._non_persistent_buffers_set if name in child._buffers]
+    module.to(dtype)
+    for child, name, buffer in kept:
+        child._buffers[name] = buffer
 
 
 def _kind(dtype: str) -> str:

@@ -671,6 +671,34 @@ def test_an_optimizer_of_a_lazy_module_is_told_what_to_do(tmp_path: Path) -> Non
         cairn.load(tmp_path / "one", into={"optimizer": optimizers[1]})
 
 
+class Waved(lr_scheduler.LRScheduler):
+    """Keeps a function."""
+
+    def __init__(self, optimizer: Any, wave: Callable[[int], float]) -> None:
+        self.wave = wave
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:
+        return [rate * self.wave(self.last_epoch) for rate in self.base_lrs]
+
+
+def test_functions_of_schedulers_in_schedulers_are_code(tmp_path: Path) -> None:
+    def make(steps: int) -> dict[str, Any]:
+        optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 1.0)
+        schedule = lr_scheduler.SequentialLR(optimizer, [Waved(optimizer, lambda step: 1 / (1 + step)), Waved(optimizer, lambda step: 0.5**step)], [3])
+        for _ in range(steps):
+            optimizer.step()
+            schedule.step()
+        return {"optimizer": optimizer, "schedule": schedule}
+
+    saved, fresh = make(4), make(0)
+    carry(tmp_path, saved, fresh)
+    for each in (saved, fresh):
+        each["optimizer"].step()
+        each["schedule"].step()
+    assert saved["schedule"].get_last_lr() == fresh["schedule"].get_last_lr() and saved["schedule"].last_epoch == fresh["schedule"].last_epoch
+
+
 class Refuses:
     def state_dict(self) -> Any:
         raise AttributeError("no attribute 'dl_state_dict'")

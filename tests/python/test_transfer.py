@@ -178,6 +178,28 @@ def test_what_load_state_dict_fails_with_is_told(tmp_path: Path) -> None:
     assert isinstance(told.value.__cause__, KeyError)
 
 
+def test_what_no_state_holds_is_not_cast(tmp_path: Path) -> None:
+    class Turned(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(2, 2)
+            self.register_buffer("angles", torch.rand(3), persistent=False)
+            self.register_buffer("mean", torch.rand(3))
+
+    model, other = Turned(), Turned()
+    angles = other.angles.clone()  # type: ignore[operator]
+    cairn.save(tmp_path / "one", {"model": model})
+    cairn.load(tmp_path / "one", other, dtype=torch.bfloat16)
+    assert other.weight.dtype == other.mean.dtype == torch.bfloat16 and torch.equal(other.angles, angles)  # type: ignore[arg-type, union-attr]
+
+
+def test_a_state_of_other_names_is_told_what_there_is(tmp_path: Path) -> None:
+    path = one_file(tmp_path, {"w": torch.ones(2)})
+    with pytest.raises(cairn.MismatchError, match="x.safetensors: it holds 'model', and nothing of 'w': entries are filled by their names"):
+        cairn.load(path, {"w": torch.zeros(2)})
+    cairn.load(path, state := {"model": {"w": torch.zeros(2)}})
+    assert state["model"]["w"].tolist() == [1.0, 1.0]
+
+
 def test_numbers_that_are_to_be_scaled_are_not_cast(tmp_path: Path) -> None:
     eighths = {"0.weight": torch.ones(4, 4).to(torch.float8_e4m3fn), "0.bias": torch.ones(4)}
     before = weights_of(other := nn.Sequential(nn.Linear(4, 4)))
