@@ -40,6 +40,12 @@ def engine_of(array: Any) -> Any:
     return torch.cuda
 
 
+def is_used() -> bool:
+    """Whether something may lie on a device by now."""
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_initialized())
+
+
 def device_of(array: Any) -> Device | None:
     """By what the library writes into an array where it lies; None: it lies in main memory, or cannot be reached by the library, as what does not lie in a row."""
     is_there = engine_of(array) is not None and can_be_late(array)

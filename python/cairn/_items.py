@@ -7,6 +7,7 @@ it belongs. Items of torch are in _torch.py; _filling.py goes through all of the
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -139,6 +140,8 @@ def _fits(array: Any, found: Found, name: str) -> bool:
 class Stateful:
     """Any object with state_dict() and load_state_dict(): schedulers, scalers, loaders, averages."""
 
+    may_be_asked = True  # for its state, which begins nothing and draws nothing
+
     def __init__(self, name: str, target: Any, rank: int = 2) -> None:
         self.name, self.target, self.rank = name, target, rank
         self._loaded: Loaded | Given | None = None
@@ -158,8 +161,16 @@ class Stateful:
             raise UnstorableError(f"{self.name}: its state_dict failed: {type(error).__name__}: {error}") from error
 
     def prepare(self, found: Found) -> Part:
-        self._loaded = Loaded(found)
+        self._loaded = Loaded(found, beside=self._own_tensors(found).get)
         return self._loaded.part(0)
+
+    def _own_tensors(self, found: Found) -> dict[str, Any]:
+        """What its state holds now, where that may lie on a device: what comes back lies there, too."""
+        if not self.may_be_asked or not found.tensors or not _device.is_used():
+            return {}
+        with contextlib.suppress(Exception):  # it may have no state yet
+            return _tree.flatten(self.name, self.target.state_dict()).tensors
+        return {}
 
     def give(self, tree: Any, sizes: Sizes) -> Part:
         """In the place of `prepare`: what `finish` loads."""
@@ -175,6 +186,8 @@ class Stateful:
 
 class OwnPosition(Stateful):
     """A DataLoader that keeps its position itself, and makes its iterator when it is asked for batches: nobody sets the random numbers again behind that."""
+
+    may_be_asked = False
 
     def prepare(self, found: Found) -> Part:
         part = super().prepare(found)
@@ -207,6 +220,7 @@ class Place(Stateful):
     """Where a loop stands in its data. What keeps its loader from going on there is raised before anything is touched; with another number of ranks it goes
     to the place that is nearest, and that is told."""
 
+    may_be_asked = False
     target: Data[Any]
 
     def prepare(self, found: Found) -> Part:
@@ -280,6 +294,8 @@ class Tree:
 
 class RandomNumbers(Stateful):
     """The state of random number generators: set when all else is done, for whatever is done draws from them."""
+
+    may_be_asked = False
 
     def __init__(self, name: str, target: Any) -> None:
         super().__init__(name, target, rank=9)
