@@ -158,10 +158,17 @@ static void test_folders(void **state)
     put_text(
         INDEX,
         "{\"metadata\":{\"total_size\":999},\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\"}}"); /* I7 */
+    char path[512];
     cairn_checkpoint *checkpoint;
     assert_int_equal(cairn_checkpoint_open(NULL, folder, &checkpoint, NULL), 0);
+    assert_int_equal(cairn_checkpoint_get_info(checkpoint)->tensors_count,
+                     1); /* model.safetensors goes before the index, as in transformers */
+    cairn_checkpoint_close(checkpoint);
+    path_of("model.safetensors", path);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(cairn_checkpoint_open(NULL, folder, &checkpoint, NULL), 0);
     assert_int_equal(cairn_checkpoint_get_info(checkpoint)->source, CAIRN_SOURCE_SHARDED);
-    assert_int_equal(cairn_checkpoint_get_info(checkpoint)->tensors_count, 3); /* the index, not model.safetensors */
+    assert_int_equal(cairn_checkpoint_get_info(checkpoint)->tensors_count, 3);
     assert_int_equal(cairn_checkpoint_get_info(checkpoint)->files_count, 2);
     cairn_checkpoint_close(checkpoint);
 }
