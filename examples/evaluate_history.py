@@ -23,6 +23,7 @@ def main() -> None:
     windows = torch.utils.data.default_collate([letters[index] for index in range(32)])
     model = GPT().eval()
     manager = cairn.CheckpointManager(arguments.run)
+    seen = 0
     while (checkpoint := manager.wait_for_new(arguments.follow)) is not None:
         checkpoint.load_into(model)
         with torch.no_grad():
@@ -30,6 +31,9 @@ def main() -> None:
         first = checkpoint["model"]["letters.weight"][0:1]  # one row is read, not the tensor
         print(f"step {checkpoint.step}: loss {loss:.6f}, saved with {checkpoint.metrics}, first letter's norm {first.norm():.4f}")
         checkpoint.close()
+        seen += 1
+    if not seen:
+        parser.error(f"{arguments.run}: no checkpoint is there")
 
 
 if __name__ == "__main__":

@@ -80,8 +80,6 @@ class History:
 
     def wait_for_new(self, timeout: float | None = None) -> Checkpoint | None:
         """The next checkpoint that this manager has not given yet, as soon as it is durable; None after `timeout` seconds. One that is damaged is raised, once."""
-        if not self.directory.exists():
-            self._tell_absence()
         try:
             native, self._position = _native.wait_for_new(os.fspath(self.directory), self._position, math.inf if timeout is None else timeout)
         except Error as error:

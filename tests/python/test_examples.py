@@ -44,7 +44,7 @@ def test_it_ends_as_if_it_had_not_been_killed(name: str, tmp_path: Path) -> None
     whole = run(EXAMPLES / name, *CASES[name], "--run", tmp_path / "whole").splitlines()
     kill_after_a_checkpoint(tmp_path / "killed", EXAMPLES / name, *CASES[name], "--run", tmp_path / "killed")
     rest = run(EXAMPLES / name, *CASES[name], "--run", tmp_path / "killed").splitlines()
-    assert whole[-1] == rest[-1] and len(rest) < len(whole), (whole, rest)
+    assert whole[-1] == rest[-1] and rest != whole, (whole, rest)  # it went on, and did not begin anew
 
 
 def test_finetuning_goes_on_with_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,3 +85,5 @@ def test_a_run_is_looked_at_as_it_was(tmp_path: Path) -> None:
     assert [line.split(":")[0] for line in lines][-1] == "step 45" and len(lines) >= 2, lines
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines]
     assert losses == sorted(losses, reverse=True), "it learns"
+    mistyped = subprocess.run([sys.executable, EXAMPLES / "evaluate_history.py", "README.md", "--run", tmp_path / "runn"], capture_output=True, text=True)
+    assert mistyped.returncode == 2 and mistyped.stderr.endswith("runn: no checkpoint is there\n")
