@@ -70,7 +70,7 @@ def load(
     item: whose tensors; else "model", or the only module. rename: from names of the source to the module's, {regular expression: replacement}, all that
     match applied in order, or a callable, whose None leaves one out. only, skip: regular expressions, searched for in names of the source. on_shape: what
     to do about another shape: "error", "skip", "slice" a larger source, "pad" a smaller one into the start of the tensor, the rest of which stays as it
-    is. dtype: the floating tensors of the module's state become this first; values are cast to what the module holds. min_coverage: the least share of the module's
+    is. dtype: the module's floating tensors become this first; values are cast to what the module holds. min_coverage: the least share of the module's
     elements, of those that `only` and `skip` ask for, that must be filled; none at all is always an error. Raises MismatchError before anything is touched.
     """
     rules = {"item": item, "rename": rename, "only": only, "skip": skip, "on_shape": on_shape, "dtype": dtype, "min_coverage": min_coverage}

@@ -7,7 +7,6 @@ it belongs. Items of torch are in _torch.py; _filling.py goes through all of the
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -140,8 +139,6 @@ def _fits(array: Any, found: Found, name: str) -> bool:
 class Stateful:
     """Any object with state_dict() and load_state_dict(): schedulers, scalers, loaders, averages."""
 
-    may_be_asked = True  # for its state, which begins nothing and draws nothing
-
     def __init__(self, name: str, target: Any, rank: int = 2) -> None:
         self.name, self.target, self.rank = name, target, rank
         self._loaded: Loaded | Given | None = None
@@ -161,16 +158,12 @@ class Stateful:
             raise UnstorableError(f"{self.name}: its state_dict failed: {type(error).__name__}: {error}") from error
 
     def prepare(self, found: Found) -> Part:
-        self._loaded = Loaded(found, beside=self._own_tensors(found).get)
+        self._loaded = Loaded(found, beside=self._beside(found))
         return self._loaded.part(0)
 
-    def _own_tensors(self, found: Found) -> dict[str, Any]:
-        """What its state holds now, where that may lie on a device: what comes back lies there, too."""
-        if not self.may_be_asked or not found.tensors or not _device.is_used():
-            return {}
-        with contextlib.suppress(Exception):  # it may have no state yet
-            return _tree.flatten(self.name, self.target.state_dict()).tensors
-        return {}
+    def _beside(self, found: Found) -> Callable[[str], Any]:
+        """Where new memory for its tensors should lie: see Loaded. To ask for its state may begin something, as in a loader: it lies in main memory."""
+        return lambda name: None
 
     def give(self, tree: Any, sizes: Sizes) -> Part:
         """In the place of `prepare`: what `finish` loads."""
@@ -187,11 +180,9 @@ class Stateful:
 class OwnPosition(Stateful):
     """A DataLoader that keeps its position itself, and makes its iterator when it is asked for batches: nobody sets the random numbers again behind that."""
 
-    may_be_asked = False
-
     def prepare(self, found: Found) -> Part:
         part = super().prepare(found)
-        if getattr(self.target, "generator", None) is None:
+        if found.is_there and getattr(self.target, "generator", None) is None:
             part.notes.append(
                 f"{self.name}: its next iterator draws from torch's random numbers, which the run had done before, so what follows differs: wrap it, "
                 "cairn.data(loader), or give it a generator of its own"
@@ -203,6 +194,10 @@ class Variables(Stateful):
     """A program's own."""
 
     target: Values
+
+    def _beside(self, found: Found) -> Callable[[str], Any]:
+        own = _tree.flatten(self.name, self.target.state_dict()).tensors if found.tensors and _device.is_used() else {}
+        return own.get
 
     def prepare(self, found: Found) -> Part:
         part = super().prepare(found)
@@ -220,7 +215,6 @@ class Place(Stateful):
     """Where a loop stands in its data. What keeps its loader from going on there is raised before anything is touched; with another number of ranks it goes
     to the place that is nearest, and that is told."""
 
-    may_be_asked = False
     target: Data[Any]
 
     def prepare(self, found: Found) -> Part:
@@ -294,8 +288,6 @@ class Tree:
 
 class RandomNumbers(Stateful):
     """The state of random number generators: set when all else is done, for whatever is done draws from them."""
-
-    may_be_asked = False
 
     def __init__(self, name: str, target: Any) -> None:
         super().__init__(name, target, rank=9)

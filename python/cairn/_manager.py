@@ -398,8 +398,9 @@ class CheckpointManager(History):
         templates. items: these alone. allow_missing: parameters and optimizer states that the checkpoint lacks stay as they are. Raises MismatchError, which
         names every difference, before anything is touched; CorruptError where only damaged checkpoints are there, or the one asked for is damaged; TornStateError if it failed
         half-way (TornCorruptError, which is both, at damage): then the state is a mixture, and nothing is saved until a restore of all of it has succeeded."""
-        asked = self._ranks.every(lambda: self._asked(state, step, items))
+        asked = self._asked(state, step, items) if not self._is_open and _ranks.are_alone() else None  # before anything is made
         self._open()
+        asked = asked or self._ranks.every(lambda: self._asked(state, step, items))
         restoring = Restoring(self.directory, self._ranks, self._settings, *asked, allow_missing)
         was_torn = self._steps.is_torn
         try:

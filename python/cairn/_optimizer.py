@@ -109,7 +109,7 @@ _CODE = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 def _without_code(state: Mapping[str, Any]) -> dict[str, Any]:
     """Also of schedulers within it."""
     return {
-        name: [_without_code(inner) if isinstance(inner, Mapping) else inner for inner in value] if name == "_schedulers" else value
+        name: [_without_code(inner) if isinstance(inner, Mapping) else inner for inner in value] if name == "_schedulers" and type(value) is list else value
         for name, value in state.items()
         if not isinstance(value, _CODE)
     }

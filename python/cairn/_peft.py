@@ -61,6 +61,11 @@ class Adapter(Module):
         """None: peft's own names are not those that its load_state_dict takes."""
         return {}
 
+    def needless(self, tensors: Mapping[str, Any]) -> set[str]:
+        """Adapters that are not active: a file is of one."""
+        active, adapters = self._names(super().split()[0]), self._of_adapters()
+        return {name for name, tensor in tensors.items() if id(tensor) in adapters and id(tensor) not in active and _is_frozen(tensor)}
+
     def capture(self) -> Part:
         for path, child in self.module.named_modules():
             if getattr(child, "merged", False) is True:

@@ -112,10 +112,13 @@ def _roll_call(distributed: Any, name: str, rank: int, size: int) -> None:
 
 def join(directory: str | os.PathLike[str]) -> Ranks:
     """The ranks that train together, all here. UsageError names those that do not come, or come for another run."""
+    return Ranks(Alone() if are_alone() else Torch(os.path.abspath(directory)))
+
+
+def are_alone() -> bool:
+    """Whether this process trains by itself."""
     distributed = getattr(sys.modules.get("torch"), "distributed", None)
-    if distributed is not None and distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-        return Ranks(Torch(os.path.abspath(directory)))
-    return Ranks(Alone())
+    return distributed is None or not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1
 
 
 class Ranks:

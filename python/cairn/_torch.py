@@ -233,6 +233,7 @@ class Module:
     def _capture(self) -> Part:
         tensors, aliases, others = self.split()
         part = Part([(name, tensor, _flags(tensor)) for name, tensor in tensors.items()], aliases, kinds={"": _tree.MODULE})
+        part.forms = {name: form for name, tensor in tensors.items() if (form := _arrays.form_of(tensor)) != "torch"}
         part.values = {name: _tree.plain(f"{self.name}/{name}", value) for name, value in others.items()}
         if not self._is_plain():
             part.facts["versions"] = self._versions()
@@ -259,6 +260,10 @@ class Module:
             for name, tensor in tensors.items()
             if id(tensor) not in own or not _is_plain_tensor(tensor)
         }
+
+    def needless(self, tensors: Mapping[str, Any]) -> set[str]:
+        """Names of those that a source of weights need not have."""
+        return set()
 
     def load(self, state: dict[str, Any], versions: Mapping[str, Any]) -> None:
         """Through the module's load_state_dict: some of its state, by stored name. versions: of its modules' state, other than the usual 1, by path."""

@@ -69,17 +69,10 @@ class Rules:
             name = re.sub(pattern, replacement, name)
         return name
 
-    def idle(self, sources: Iterable[str], own: Iterable[str]) -> list[str]:
-        """Patterns that match no name, of the source or of the module: told, for they may be mistyped."""
-        names = list(sources)
-        found = []
-        for pattern, replacement in {} if callable(self.rename) else (self.rename or {}).items():
-            if not any(re.search(pattern, name) for name in names):
-                found.append(f"rename: {pattern!r} is in no name of the source")
-            names = [re.sub(pattern, replacement, name) for name in names]
-        for rule, patterns in (("only", self.only), ("skip", self.skip)):
-            found += [f"{rule}: {pattern!r} is in no name" for pattern in patterns or () if not any(_found((pattern,), name) for name in (*sources, *own))]
-        return found
+    def idle(self, names: Iterable[str]) -> list[str]:
+        """Patterns of `only` and `skip` that are in no name, of the source or of the module: told, for they may be mistyped."""
+        rules = [(rule, pattern) for rule, patterns in (("only", self.only), ("skip", self.skip)) for pattern in patterns or ()]
+        return [f"{rule}: {pattern!r} is in no name" for rule, pattern in rules if not any(_found((pattern,), name) for name in names)]
 
     def box(self, source: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...] | None:
         """How much is taken over, in each dimension from the start; None: the shapes do not go together."""
@@ -175,25 +168,33 @@ class Transfer:
         sources = self._source()
         item = self._item(sources)
         own, aliases, others = item.split()
+        needless = item.needless(own) - set(map(self.rules.target_name, sources))
+        own = {name: tensor for name, tensor in own.items() if name not in needless}
         for name, tensor in own.items():
             _arrays.check_torch(tensor, name)
         moves = self._match(own, dict(aliases), sources)
         self._check_coverage(own, moves)
-        self.report.notes += (idle := self.rules.idle(sources, own))
+        self.report.notes += (idle := self.rules.idle((*sources, *self.values, *own, *others)))
         if self.rules.dtype is not None:
-            _cast(item.module, self.rules.dtype)
+            item.module.to(self.rules.dtype)
             own, _, others = item.split()
-        given = item.to_be_loaded(own)
+        given = item.to_be_loaded({name: own[name] for name in moves})
         moves = {name: replace(move, target=given.get(name, own[name])) for name, move in moves.items()}
         firsts = {move.source.info.name: name for name, move in reversed(moves.items())}  # a tied source may fill several
         exact = {name: move for name, move in moves.items() if move.is_exact and firsts[move.source.info.name] == name}
         self._fill(exact)
         self._finish(item, {name: move for name, move in moves.items() if name not in exact}, moves if given or (others and type(item) is Module) else {}, others)
-        self.report.missing += [name for name in own if name not in moves]
-        asked_for = [name for name in self.report.missing if name not in self.left_out and self.rules.asks_for(name)]
+        self.report.missing += [name for name in own if name not in moves and name not in needless]
+        asked_for = self._missed()
         for line in ([f"not in it, left as they were: {some(asked_for)}"] if asked_for else []) + idle:
             log.warning("%s: %s", self.checkpoint.path, line)
         return self.report
+
+    def _missed(self) -> list[str]:
+        """What is missing, and nobody left out on purpose, as far as that is known."""
+        if callable(self.rules.rename) and self.report.skipped:
+            return []
+        return [name for name in self.report.missing if name not in {*self.left_out, *self.misshapen} and self.rules.asks_for(name)]
 
     def _finish(self, item: Module, converted: Mapping[str, Move], loaded: Mapping[str, Move], others: Mapping[str, object]) -> None:
         """What the library does not read into place by itself. loaded: what goes through the module's load_state_dict, with what is no tensor."""
@@ -298,7 +299,7 @@ class Transfer:
 
     def _why_not_cast(self, array: Array, tensor: Any) -> str | None:
         """What keeps a cast from giving the numbers that are meant."""
-        if array.dtype == _arrays.torch_dtype_name(tensor):
+        if array.dtype in ("C128", _arrays.torch_dtype_name(tensor)):
             return None
         try:
             _arrays.torch_dtype(array.dtype)
@@ -361,14 +362,6 @@ class Transfer:
         self.report.bytes += move.source.info.size_bytes
         if not move.is_whole:
             self.report.notes.append(f"{name}: {move.source.shape} of the source into {tuple(move.target.shape)}")
-
-
-def _cast(module: Any, dtype: torch.dtype) -> None:
-    """Its floating tensors, but for buffers that its state does not hold: what is computed once, as angles are, stays as exact as it is."""
-    kept = [(child, name, child._buffers[name]) for child in module.modules() for name in child._non_persistent_buffers_set if name in child._buffers]
-    module.to(dtype)
-    for child, name, buffer in kept:
-        child._buffers[name] = buffer
 
 
 def _kind(dtype: str) -> str:

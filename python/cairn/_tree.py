@@ -436,7 +436,7 @@ class Writing:
             return type(template)(loaded)
         if isinstance(template, enum.Enum) and isinstance(loaded, str):
             return type(template)[loaded]
-        if isinstance(template, tuple) and type(loaded) in (list, tuple):
+        if isinstance(template, tuple) and type(template).__new__ is tuple.__new__ and type(loaded) in (list, tuple):
             return tuple.__new__(type(template), self._write_parts(template, loaded, path))
         return loaded
 
@@ -465,6 +465,7 @@ class Writing:
         fields = [field for field in dataclasses.fields(template) if hasattr(template, field.name)]
         names = [field.name for field in fields if not _is_code(field) or field.name in loaded]
         new = self._write_fields({name: getattr(template, name) for name in names}, loaded, path)
+        new |= {field.name: loaded[field.name] for field in dataclasses.fields(template) if field not in fields and field.name in loaded}  # not set as yet
         try:
             for name, value in new.items():
                 setattr(template, name, value)

@@ -149,6 +149,10 @@ def restoring(facts: dict[str, Any], log: Log) -> None:
     with cairn.CheckpointManager(facts["run"], state) as manager:
         told(log, lambda: manager.restore().step)
         told(log, lambda: manager.restore(items=["modell" if facts["rank"] == 1 else "model"]).step)
+    with cairn.CheckpointManager(facts["run"]) as manager:  # whose ranks meet when they are asked something
+        if facts["rank"] == 0:
+            manager.should_save(1)
+        told(log, lambda: manager.restore({"model": nn.Linear(3, 1)}, items="model").step)
 
 
 def restoring_more(facts: dict[str, Any], log: Log) -> None:

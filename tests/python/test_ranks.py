@@ -200,7 +200,7 @@ def test_a_restore_that_fails_on_one_rank(job: Job) -> None:
     assert second[0].startswith("raised MismatchError") and "weight" in second[0]
     for line in first[1], second[1]:
         assert line.startswith("raised UsageError") and "restore(items=['modell'])" in line, line
-    assert "rank 1: " in first[1]
+    assert "rank 1: " in first[1] and first[2] == second[2] and first[2].startswith("gave "), first[2]
 
 
 def test_absent_ranks_are_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import functools
 import enum
 import math
 import threading
+import time
 from collections import Counter, OrderedDict, defaultdict, deque
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -547,3 +548,15 @@ def test_a_field_that_was_never_set_is_not_there(tmp_path: Path) -> None:
     state = {"run": {"a": Partly()}}
     cairn.load(tmp_path / "one", into=state)
     assert state["run"]["a"].here == 3 and not hasattr(state["run"]["a"], "there")
+    given = Partly(4)
+    given.there = 0.5
+    cairn.save(tmp_path / "two", {"run": {"a": given}})
+    cairn.load(tmp_path / "two", into=state)
+    assert state["run"]["a"].here == 4 and state["run"]["a"].there == 0.5, "what is not set as yet is set"
+
+
+def test_records_of_c_come_back_as_their_fields(tmp_path: Path) -> None:
+    cairn.save(tmp_path / "one", {"run": cairn.Values(begun=time.gmtime(0), size=torch.Size([2]))})
+    run = cairn.Values(begun=time.gmtime(9), size=torch.Size([3]))
+    cairn.load(tmp_path / "one", into={"run": run})
+    assert list(run.begun)[:3] == [1970, 1, 1] and run.size == torch.Size([2])

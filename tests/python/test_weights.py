@@ -422,6 +422,18 @@ def test_an_adapter_that_is_not_active_is_saved(active: str, tmp_path: Path) -> 
         assert not [info.name for info in checkpoint.native.tensors if "base_layer" in info.name or "wte" in info.name], "the base is not"
 
 
+def test_a_file_of_one_adapter_is_loaded_beside_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    peft = pytest.importorskip("peft")
+    cairn.save(tmp_path / "one", {"model": (model := tuned(1))})
+    other = tuned(2)
+    other.add_adapter("second", peft.LoraConfig(r=8, target_modules=["c_proj"], fan_in_fan_out=True, init_lora_weights=False))
+    other.set_adapter("default")
+    caplog.clear()
+    report = cairn.load(tmp_path / "one/adapter_model.safetensors", into=other)
+    assert len(report.restored) == len(peft.get_peft_model_state_dict(model)) and not report.missing and not caplog.records
+    assert same(dict(peft.get_peft_model_state_dict(model)), dict(peft.get_peft_model_state_dict(other)))
+
+
 def test_adapters_of_transformers_own_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = gpt()
     model._hf_peft_config_loaded = True  # as its add_adapter does
