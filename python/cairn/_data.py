@@ -53,7 +53,7 @@ def data(loader: Iterable[T], *, seed: int | None = None) -> Data[T]:
     A batch counts when the loop is given it: train on it before you save, and read none ahead. `next(iter(data))` at each
     step, itertools.cycle and a prefetcher around it are not exact; docs/PYTHON.md says what to write instead.
 
-    TypeError for an iterator, which can be walked once only; ValueError for a loader with in_order=False, whose order
+    TypeError for an iterator, which can be walked once only, and for a loader that accelerate prepared; ValueError for a loader with in_order=False, whose order
     nobody can repeat.
     """
     return Data(loader, seed=seed)
@@ -83,6 +83,11 @@ class Data(Generic[T]):
         if isinstance(loader, Iterator):
             raise TypeError(
                 f"data: a {type(loader).__name__} is an iterator, to be walked once: give what it is made of"
+            )
+        if type(loader).__module__.partition(".")[0] == "accelerate":
+            raise TypeError(
+                "data: accelerate has prepared this loader, and keeps its place elsewhere: give the DataLoader that was prepared, and move its"
+                " batches to the device in the loop"
             )
         self._loader: Loader[T] = Loader(loader)
         if self._loader.workers and not getattr(loader, "in_order", True):

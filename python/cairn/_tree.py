@@ -183,7 +183,7 @@ def _is_sequence(value: object) -> bool:
 def _parts_of(value: object) -> tuple[list[object], list[object]] | None:
     """Keys and children of a container; None for anything else."""
     if isinstance(value, Mapping):
-        return list(value.keys()), list(value.values())
+        return [_plain_key(key) for key in value], list(value.values())
     if _is_namedtuple(value):
         return list(value._fields), list(value)  # type: ignore[attr-defined, call-overload]
     if _is_sequence(value):
@@ -192,6 +192,14 @@ def _parts_of(value: object) -> tuple[list[object], list[object]] | None:
         names = [field.name for field in dataclasses.fields(value) if not _is_code(field) and hasattr(value, field.name)]
         return list(names), [getattr(value, name) for name in names]
     return _pytree.parts_of(value)
+
+
+def _plain_key(key: Any) -> object:
+    """A number of numpy's as Python has it, which is the same key."""
+    if type(key) in PLAIN or type(key).__module__ != "numpy" or not hasattr(key, "item"):
+        return key
+    plain = key.item()
+    return plain if type(plain) in PLAIN and plain == key else key
 
 
 def _is_code(field: dataclasses.Field[Any]) -> bool:

@@ -562,6 +562,13 @@ def test_a_loader_with_a_state_keeps_its_position() -> None:
     assert list(second) == [3, 4] and list(second) == [0, 1, 2, 3, 4] and second.epoch == 2
 
 
+def test_a_loader_that_accelerate_prepared_is_refused() -> None:
+    prepared = type("DataLoaderShard", (DataLoader,), {"__module__": "accelerate.data_loader"})
+    with pytest.raises(TypeError, match="^data: accelerate has prepared this loader, .*: give the DataLoader that was prepared, and move"):
+        data(prepared(range(4), 2))
+
+
+
 def test_torchdata() -> None:
     pytest.importorskip("torchdata", reason="torchdata is not installed: StatefulDataLoader was NOT tested")
     from torchdata.stateful_dataloader import StatefulDataLoader

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from state_help import bits, carry, same
@@ -669,6 +670,23 @@ def test_an_optimizer_of_a_lazy_module_is_told_what_to_do(tmp_path: Path) -> Non
     cairn.save(tmp_path / "one", {"optimizer": optimizers[0]})
     with pytest.raises(cairn.UnstorableError, match="^optimizer: it trains a lazy module's parameter, which has no shape yet: run one batch"):
         cairn.load(tmp_path / "one", into={"optimizer": optimizers[1]})
+
+
+def test_milestones_of_numpy_are_numbers(tmp_path: Path) -> None:
+    def make(steps: int) -> dict[str, Any]:
+        optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 1.0)
+        schedule = lr_scheduler.MultiStepLR(optimizer, list(numpy.array([2, 4])))
+        for _ in range(steps):
+            optimizer.step()
+            schedule.step()
+        return {"optimizer": optimizer, "schedule": schedule}
+
+    saved, fresh = make(3), make(0)
+    carry(tmp_path, saved, fresh)
+    for each in (saved, fresh):
+        each["optimizer"].step()
+        each["schedule"].step()
+    assert saved["schedule"].get_last_lr() == fresh["schedule"].get_last_lr() == [pytest.approx(0.01)]
 
 
 class Waved(lr_scheduler.LRScheduler):
