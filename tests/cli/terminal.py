@@ -131,9 +131,18 @@ def doctor_that_made_its_folder() -> subprocess.Popen:
     """One that has removed what others left, too, for that comes first: stopped in the midst of it, it would hold their locks."""
     before = set(os.listdir("place"))
     doctor = subprocess.Popen([CAIRN, "doctor", "place"], stdout=subprocess.DEVNULL)
-    while not set(os.listdir("place")) - before and doctor.poll() is None:
+    while not any(map(is_locked, set(os.listdir("place")) - before)) and doctor.poll() is None:
         time.sleep(0.0005)
     return doctor
+
+
+def is_locked(name: str) -> bool:
+    """A doctor's folder is made a moment before: another one may still remove it then."""
+    try:
+        inode = os.stat(Path("place", name)).st_ino
+    except FileNotFoundError:
+        return False
+    return any(line.split()[5].endswith(f":{inode}") for line in Path("/proc/locks").read_text().splitlines() if "->" not in line)
 
 
 def doctor_ended_at_any_moment() -> None:
