@@ -213,8 +213,8 @@ class Capturer:
 def capture(items: list[Item], extra: Mapping[str, object]) -> tuple[_native.State, list[str]]:
     """A native state of all that is to be saved, and notes.
 
-    extra: values beside what the items say of themselves. late_of: for a lazy save, which of large arrays are staged behind the caller: their ids. others: own_trees of the other ranks. step: that is saved; None: what
-    a run begins with. Raises UnstorableError. What lies on a device is copied before this returns.
+    extra: values beside what the items say of themselves. late_of: for a lazy save, which of large arrays are staged behind the caller: their ids. others:
+    own_trees of the other ranks. step: that is saved; None: what a run begins with. Raises UnstorableError. What lies on a device is copied before this returns.
     """
     return Capturer().capture(items, extra)
 

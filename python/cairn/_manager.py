@@ -426,7 +426,9 @@ class CheckpointManager(History):
     def _restore(self, restoring: Restoring) -> Restored:
         path = restoring.fill(self._reader)
         self._steps.now_restored(None)
-        self._judge.failure = None
+        if self._judge.failure is not None:
+            note_unsaved(self.directory, self._judge.failure)  # until another save succeeds
+            self._judge.failure = None
         return Restored(0, True, None, dict(self._state), Report()) if path is None else self._take_up(restoring, path)
 
     def _reader(self) -> _native.Run:

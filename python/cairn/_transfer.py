@@ -177,14 +177,15 @@ class Transfer:
         self.report.notes += (idle := self.rules.idle((*sources, *self.values, *own, *others)))
         if self.rules.dtype is not None:
             item.module.to(self.rules.dtype)
-            own, _, others = item.split()
+            cast, _, others = item.split()
+            own = {name: cast[name] for name in own}
         given = item.to_be_loaded({name: own[name] for name in moves})
         moves = {name: replace(move, target=given.get(name, own[name])) for name, move in moves.items()}
         firsts = {move.source.info.name: name for name, move in reversed(moves.items())}  # a tied source may fill several
         exact = {name: move for name, move in moves.items() if move.is_exact and firsts[move.source.info.name] == name}
         self._fill(exact)
         self._finish(item, {name: move for name, move in moves.items() if name not in exact}, moves if given or (others and type(item) is Module) else {}, others)
-        self.report.missing += [name for name in own if name not in moves and name not in needless]
+        self.report.missing += [name for name in own if name not in moves]
         asked_for = self._missed()
         for line in ([f"not in it, left as they were: {some(asked_for)}"] if asked_for else []) + idle:
             log.warning("%s: %s", self.checkpoint.path, line)
@@ -199,11 +200,13 @@ class Transfer:
     def _finish(self, item: Module, converted: Mapping[str, Move], loaded: Mapping[str, Move], others: Mapping[str, object]) -> None:
         """What the library does not read into place by itself. loaded: what goes through the module's load_state_dict, with what is no tensor."""
         try:
+            what = "casting"
             self._convert(converted)
+            what = "its load_state_dict"
             if loaded:
                 item.load({name: move.target for name, move in loaded.items()} | self._values_for(others), self._versions())
         except Exception as error:
-            said = str(error) if isinstance(error, Error) else f"its load_state_dict failed: {type(error).__name__}: {error}"
+            said = str(error) if isinstance(error, Error) else f"{what} failed: {type(error).__name__}: {error}"
             offset = error.offset if isinstance(error, Error) else None
             cause = "CORRUPT" if isinstance(error, CorruptError) else ""
             raise make("TORN_STATE", f"{said}; the module is a mixture now: load all of it again before you use it", 0, offset, cause) from error

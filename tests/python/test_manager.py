@@ -585,11 +585,13 @@ FAILING = """
                 mngr.save(1, force=True)
                 raise KeyError("mine") if how == "error in with" else SystemExit(0)
         mngr.save(1, force=True)
-        if how == "swallowed":
+        if how in ("swallowed", "restored"):
             try:
                 mngr.wait_until_finished()
             except cairn.Error:
                 pass
+        if how == "restored":
+            mngr.restore()
         if how == "error":
             raise KeyError("mine")
         if how == "close":
@@ -601,14 +603,14 @@ FAILING = """
 """
 
 
-@pytest.mark.parametrize("how", ["close", "no close", "error", "exit in with", "error in with", "swallowed", "tolerated", "good"])
+@pytest.mark.parametrize("how", ["close", "no close", "error", "exit in with", "error in with", "swallowed", "restored", "tolerated", "good"])
 def test_a_program_whose_last_save_failed_does_not_exit_with_0(tmp_path: Path, how: str) -> None:
     done = python(FAILING, tmp_path / "run", how)
     if how == "good":
         assert (done.returncode, done.stderr) == (0, "")
         return
     assert done.returncode == 1 and "step 1 was not saved" in done.stderr, done
-    assert ("to its end" in done.stdout) == (how in ("no close", "swallowed", "tolerated"))
+    assert ("to its end" in done.stdout) == (how in ("no close", "swallowed", "restored", "tolerated"))
     assert ("KeyError: 'mine'" in done.stderr) == how.startswith("error")
 
 

@@ -157,10 +157,10 @@ def test_what_schedulers_change_is_not_told_at_an_ordinary_resume(name: str, tmp
 
 
 def test_settings_are_told_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.1", "--hub-token", "abc", "--bf16"])
+    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.1", "--hub-token", "xyzzy", "--bf16"])
     threads = torch.get_num_threads()
     run = saved(tmp_path, config={"model": {"layers": 2, "width": 8}, "wandb_api_key": "one"})
-    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.2", "--hub-token", "def", "--steps=9"])
+    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "0.2", "--hub-token", "plugh", "--steps=9"])
     monkeypatch.setenv("PYTHONHASHSEED", "7")
     monkeypatch.setattr(_environment, "world_size", lambda: 4)
     monkeypatch.setattr(torch, "__version__", "9.9")
@@ -185,7 +185,7 @@ def test_settings_are_told_key_by_key(tmp_path: Path, monkeypatch: pytest.Monkey
     }
     assert "config.model.layers was 2, is 3" in caplog.text and "PYTHONHASHSEED was not set, is '7'" in caplog.text
     written = "".join(path.read_text() for path in (run / "checkpoint-3").rglob("*.json"))
-    assert "abc" not in written and '"one"' not in written, "no secret reaches the disk"
+    assert "xyzzy" not in written and '"one"' not in written, "no secret reaches the disk"
     assert repr(report) == "Report(3 restored, 9 settings differ)"
 
 

@@ -672,23 +672,6 @@ def test_an_optimizer_of_a_lazy_module_is_told_what_to_do(tmp_path: Path) -> Non
         cairn.load(tmp_path / "one", into={"optimizer": optimizers[1]})
 
 
-def test_milestones_of_numpy_are_numbers(tmp_path: Path) -> None:
-    def make(steps: int) -> dict[str, Any]:
-        optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 1.0)
-        schedule = lr_scheduler.MultiStepLR(optimizer, list(numpy.array([2, 4])))
-        for _ in range(steps):
-            optimizer.step()
-            schedule.step()
-        return {"optimizer": optimizer, "schedule": schedule}
-
-    saved, fresh = make(3), make(0)
-    carry(tmp_path, saved, fresh)
-    for each in (saved, fresh):
-        each["optimizer"].step()
-        each["schedule"].step()
-    assert saved["schedule"].get_last_lr() == fresh["schedule"].get_last_lr() == [pytest.approx(0.01)]
-
-
 class Waved(lr_scheduler.LRScheduler):
     """Keeps a function."""
 
@@ -700,21 +683,30 @@ class Waved(lr_scheduler.LRScheduler):
         return [rate * self.wave(self.last_epoch) for rate in self.base_lrs]
 
 
-def test_functions_of_schedulers_in_schedulers_are_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda optimizer: lr_scheduler.MultiStepLR(optimizer, list(numpy.array([2, 4]))),
+        lambda optimizer: lr_scheduler.SequentialLR(optimizer, [Waved(optimizer, lambda step: 1 / (1 + step)), Waved(optimizer, lambda step: 0.5**step)], [3]),
+    ],
+    ids=["milestones of numpy", "functions in schedulers of schedulers"],
+)
+def test_schedulers_that_hold_more_than_plain_values(made: Callable[[Any], Any], tmp_path: Path) -> None:
     def make(steps: int) -> dict[str, Any]:
         optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 1.0)
-        schedule = lr_scheduler.SequentialLR(optimizer, [Waved(optimizer, lambda step: 1 / (1 + step)), Waved(optimizer, lambda step: 0.5**step)], [3])
-        for _ in range(steps):
-            optimizer.step()
-            schedule.step()
-        return {"optimizer": optimizer, "schedule": schedule}
+        state = {"optimizer": optimizer, "schedule": made(optimizer)}
+        return step(state, steps)
 
-    saved, fresh = make(4), make(0)
+    def step(state: dict[str, Any], steps: int) -> dict[str, Any]:
+        for _ in range(steps):
+            state["optimizer"].step()
+            state["schedule"].step()
+        return state
+
+    saved, fresh = make(3), make(0)
     carry(tmp_path, saved, fresh)
-    for each in (saved, fresh):
-        each["optimizer"].step()
-        each["schedule"].step()
-    assert saved["schedule"].get_last_lr() == fresh["schedule"].get_last_lr() and saved["schedule"].last_epoch == fresh["schedule"].last_epoch
+    rates = [step(state, 1)["schedule"].get_last_lr() for state in (saved, fresh)]
+    assert rates[0] == rates[1] and rates[0] != [1.0] and saved["schedule"].last_epoch == fresh["schedule"].last_epoch == 4
 
 
 class Refuses:
